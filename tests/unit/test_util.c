@@ -1,0 +1,142 @@
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/unit/unit.h"
+#include "util/buf.h"
+#include "util/file.h"
+#include "util/hash.h"
+#include "util/mem.h"
+#include "util/name.h"
+
+START_TEST(test_error_first_cause_wins_and_context_goes_in_front)
+{
+    struct qd_error err = {""};
+
+    ck_assert_int_eq(qd_error_set(&err, QD_INVALID, "pads: expected %d values, found %d", 4, 3), QD_INVALID);
+    qd_error_set(&err, QD_IO, "later");
+    qd_error_context(&err, QD_INVALID, "node '%s'", "conv1");
+    ck_assert_str_eq(err.text, "node 'conv1': pads: expected 4 values, found 3");
+}
+END_TEST
+
+START_TEST(test_error_too_long_ends_in_dots)
+{
+    struct qd_error err = {""};
+    char text[400];
+
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = 0;
+    qd_error_set(&err, QD_INVALID, "%s", text);
+    ck_assert_uint_eq(strlen(err.text), QD_ERROR_TEXT_SIZE - 1);
+    ck_assert_str_eq(err.text + QD_ERROR_TEXT_SIZE - 4, "...");
+    qd_error_context(&err, QD_INVALID, "short");
+    ck_assert_str_eq(err.text + QD_ERROR_TEXT_SIZE - 4, "...");
+}
+END_TEST
+
+START_TEST(test_alloc_is_zeroed_aligned_and_checks_overflow)
+{
+    unsigned char *p = qd_alloc(100);
+
+    ck_assert_ptr_nonnull(p);
+    ck_assert_uint_eq((uintptr_t)p % QD_ALIGNMENT, 0);
+    for (int i = 0; i < 100; i++)
+        ck_assert_uint_eq(p[i], 0);
+    qd_free(p);
+    ck_assert_ptr_null(qd_alloc_array(SIZE_MAX / 2, 3));
+    ck_assert_ptr_null(qd_alloc(SIZE_MAX - 1));
+}
+END_TEST
+
+START_TEST(test_alloc_fails_on_demand)
+{
+    void *p;
+
+    qd_alloc_fail_after(1);
+    p = qd_alloc(1);
+    ck_assert_ptr_nonnull(p);
+    ck_assert_ptr_null(qd_alloc(1));
+    qd_alloc_fail_after(-1);
+    qd_free(p);
+}
+END_TEST
+
+START_TEST(test_arena_keeps_its_limit)
+{
+    struct qd_arena arena = {.limit_bytes = 1000};
+
+    ck_assert_ptr_nonnull(qd_arena_alloc(&arena, 900));
+    ck_assert_ptr_null(qd_arena_alloc(&arena, 900));
+    qd_arena_done(&arena);
+}
+END_TEST
+
+START_TEST(test_buf_keeps_its_limit)
+{
+    struct qd_error err = {""};
+    struct qd_buf buf;
+
+    qd_buf_init(&buf, 5);
+    ck_assert_ok(qd_buf_append(&buf, "abc", 3, &err), &err);
+    ck_assert_int_eq(qd_buf_append(&buf, "def", 3, &err), QD_TOO_LARGE);
+    ck_assert_str_eq(err.text, "expected at most 5 bytes, found more");
+    ck_assert_ok(qd_buf_printf(&buf, &err, "%d", 12), &err);
+    ck_assert_str_eq((char *)buf.bytes, "abc12");
+    qd_buf_done(&buf);
+}
+END_TEST
+
+START_TEST(test_hash_of_abc)
+{
+    struct qd_hash hash = qd_hash_of("abc", 3);
+    char hex[QD_HASH_HEX_SIZE];
+
+    qd_hash_hex(&hash, hex);
+    ck_assert_str_eq(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+END_TEST
+
+START_TEST(test_file_round_trip_and_errors)
+{
+    char folder[] = "/tmp/qd-unit-XXXXXX", path[128], made[128];
+    struct qd_error err = {""};
+    struct qd_buf buf;
+
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(made, sizeof(made), "%s/a/b", folder);
+    snprintf(path, sizeof(path), "%s/a/b/file", folder);
+    ck_assert_ok(qd_folder_make(made, &err), &err);
+    ck_assert_ok(qd_file_write_atomic(path, "hello", 5, &err), &err);
+    ck_assert_ok(qd_file_read(path, 100, &buf, &err), &err);
+    ck_assert_str_eq((char *)buf.bytes, "hello");
+    qd_buf_done(&buf);
+    ck_assert_int_eq(qd_file_read(path, 4, &buf, &err), QD_TOO_LARGE);
+    err.text[0] = 0;
+    ck_assert_int_eq(qd_file_read("/nonexistent/file", 4, &buf, &err), QD_NOT_FOUND);
+    ck_assert_str_eq(err.text, "cannot open '/nonexistent/file': No such file or directory");
+    err.text[0] = 0;
+    ck_assert_int_eq(qd_file_read(made, 4, &buf, &err), QD_INVALID);
+    unlink(path);
+    rmdir(made);
+    snprintf(made, sizeof(made), "%s/a", folder);
+    rmdir(made);
+    rmdir(folder);
+}
+END_TEST
+
+START_TEST(test_nearest_name)
+{
+    static const char *const names[] = {"max_batch", "queue_limit", "listen"};
+
+    ck_assert_str_eq(qd_nearest_name("max_bacth", names, 3), "max_batch");
+    ck_assert_str_eq(qd_nearest_name("queue-limit", names, 3), "queue_limit");
+    ck_assert_ptr_null(qd_nearest_name("zebra", names, 3));
+}
+END_TEST
+
+QD_UNIT_MAIN("util", test_error_first_cause_wins_and_context_goes_in_front, test_error_too_long_ends_in_dots,
+             test_alloc_is_zeroed_aligned_and_checks_overflow, test_alloc_fails_on_demand,
+             test_arena_keeps_its_limit, test_buf_keeps_its_limit, test_hash_of_abc,
+             test_file_round_trip_and_errors, test_nearest_name)

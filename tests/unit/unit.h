@@ -1,0 +1,39 @@
+/*
+ * What a unit test file needs: QD_UNIT_MAIN("name", test_a, test_b) makes the program, which speaks TAP on stdout.
+ * A test is START_TEST(test_a) { ... } END_TEST, with check's ck_assert_*.
+ */
+#ifndef QD_TESTS_UNIT_H
+#define QD_TESTS_UNIT_H
+
+#include <check.h>
+#include <stdlib.h>
+
+#include "util/status.h"
+
+#define ck_assert_ok(call, err) ck_assert_msg((call) == QD_OK, "%s: %s", #call, (err)->text)
+
+static inline int qd_unit_run(const char *name, const TTest *const *tests, size_t n_tests)
+{
+    Suite *suite = suite_create(name);
+    TCase *tcase = tcase_create(name);
+    SRunner *runner;
+
+    tcase_set_timeout(tcase, 120);
+    for (size_t i = 0; i < n_tests; i++)
+        tcase_add_test(tcase, tests[i]);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_set_tap(runner, "-");
+    srunner_run_all(runner, CK_SILENT);
+    srunner_free(runner);
+    return EXIT_SUCCESS; /* the TAP driver counts the results */
+}
+
+#define QD_UNIT_MAIN(name, ...)                                                                                        \
+    int main(void)                                                                                                     \
+    {                                                                                                                  \
+        const TTest *const tests[] = {__VA_ARGS__};                                                                    \
+        return qd_unit_run(name, tests, sizeof(tests) / sizeof(tests[0]));                                             \
+    }
+
+#endif
