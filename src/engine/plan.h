@@ -1,0 +1,89 @@
+/*
+ * The plan: a graph made ready to run. Precision per node, packed weights, sizes and places fixed. And the frame: one
+ * runner's memory.
+ *
+ * A plan is immutable and shared without locks; it points into its graph, which must outlive it. A frame belongs to
+ * one run at a time. Running allocates nothing and cannot fail.
+ */
+#ifndef QD_ENGINE_PLAN_H
+#define QD_ENGINE_PLAN_H
+
+#include "graph/graph.h"
+#include "kernel/kernel.h"
+#include "util/buf.h"
+
+struct qd_plan;
+struct qd_frame;
+
+struct qd_plan_options {
+    enum qd_precision precision;       /* F32: everything in float (calibration, reference); Q8: as the qparams allow */
+    int max_batch;                     /* images per run */
+    const struct qd_kernels *kernels;
+    bool keep_all;                     /* every value stays readable after a run (calibration, reports): no memory shared */
+};
+
+/*
+ * Q8 needs qparams on the values (qd_scales_apply); the graph's input 0 is always raw bytes with scale 1, zero point 0.
+ * Values without qparams, and nodes that cannot, run in f32 with conversion steps between.
+ */
+enum qd_status qd_plan_new(const struct qd_graph *graph, const struct qd_plan_options *options, struct qd_plan **ret,
+                           struct qd_error *err);
+void qd_plan_free(struct qd_plan *plan);
+
+/* What a step is, for listings, profiles and reports. */
+enum qd_step_kind { QD_STEP_Q8, QD_STEP_F32, QD_STEP_QUANTIZE, QD_STEP_DEQUANTIZE, QD_STEP_PIXELS };
+struct qd_step_info {
+    enum qd_step_kind kind;
+    const struct qd_node *node; /* NULL for conversions */
+    int value;                  /* the first value it makes */
+    const char *name;           /* the node's, or the value's */
+    int64_t macs;               /* per image */
+    const char *why_f32;        /* why a node runs in float, or NULL */
+};
+int qd_plan_n_steps(const struct qd_plan *plan);
+void qd_plan_step(const struct qd_plan *plan, int i, struct qd_step_info *ret);
+const char *qd_step_kind_name(enum qd_step_kind kind);
+
+const struct qd_graph *qd_plan_graph(const struct qd_plan *plan);
+const struct qd_kernels *qd_plan_kernels(const struct qd_plan *plan);
+int qd_plan_max_batch(const struct qd_plan *plan);
+size_t qd_plan_memory_bytes(const struct qd_plan *plan);  /* weights and the plan itself */
+size_t qd_plan_frame_bytes(const struct qd_plan *plan, int n_threads);
+int64_t qd_plan_macs(const struct qd_plan *plan, bool only_q8);
+
+/* h x w x c of the input picture, and floats per image of output i. */
+void qd_plan_input_size(const struct qd_plan *plan, int *ret_h, int *ret_w, int *ret_c);
+int64_t qd_plan_output_count(const struct qd_plan *plan, int output);
+
+/* n_threads: how many threads will run it together, at most. */
+enum qd_status qd_frame_new(const struct qd_plan *plan, int n_threads, struct qd_frame **ret, struct qd_error *err);
+void qd_frame_free(struct qd_frame *frame);
+
+/* Where image i's h*w*c bytes (NHWC, channels in the model's order) are written before a run. */
+uint8_t *qd_frame_input(struct qd_frame *frame, int image);
+/* After a run: output's floats of image i, in the order of the ONNX shape. */
+const float *qd_frame_output(const struct qd_frame *frame, int output, int image);
+
+/*
+ * Runs images 0 .. n_images - 1 with n_threads OpenMP threads in one parallel region. n_threads at most the frame's.
+ */
+void qd_frame_run(struct qd_frame *frame, int n_images, int n_threads);
+
+/*
+ * The same from inside a parallel region that is already open: EVERY thread of the team calls it with its number.
+ * Returns in each thread once all outputs are written. The caller has a barrier between writing inputs and this.
+ */
+void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_threads);
+
+/*
+ * With keep_all: value's elements of one image after a run. f32 of it in ONNX order where a float form exists; bytes
+ * (NHWC) where a quantized form exists; NULL else.
+ */
+const float *qd_frame_value_f32(const struct qd_frame *frame, int value, int image);
+const uint8_t *qd_frame_value_q8(const struct qd_frame *frame, int value, int image);
+
+/* Time per step of the last runs, microseconds summed since qd_frame_profile(frame, true); steps indexed as the plan's. */
+void qd_frame_profile(struct qd_frame *frame, bool on);
+int64_t qd_frame_step_ns(const struct qd_frame *frame, int step);
+
+#endif

@@ -1,0 +1,165 @@
+/*
+ * The int8 kernels: every kernel's type and contract. Read this file first.
+ *
+ * A kernel gets raw pointers, sizes and a params struct; it knows no tensors and no threads, allocates nothing and
+ * cannot fail. Each ISA tier returns the same bytes as scalar for every size and alignment.
+ *
+ * Formats: activations are u8 with one scale D and zero point Z (real = (byte - Z) * D); weights are s8 in [-127, 127]
+ * with a scale per output channel; products are summed in int32 without any saturating intermediate.
+ * Names: m rows (output pixels), k the length of a row of A, n output channels; x_stride is in bytes.
+ *
+ * Slack: every buffer that a kernel reads may be read up to QD_KERNEL_SLACK bytes past its last byte (the values there
+ * never reach a result); no kernel writes a byte outside its output.
+ */
+#ifndef QD_KERNEL_KERNEL_H
+#define QD_KERNEL_KERNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/status.h"
+
+#define QD_KERNEL_SLACK 64
+/* k * 255 * 127 must stay below 2^31. */
+#define QD_KERNEL_MAX_K 66311
+
+enum qd_isa { QD_ISA_SCALAR, QD_ISA_AVX2, QD_ISA_VNNI, QD_N_ISA };
+
+/* What happens between the accumulator and the byte; see requant.h for the one formula. */
+enum qd_requant_act {
+    QD_REQUANT_LINEAR,    /* the clamp does the rest: none, Relu, Clip */
+    QD_REQUANT_LEAKY,     /* t < 0 ? t * slope : t */
+    QD_REQUANT_HARDSWISH, /* t * min(max(fma(t, slope, 0.5), 0), 1); slope = D_out / 6 */
+};
+
+/*
+ * How accumulators become bytes. t is the value in steps of the output:
+ *   t = fma(acc, mult[c], offset[c]); with a residual r: t = fma(r, residual_mult, t)
+ *   t = act(t); byte = clamp(nearest_even(t + zero), clamp_min, clamp_max)
+ * For QD_REQUANT_LINEAR zero is 0 and offset[c] holds the output's zero point itself, so no addition is made.
+ * offset[c] holds the bias, the compensation -Z_in * sum(w) * mult[c] and, with a residual, -Z_r * residual_mult.
+ * Prepared so that |acc * mult| + |offset| < 2^30 for every possible acc.
+ */
+struct qd_requant {
+    const float *mult;     /* [n] */
+    const float *offset;   /* [n] */
+    float residual_mult;   /* D_residual / D_out */
+    float slope;           /* of the activation */
+    float zero;            /* the output's zero point, where the activation is not linear */
+    enum qd_requant_act act;
+    uint8_t clamp_min;
+    uint8_t clamp_max;
+};
+
+/* How the sum of a matrix product leaves: bytes, or (out_f32 set) floats fma(acc, mult[c], offset[c]), no activation. */
+struct qd_gemm_params {
+    const uint8_t *a;        /* m rows of k bytes, a_stride apart */
+    ptrdiff_t a_stride;
+    const void *b;           /* packed by gemm_pack of the same tier */
+    int m, n, k;
+    uint8_t *out;            /* m rows of n bytes, out_stride apart; NULL where out_f32 is set */
+    ptrdiff_t out_stride;
+    float *out_f32;          /* m rows of n floats, out_stride BYTES apart */
+    const uint8_t *residual; /* NULL, or m rows of n bytes, residual_stride apart; may be out itself */
+    ptrdiff_t residual_stride;
+    const struct qd_requant *requant;
+};
+
+/*
+ * One convolution with groups == channels and one output channel per input channel, NHWC.
+ * Computes output rows [y_begin, y_end) of one image. Taps outside the input read pad_value[c].
+ */
+struct qd_depthwise_params {
+    const uint8_t *in;        /* h x w x c bytes */
+    const void *weights;      /* packed by depthwise_pack of the same tier */
+    const uint8_t *pad_value; /* [c]: the bytes that mean real 0 (the zero point, or a mean per channel) */
+    uint8_t *out;             /* out_h x out_w x c bytes */
+    const uint8_t *residual;  /* NULL, or as out */
+    int h, w, c;
+    int out_h, out_w;
+    int kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+    int y_begin, y_end;
+    const struct qd_requant *requant; /* arrays of c */
+};
+
+/* out[i] = clamp(nearest_even(fma(a[i], a_mult, fma(b[i], b_mult, offset)))): a quantized Add, n bytes. */
+struct qd_add_params {
+    const uint8_t *a, *b;
+    uint8_t *out; /* may be a or b */
+    size_t n;
+    float a_mult, b_mult, offset;
+    uint8_t clamp_min, clamp_max;
+};
+
+/*
+ * A quantized Mul of m rows of c bytes: acc = (a - a_zero) * (b - b_zero), byte = clamp(nearest_even(fma(acc, mult, zero))).
+ * b has b_stride bytes from row to row: c for the same shape, 0 for one row that serves all (squeeze-and-excite).
+ */
+struct qd_mul_params {
+    const uint8_t *a, *b;
+    ptrdiff_t b_stride;
+    uint8_t *out; /* may be a */
+    size_t m;
+    int c;
+    int a_zero, b_zero;
+    float mult, zero;
+    uint8_t clamp_min, clamp_max;
+};
+
+/* A pool window, NHWC, output rows [y_begin, y_end) of one image. Taps outside the input are left out. */
+struct qd_pool_params {
+    const uint8_t *in; /* h x w x c */
+    uint8_t *out;      /* out_h x out_w x c */
+    int h, w, c;
+    int out_h, out_w;
+    int kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+    int y_begin, y_end;
+    /*
+     * Average only: byte = clamp(nearest_even(fma(sum - n_taps * in_zero, mult / divisor, out_zero))), the division in
+     * float; the divisor is the number of taps inside, or divisor_all where it is not 0 (count_include_pad). */
+    int in_zero, divisor_all;
+    float mult, out_zero;
+    uint8_t clamp_min, clamp_max;
+};
+
+/* The kernels of one tier. Each pointer is set; a tier without an own form of a kernel has that of the tier below. */
+struct qd_kernels {
+    enum qd_isa isa;
+    const char *name; /* "scalar", "avx2", "vnni": what QUANTD_ISA and --isa take */
+
+    /* Bytes that packed weights take, including their slack; then the packing itself: w is [n][k] s8, row by row. */
+    size_t (*gemm_pack_size)(int n, int k);
+    void (*gemm_pack)(void *packed, const int8_t *w, int n, int k);
+    void (*gemm)(const struct qd_gemm_params *params);
+
+    size_t (*depthwise_pack_size)(int c, int taps);
+    void (*depthwise_pack)(void *packed, const int8_t *w, int c, int taps); /* w is [c][kernel_h * kernel_w] */
+    void (*depthwise)(const struct qd_depthwise_params *params);
+
+    void (*add)(const struct qd_add_params *params);
+    void (*mul)(const struct qd_mul_params *params);
+    void (*max_pool)(const struct qd_pool_params *params);
+    void (*average_pool)(const struct qd_pool_params *params);
+    /* sums[c] += the sum over m rows of c bytes; the caller zeroes sums. Exact while m * 255 < 2^31. */
+    void (*sum_rows)(const uint8_t *in, size_t m, int c, int32_t *sums);
+    /* out[i] = table[in[i]]; out may be in. */
+    void (*lookup)(const uint8_t *in, uint8_t *out, size_t n, const uint8_t table[256]);
+    /* out[i] = clamp(nearest_even(fma(in[i], inverse_scale, zero)), 0, 255); NaN gives 0. */
+    void (*quantize)(const float *in, uint8_t *out, size_t n, float inverse_scale, float zero);
+    /* out[i] = (in[i] - zero) * scale, the subtraction in int. */
+    void (*dequantize)(const uint8_t *in, float *out, size_t n, float scale, int zero);
+};
+
+/*
+ * The kernels of the best tier that this CPU has, or of the one that the environment variable QUANTD_ISA names (a tier
+ * by name; above what the CPU has: QD_UNSUPPORTED; unknown: QD_INVALID with the known ones listed). Thread-safe.
+ */
+enum qd_status qd_kernels_init(const struct qd_kernels **ret, struct qd_error *err);
+
+/* The kernels of a tier, or NULL where it is not built or this CPU lacks it. */
+const struct qd_kernels *qd_kernels_of(enum qd_isa isa);
+
+/* The tier's name, also where the CPU lacks it. */
+const char *qd_isa_name(enum qd_isa isa);
+
+#endif

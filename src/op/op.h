@@ -1,0 +1,131 @@
+/*
+ * The operators: one const struct qd_op each, at the end of its file, and the table of all in op.c.
+ *
+ * All that can fail happens in parse, infer and prepare_q8; both runs return void. run_f32 is the definition: fp32
+ * reference, calibration and constant folding use it. Both runs are reentrant. What op code may touch: the node, the
+ * graph (read only but in parse and infer) and what it is handed.
+ */
+#ifndef QD_OP_OP_H
+#define QD_OP_OP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "graph/graph.h"
+#include "kernel/kernel.h"
+
+/* A tensor at run time. */
+struct qd_view {
+    enum qd_dtype dtype;
+    const struct qd_shape *shape;
+    void *data; /* NULL: an optional input that is absent */
+};
+
+/* What prepare_q8 gets and gives. */
+struct qd_q8_prepare {
+    const struct qd_graph *graph;
+    const struct qd_node *node;
+    const struct qd_kernels *kernels;
+    struct qd_arena *arena;   /* the plan's: prepared data and packed weights live here */
+    bool output_f32;          /* output 0 leaves as float (only where QD_OP_F32_OUTPUT) */
+    void *prepared;           /* out: for run_q8 */
+    size_t scratch_size;      /* out: bytes of scratch that each thread needs */
+};
+
+/*
+ * One run over a batch. Image i of input j begins at inputs[j] + i * input_pitch[j] bytes. Quantized rank-4 tensors lie
+ * NHWC. Constants have no pointer here (NULL): prepare_q8 took what it needs.
+ */
+struct qd_q8_run {
+    const void *prepared;
+    const uint8_t *const *inputs;
+    const size_t *input_pitch;
+    void *const *outputs; /* bytes, or floats where prepared so */
+    const size_t *output_pitch;
+    int n_images;
+    void *scratch; /* this thread's, 64-byte aligned */
+};
+
+enum qd_op_flags {
+    QD_OP_SAME_SCALE = 1, /* all activation inputs and outputs must share one scale and zero point when quantized */
+    QD_OP_F32_OUTPUT = 2, /* run_q8 can leave its output 0 as float (in the order of the ONNX shape) */
+    QD_OP_RESIDUAL = 4,   /* can add a fused residual before its activation */
+    QD_OP_SHAPE_ONLY = 8, /* reads its input's shape, never its data: folds to a constant */
+    QD_OP_COPY = 16,      /* f32: the output has the input's elements in the same order (Reshape, Flatten, Identity...) */
+    QD_OP_FIXED_Q = 32,   /* output_q says the output's qparams (a constant range such as Sigmoid's) */
+};
+
+struct qd_op {
+    const char *name; /* ONNX's; a name with a dot ("quantd.Normalize") is our own, no file can name it */
+    int min_opset, max_opset;
+    int min_inputs, max_inputs; /* max -1: any number */
+    int n_outputs;              /* at most; 0: any number */
+    unsigned flags;
+
+    /* Attributes into node->params (in the graph's arena). NULL: no attributes. */
+    enum qd_status (*parse)(struct qd_graph *graph, struct qd_node *node, struct qd_error *err);
+    /*
+     * Output shapes and dtypes from the inputs' (set through graph->values[...]; has_shape too). Inputs whose values
+     * decide shapes (Reshape's second) have data here when they are constant; when not: QD_UNSUPPORTED.
+     */
+    enum qd_status (*infer)(struct qd_graph *graph, struct qd_node *node, struct qd_error *err);
+    /* Bytes of scratch that run_f32 needs. NULL: none. */
+    size_t (*scratch_f32)(const struct qd_graph *graph, const struct qd_node *node);
+    /* in and out are in the order of node->inputs and outputs. The activation is applied by the caller; a fused
+     * residual by the caller too (before the activation). */
+    void (*run_f32)(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch);
+
+    /* True when this node is a plain elementwise activation that others may absorb; fills *ret. NULL: never. */
+    bool (*as_activation)(const struct qd_graph *graph, const struct qd_node *node, struct qd_activation *ret);
+    /* Whether this operator can absorb the activation when quantized. NULL: none. */
+    bool (*fuses)(const struct qd_node *node, const struct qd_activation *act);
+    /* Multiply-accumulates of one image. NULL: 0. */
+    int64_t (*macs)(const struct qd_graph *graph, const struct qd_node *node);
+
+    /* Whether this node (its shapes, constants, attributes) can run quantized. NULL: never. */
+    bool (*supports_q8)(const struct qd_graph *graph, const struct qd_node *node);
+    /* QD_UNSUPPORTED: not with these scales; the plan then runs the node in f32. */
+    enum qd_status (*prepare_q8)(struct qd_q8_prepare *prepare, struct qd_error *err);
+    void (*run_q8)(const struct qd_q8_run *run, int thread, int n_threads);
+};
+
+/* The operator by ONNX's name, or NULL. */
+const struct qd_op *qd_op_find(const char *name);
+/* The table, for listings: row i, or NULL past the end. */
+const struct qd_op *qd_op_at(int i);
+
+/*
+ * What is common to all: an input's value, messages.
+ */
+static inline const struct qd_value *qd_node_input(const struct qd_graph *graph, const struct qd_node *node, int i)
+{
+    return i < node->n_inputs && node->inputs[i] != QD_NO_VALUE ? &graph->values[node->inputs[i]] : NULL;
+}
+
+static inline struct qd_value *qd_node_output(const struct qd_graph *graph, const struct qd_node *node, int i)
+{
+    return i < node->n_outputs && node->outputs[i] != QD_NO_VALUE ? &graph->values[node->outputs[i]] : NULL;
+}
+
+/* Sets an output's shape and dtype; QD_TOO_LARGE when the shape passes QD_MAX_ELEMENTS. An absent output is skipped. */
+enum qd_status qd_op_set_output(struct qd_graph *graph, struct qd_node *node, int i, enum qd_dtype dtype,
+                                const struct qd_shape *shape, struct qd_error *err);
+
+/* The elements of a constant I64 (or I32) input as int64: at most limit of them into ret_values; *ret_n is their number. */
+enum qd_status qd_op_const_ints(const struct qd_graph *graph, const struct qd_node *node, int i, int limit,
+                                int64_t *ret_values, int *ret_n, struct qd_error *err);
+
+/* The one range [*ret_begin, *ret_end) of total units that belongs to this thread; ranges differ by at most one unit. */
+static inline void qd_share(int64_t total, int thread, int n_threads, int64_t *ret_begin, int64_t *ret_end)
+{
+    int64_t base = total / n_threads, rest = total % n_threads;
+
+    *ret_begin = thread * base + (thread < rest ? thread : rest);
+    *ret_end = *ret_begin + base + (thread < rest);
+}
+
+/* Our own operators and those that passes and the plan must recognise. */
+extern const struct qd_op qd_op_conv, qd_op_batch_normalization, qd_op_add, qd_op_mul, qd_op_pad, qd_op_normalize,
+    qd_op_identity, qd_op_dropout, qd_op_gemm, qd_op_softmax;
+
+#endif
