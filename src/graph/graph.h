@@ -81,11 +81,8 @@ struct qd_graph {
     size_t nodes_capacity;
     int *inputs, *outputs; /* value indices */
     int n_inputs, n_outputs;
-};
-
-struct qd_graph_limits {
-    int max_nodes;          /* default 100000 */
-    size_t max_const_bytes; /* of all constants together */
+    int *index;            /* private: open hash of value names, value + 1 or 0 */
+    size_t index_size;
 };
 
 /* An empty graph; NULL without memory. */
@@ -108,8 +105,8 @@ enum qd_status qd_graph_add_node(struct qd_graph *graph, const char *name, const
                                  const int *inputs, int n_inputs, const int *outputs, int n_outputs,
                                  struct qd_node **ret, struct qd_error *err);
 
-/* Appends one input to a node. */
-enum qd_status qd_graph_append_input(struct qd_graph *graph, struct qd_node *node, int value, struct qd_error *err);
+/* Sets input i of a node; inputs between its last and i become QD_NO_VALUE. */
+enum qd_status qd_graph_set_input(struct qd_graph *graph, struct qd_node *node, int i, int value, struct qd_error *err);
 
 /* The value's index, or -1. */
 int qd_graph_find_value(const struct qd_graph *graph, const char *name);

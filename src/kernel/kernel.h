@@ -156,6 +156,9 @@ struct qd_kernels {
  */
 enum qd_status qd_kernels_init(const struct qd_kernels **ret, struct qd_error *err);
 
+/* The same by name (NULL or empty: the best), for --isa. */
+enum qd_status qd_kernels_named(const char *name, const struct qd_kernels **ret, struct qd_error *err);
+
 /* The kernels of a tier, or NULL where it is not built or this CPU lacks it. */
 const struct qd_kernels *qd_kernels_of(enum qd_isa isa);
 

@@ -1,0 +1,261 @@
+#include <string.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#include "engine/internal.h"
+#include "util/clock.h"
+
+struct qd_frame {
+    const struct qd_plan *plan;
+    int n_threads;
+    uint8_t *slab;
+    uint8_t *scratch;          /* plan->scratch_size bytes per thread */
+    struct qd_view *views;     /* plan->max_views per thread */
+    struct qd_q8_run *runs;    /* by step */
+    struct qd_arena arena;     /* the arrays that runs point to */
+    bool profile;
+    int64_t *step_ns;
+    int64_t last_ns;
+};
+
+static void *place_at(const struct qd_frame *frame, enum qd_form form, int value, int image)
+{
+    const struct qd_place *place = &frame->plan->places[form][value];
+
+    return place->used ? frame->slab + place->offset + place->pitch * (size_t)image : NULL;
+}
+
+static enum qd_status make_run(struct qd_frame *frame, int s, struct qd_error *err)
+{
+    const struct qd_plan *plan = frame->plan;
+    const struct qd_step *step = &plan->steps[s];
+    const struct qd_node *node = &plan->graph->nodes[step->node];
+    struct qd_q8_run *run = &frame->runs[s];
+    const uint8_t **inputs = qd_arena_array(&frame->arena, (size_t)node->n_inputs + 1, sizeof(*inputs));
+    size_t *input_pitch = qd_arena_array(&frame->arena, (size_t)node->n_inputs + 1, sizeof(*input_pitch));
+    void **outputs = qd_arena_array(&frame->arena, (size_t)node->n_outputs + 1, sizeof(*outputs));
+    size_t *output_pitch = qd_arena_array(&frame->arena, (size_t)node->n_outputs + 1, sizeof(*output_pitch));
+
+    if (!inputs || !input_pitch || !outputs || !output_pitch)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for a frame");
+    for (int i = 0; i < node->n_inputs; i++) {
+        if (node->inputs[i] == QD_NO_VALUE || plan->graph->values[node->inputs[i]].data)
+            continue;
+        inputs[i] = place_at(frame, QD_FORM_Q8, node->inputs[i], 0);
+        input_pitch[i] = plan->places[QD_FORM_Q8][node->inputs[i]].pitch;
+    }
+    for (int i = 0; i < node->n_outputs; i++) {
+        enum qd_form form = i == 0 && step->output_f32 ? QD_FORM_F32 : QD_FORM_Q8;
+
+        if (node->outputs[i] == QD_NO_VALUE)
+            continue;
+        outputs[i] = place_at(frame, form, node->outputs[i], 0);
+        output_pitch[i] = plan->places[form][node->outputs[i]].pitch;
+    }
+    run->prepared = step->prepared;
+    run->inputs = inputs;
+    run->input_pitch = input_pitch;
+    run->outputs = outputs;
+    run->output_pitch = output_pitch;
+    return QD_OK;
+}
+
+enum qd_status qd_frame_new(const struct qd_plan *plan, int n_threads, struct qd_frame **ret, struct qd_error *err)
+{
+    struct qd_frame *frame = qd_alloc(sizeof(*frame));
+    size_t threads = (size_t)n_threads;
+    enum qd_status status;
+
+    if (!frame)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for a frame");
+    frame->plan = plan;
+    frame->n_threads = n_threads;
+    status = qd_alloc_for((void **)&frame->slab, plan->slab_size + QD_KERNEL_SLACK, 1, "activations", err);
+    if (status == QD_OK)
+        status = qd_alloc_for((void **)&frame->scratch, threads, plan->scratch_size, "scratch", err);
+    if (status == QD_OK)
+        status = qd_alloc_for((void **)&frame->views, threads * (size_t)(plan->max_views + 1), sizeof(struct qd_view),
+                              "a frame", err);
+    if (status == QD_OK)
+        status = qd_alloc_for((void **)&frame->runs, (size_t)plan->n_steps + 1, sizeof(*frame->runs), "a frame", err);
+    if (status == QD_OK)
+        status = qd_alloc_for((void **)&frame->step_ns, (size_t)plan->n_steps + 1, sizeof(int64_t), "a frame", err);
+    for (int s = 0; s < plan->n_steps && status == QD_OK; s++)
+        if (plan->steps[s].kind == QD_STEP_Q8)
+            status = make_run(frame, s, err);
+    if (status != QD_OK) {
+        qd_frame_free(frame);
+        return status;
+    }
+    *ret = frame;
+    return QD_OK;
+}
+
+void qd_frame_free(struct qd_frame *frame)
+{
+    if (!frame)
+        return;
+    qd_free(frame->slab);
+    qd_free(frame->scratch);
+    qd_free(frame->views);
+    qd_free(frame->runs);
+    qd_free(frame->step_ns);
+    qd_arena_done(&frame->arena);
+    qd_free(frame);
+}
+
+uint8_t *qd_frame_input(struct qd_frame *frame, int image)
+{
+    return place_at(frame, QD_FORM_Q8, frame->plan->graph->inputs[0], image);
+}
+
+const float *qd_frame_output(const struct qd_frame *frame, int output, int image)
+{
+    return place_at(frame, QD_FORM_F32, frame->plan->graph->outputs[output], image);
+}
+
+const float *qd_frame_value_f32(const struct qd_frame *frame, int value, int image)
+{
+    return place_at(frame, QD_FORM_F32, value, image);
+}
+
+const uint8_t *qd_frame_value_q8(const struct qd_frame *frame, int value, int image)
+{
+    return place_at(frame, QD_FORM_Q8, value, image);
+}
+
+static void set_view(const struct qd_frame *frame, int value, int image, struct qd_view *view)
+{
+    const struct qd_value *v;
+
+    if (value == QD_NO_VALUE) {
+        view->data = NULL;
+        view->shape = NULL;
+        return;
+    }
+    v = &frame->plan->graph->values[value];
+    view->dtype = v->dtype;
+    view->shape = &v->shape;
+    /* run_f32 does not write to its inputs; the view's pointer is not const because outputs use it too. */
+    view->data = v->data ? (void *)(uintptr_t)v->data : place_at(frame, QD_FORM_F32, value, image);
+}
+
+static void run_node_f32(struct qd_frame *frame, const struct qd_node *node, int image, int thread)
+{
+    struct qd_view *in = frame->views + (size_t)thread * (size_t)(frame->plan->max_views + 1);
+    struct qd_view *out = in + node->n_inputs;
+    int64_t count;
+
+    for (int i = 0; i < node->n_inputs; i++)
+        set_view(frame, node->inputs[i], image, &in[i]);
+    for (int i = 0; i < node->n_outputs; i++)
+        set_view(frame, node->outputs[i], image, &out[i]);
+    node->op->run_f32(node, in, out, frame->scratch + (size_t)thread * frame->plan->scratch_size);
+    if (out[0].dtype != QD_F32)
+        return;
+    count = qd_shape_count(out[0].shape);
+    if (node->residual >= 0) {
+        const float *residual = in[node->residual].data;
+        float *sum = out[0].data;
+
+        for (int64_t i = 0; i < count; i++)
+            sum[i] += residual[i];
+    }
+    if (node->act.kind != QD_ACT_NONE)
+        qd_activation_run_f32(&node->act, out[0].data, count);
+}
+
+/* Channels and pixels of a rank-4 value, which lies NHWC when quantized; 1 and count for all others. */
+static void image_size(const struct qd_value *value, int64_t *ret_channels, int64_t *ret_pixels)
+{
+    int64_t count = qd_shape_count(&value->shape);
+
+    *ret_channels = value->shape.n_dims == 4 ? value->shape.dims[1] : 1;
+    *ret_pixels = *ret_channels ? count / *ret_channels : 0;
+}
+
+static void convert(struct qd_frame *frame, const struct qd_step *step, int image, int thread)
+{
+    const struct qd_plan *plan = frame->plan;
+    const struct qd_kernels *kernels = plan->options.kernels;
+    const struct qd_value *value = &plan->graph->values[step->value];
+    uint8_t *q8 = place_at(frame, QD_FORM_Q8, step->value, image);
+    float *f32 = place_at(frame, QD_FORM_F32, step->value, image);
+    uint8_t *scratch = frame->scratch + (size_t)thread * plan->scratch_size;
+    int64_t channels, pixels;
+    size_t count;
+
+    image_size(value, &channels, &pixels);
+    count = (size_t)(channels * pixels);
+    if (step->kind == QD_STEP_QUANTIZE) {
+        kernels->quantize(f32, scratch, count, 1 / value->q.scale, (float)value->q.zero_point);
+        qd_transpose_u8(scratch, q8, channels, pixels);
+        return;
+    }
+    qd_transpose_u8(q8, scratch, pixels, channels);
+    if (step->kind == QD_STEP_PIXELS)
+        kernels->dequantize(scratch, f32, count, 1, 0);
+    else
+        kernels->dequantize(scratch, f32, count, value->q.scale, value->q.zero_point);
+}
+
+static void run_step(struct qd_frame *frame, int s, int n_images, int thread, int n_threads)
+{
+    const struct qd_plan *plan = frame->plan;
+    const struct qd_step *step = &plan->steps[s];
+
+    if (step->kind == QD_STEP_Q8) {
+        struct qd_q8_run run = frame->runs[s];
+
+        run.n_images = n_images;
+        run.scratch = frame->scratch + (size_t)thread * plan->scratch_size;
+        plan->graph->nodes[step->node].op->run_q8(&run, thread, n_threads);
+        return;
+    }
+    /* Float steps and conversions: whole images, so that a sum's order never depends on the number of threads. */
+    for (int image = thread; image < n_images; image += n_threads) {
+        if (step->kind == QD_STEP_F32)
+            run_node_f32(frame, &plan->graph->nodes[step->node], image, thread);
+        else
+            convert(frame, step, image, thread);
+    }
+}
+
+void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_threads)
+{
+    if (thread == 0 && frame->profile)
+        frame->last_ns = qd_now_ns();
+    for (int s = 0; s < frame->plan->n_steps; s++) {
+        run_step(frame, s, n_images, thread, n_threads);
+#pragma omp barrier
+        if (thread == 0 && frame->profile) {
+            int64_t now = qd_now_ns();
+
+            frame->step_ns[s] += now - frame->last_ns;
+            frame->last_ns = now;
+        }
+    }
+}
+
+void qd_frame_run(struct qd_frame *frame, int n_images, int n_threads)
+{
+#ifdef _OPENMP
+#pragma omp parallel num_threads(n_threads)
+    qd_frame_run_share(frame, n_images, omp_get_thread_num(), omp_get_num_threads());
+#else
+    (void)n_threads;
+    qd_frame_run_share(frame, n_images, 0, 1);
+#endif
+}
+
+void qd_frame_profile(struct qd_frame *frame, bool on)
+{
+    frame->profile = on;
+    memset(frame->step_ns, 0, (size_t)frame->plan->n_steps * sizeof(int64_t));
+}
+
+int64_t qd_frame_step_ns(const struct qd_frame *frame, int step)
+{
+    return frame->step_ns[step];
+}

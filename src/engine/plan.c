@@ -1,0 +1,439 @@
+#include "engine/plan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/internal.h"
+
+/* While a plan is being made: what each node and value will be. */
+struct builder {
+    struct qd_plan *plan;
+    const struct qd_graph *graph;
+    bool *node_q8;
+    bool *refused;           /* prepare said no: f32, whatever supports_q8 says */
+    const char **why_f32;
+    bool *output_f32;
+    bool *has[QD_N_FORMS];   /* forms that exist so far, by value */
+    bool *by_q8, *by_f32;    /* readers of a value */
+};
+
+static bool is_activation(const struct qd_graph *graph, int value)
+{
+    return value != QD_NO_VALUE && !graph->values[value].data;
+}
+
+static bool is_pixels(const struct qd_graph *graph, int value)
+{
+    return graph->n_inputs && value == graph->inputs[0];
+}
+
+static bool has_q(const struct qd_graph *graph, int value)
+{
+    return is_pixels(graph, value) || graph->values[value].q.scale > 0;
+}
+
+static struct qd_qparams q_of(const struct qd_graph *graph, int value)
+{
+    struct qd_qparams raw = {.scale = 1, .zero_point = 0, .bits = 8};
+
+    return is_pixels(graph, value) ? raw : graph->values[value].q;
+}
+
+static bool same_scales(const struct qd_graph *graph, const struct qd_node *node)
+{
+    struct qd_qparams out = q_of(graph, node->outputs[0]);
+
+    for (int i = 0; i < node->n_inputs; i++) {
+        struct qd_qparams q;
+
+        if (!is_activation(graph, node->inputs[i]))
+            continue;
+        q = q_of(graph, node->inputs[i]);
+        if (q.scale != out.scale || q.zero_point != out.zero_point)
+            return false;
+    }
+    return true;
+}
+
+/* NULL when the node can run quantized, else the reason why not. */
+static const char *why_not_q8(const struct builder *b, int n)
+{
+    const struct qd_graph *graph = b->graph;
+    const struct qd_node *node = &graph->nodes[n];
+
+    if (b->plan->options.precision == QD_PRECISION_F32)
+        return "the plan is fp32";
+    if (node->precision == QD_PRECISION_F32)
+        return "asked for";
+    if (!node->op->supports_q8 || !node->op->prepare_q8)
+        return "the operator has no int8 form";
+    if (b->refused[n])
+        return "scales out of range";
+    for (int i = 0; i < node->n_inputs; i++)
+        if (is_activation(graph, node->inputs[i]) && !has_q(graph, node->inputs[i]))
+            return "an input has no scale";
+    for (int i = 0; i < node->n_outputs; i++)
+        if (node->outputs[i] != QD_NO_VALUE && !has_q(graph, node->outputs[i]))
+            return "an output has no scale";
+    if ((node->op->flags & QD_OP_SAME_SCALE) && !same_scales(graph, node))
+        return "inputs and outputs differ in scale";
+    if (!node->op->supports_q8(graph, node))
+        return "no int8 form for these shapes or attributes";
+    return NULL;
+}
+
+/* True when every reader of the value takes floats. */
+static bool read_as_f32_only(const struct builder *b, int value)
+{
+    return !b->by_q8[value];
+}
+
+/*
+ * From the last node to the first: a node that can be int8 becomes f32 all the same where it only copies for float
+ * readers (the classifier's Flatten), and an int8 node leaves floats where all its readers want them.
+ */
+static void decide_precisions(struct builder *b)
+{
+    const struct qd_graph *graph = b->graph;
+
+    for (int i = 0; i < graph->n_outputs; i++)
+        b->by_f32[graph->outputs[i]] = true;
+    for (int n = graph->n_nodes - 1; n >= 0; n--) {
+        const struct qd_node *node = &graph->nodes[n];
+        int out = node->outputs[0];
+
+        b->why_f32[n] = why_not_q8(b, n);
+        if (!b->why_f32[n] && (node->op->flags & QD_OP_COPY) && read_as_f32_only(b, out))
+            b->why_f32[n] = "its readers take floats";
+        b->node_q8[n] = !b->why_f32[n];
+        b->output_f32[n] = b->node_q8[n] && (node->op->flags & QD_OP_F32_OUTPUT) && read_as_f32_only(b, out) &&
+                           node->act.kind == QD_ACT_NONE && node->residual < 0;
+        for (int i = 0; i < node->n_inputs; i++) {
+            if (!is_activation(graph, node->inputs[i]))
+                continue;
+            if (b->node_q8[n])
+                b->by_q8[node->inputs[i]] = true;
+            else
+                b->by_f32[node->inputs[i]] = true;
+        }
+    }
+}
+
+static void touch(struct builder *b, enum qd_form form, int value, int step)
+{
+    struct qd_plan *plan = b->plan;
+    struct qd_place *place = &plan->places[form][value];
+    int64_t count = qd_shape_count(&b->graph->values[value].shape);
+    size_t bytes = (size_t)count * (form == QD_FORM_F32 ? qd_dtype_size(b->graph->values[value].dtype) : 1);
+
+    if (!place->used) {
+        place->used = true;
+        place->pitch = (bytes + QD_ALIGNMENT - 1) / QD_ALIGNMENT * QD_ALIGNMENT;
+        place->size = place->pitch * (size_t)plan->options.max_batch + QD_KERNEL_SLACK;
+        place->size = (place->size + QD_ALIGNMENT - 1) / QD_ALIGNMENT * QD_ALIGNMENT;
+        place->first_step = step;
+    }
+    if (step > place->last_step)
+        place->last_step = step;
+}
+
+static struct qd_step *add_step(struct builder *b, enum qd_step_kind kind, int node, int value)
+{
+    struct qd_step *step = &b->plan->steps[b->plan->n_steps++];
+
+    step->kind = kind;
+    step->node = node;
+    step->value = value;
+    return step;
+}
+
+/* Makes sure that the form exists before the next step, and that it lives until then. */
+static void need(struct builder *b, enum qd_form form, int value)
+{
+    const struct qd_graph *graph = b->graph;
+    struct qd_plan *plan = b->plan;
+
+    if (!b->has[form][value]) {
+        enum qd_step_kind kind = form == QD_FORM_Q8       ? QD_STEP_QUANTIZE
+                                 : is_pixels(graph, value) ? QD_STEP_PIXELS
+                                                           : QD_STEP_DEQUANTIZE;
+        struct qd_step *step = add_step(b, kind, -1, value);
+
+        step->scratch_size = (size_t)qd_shape_count(&graph->values[value].shape) + QD_KERNEL_SLACK;
+        touch(b, form, value, plan->n_steps - 1);
+        touch(b, form == QD_FORM_Q8 ? QD_FORM_F32 : QD_FORM_Q8, value, plan->n_steps - 1);
+        b->has[form][value] = true;
+    }
+    touch(b, form, value, plan->n_steps);
+}
+
+static enum qd_status prepare_node(struct builder *b, int n, struct qd_step *step, struct qd_error *err)
+{
+    const struct qd_node *node = &b->graph->nodes[n];
+    struct qd_q8_prepare prepare = {
+        .graph = b->graph,
+        .node = node,
+        .kernels = b->plan->options.kernels,
+        .arena = &b->plan->arena,
+        .output_f32 = b->output_f32[n],
+    };
+    enum qd_status status = node->op->prepare_q8(&prepare, err);
+
+    if (status != QD_OK)
+        return qd_error_context(err, status, "node '%s' (%s)", node->name, node->op->name);
+    step->prepared = prepare.prepared;
+    step->scratch_size = prepare.scratch_size;
+    return QD_OK;
+}
+
+static enum qd_status add_node_step(struct builder *b, int n, int *ret_refused, struct qd_error *err)
+{
+    const struct qd_graph *graph = b->graph;
+    const struct qd_node *node = &graph->nodes[n];
+    struct qd_plan *plan = b->plan;
+    enum qd_form in_form = b->node_q8[n] ? QD_FORM_Q8 : QD_FORM_F32;
+    struct qd_step *step;
+    enum qd_status status;
+    int at;
+
+    for (int i = 0; i < node->n_inputs; i++)
+        if (is_activation(graph, node->inputs[i]))
+            need(b, in_form, node->inputs[i]);
+    /* A conversion for a later input moves the step on: the earlier inputs must live until then too. */
+    at = plan->n_steps;
+    for (int i = 0; i < node->n_inputs; i++)
+        if (is_activation(graph, node->inputs[i]))
+            touch(b, in_form, node->inputs[i], at);
+    step = add_step(b, b->node_q8[n] ? QD_STEP_Q8 : QD_STEP_F32, n, node->outputs[0]);
+    step->output_f32 = b->output_f32[n];
+    step->why_f32 = b->why_f32[n];
+    for (int i = 0; i < node->n_outputs; i++) {
+        enum qd_form form = b->node_q8[n] && !(i == 0 && b->output_f32[n]) ? QD_FORM_Q8 : QD_FORM_F32;
+
+        if (node->outputs[i] == QD_NO_VALUE)
+            continue;
+        touch(b, form, node->outputs[i], at);
+        b->has[form][node->outputs[i]] = true;
+    }
+    if (node->n_inputs + node->n_outputs > plan->max_views)
+        plan->max_views = node->n_inputs + node->n_outputs;
+    if (!b->node_q8[n]) {
+        step->scratch_size = node->op->scratch_f32 ? node->op->scratch_f32(graph, node) : 0;
+        return QD_OK;
+    }
+    status = prepare_node(b, n, step, err);
+    if (status == QD_UNSUPPORTED)
+        *ret_refused = n;
+    return status;
+}
+
+static enum qd_status add_steps(struct builder *b, int *ret_refused, struct qd_error *err)
+{
+    const struct qd_graph *graph = b->graph;
+    struct qd_plan *plan = b->plan;
+    enum qd_status status;
+
+    for (int i = 0; i < graph->n_inputs; i++) {
+        touch(b, QD_FORM_Q8, graph->inputs[i], 0);
+        b->has[QD_FORM_Q8][graph->inputs[i]] = true;
+    }
+    for (int n = 0; n < graph->n_nodes; n++) {
+        status = add_node_step(b, n, ret_refused, err);
+        if (status != QD_OK)
+            return status;
+    }
+    for (int i = 0; i < graph->n_outputs; i++)
+        need(b, QD_FORM_F32, graph->outputs[i]);
+    for (int form = 0; form < QD_N_FORMS; form++)
+        for (int v = 0; v < graph->n_values; v++)
+            if (plan->places[form][v].used && plan->options.keep_all) {
+                plan->places[form][v].first_step = 0;
+                plan->places[form][v].last_step = plan->n_steps;
+            }
+    for (int s = 0; s < plan->n_steps; s++)
+        if (plan->steps[s].scratch_size > plan->scratch_size)
+            plan->scratch_size = plan->steps[s].scratch_size;
+    plan->scratch_size = (plan->scratch_size + QD_ALIGNMENT - 1) / QD_ALIGNMENT * QD_ALIGNMENT;
+    return QD_OK;
+}
+
+static enum qd_status place_values(struct qd_plan *plan, struct qd_error *err)
+{
+    const struct qd_graph *graph = plan->graph;
+    struct qd_place **list = NULL;
+    int n = 0;
+    enum qd_status status;
+
+    status = qd_alloc_for((void **)&list, (size_t)graph->n_values * QD_N_FORMS + 1, sizeof(*list), "the plan", err);
+    if (status != QD_OK)
+        return status;
+    for (int form = 0; form < QD_N_FORMS; form++)
+        for (int v = 0; v < graph->n_values; v++)
+            if (plan->places[form][v].used)
+                list[n++] = &plan->places[form][v];
+    status = qd_memory_plan(list, n, &plan->slab_size, err);
+    qd_free(list);
+    return status;
+}
+
+static enum qd_status no_memory(struct qd_error *err)
+{
+    return qd_error_set(err, QD_NO_MEMORY, "no memory for the plan");
+}
+
+/* One try; *ret_refused >= 0 when a node's prepare refused its scales and the plan must be made without it. */
+static enum qd_status build(struct builder *b, int *ret_refused, struct qd_error *err)
+{
+    const struct qd_graph *graph = b->graph;
+    struct qd_plan *plan = b->plan;
+    struct qd_arena scratch = {0};
+    size_t n_values = (size_t)graph->n_values + 1, n_nodes = (size_t)graph->n_nodes + 1;
+    enum qd_status status;
+
+    b->node_q8 = qd_arena_array(&scratch, n_nodes, sizeof(bool));
+    b->why_f32 = qd_arena_array(&scratch, n_nodes, sizeof(*b->why_f32));
+    b->output_f32 = qd_arena_array(&scratch, n_nodes, sizeof(bool));
+    b->by_q8 = qd_arena_array(&scratch, n_values, sizeof(bool));
+    b->by_f32 = qd_arena_array(&scratch, n_values, sizeof(bool));
+    b->has[0] = qd_arena_array(&scratch, n_values, sizeof(bool));
+    b->has[1] = qd_arena_array(&scratch, n_values, sizeof(bool));
+    plan->places[0] = qd_arena_array(&plan->arena, n_values, sizeof(struct qd_place));
+    plan->places[1] = qd_arena_array(&plan->arena, n_values, sizeof(struct qd_place));
+    /* At most one conversion to each form of each value besides the nodes. */
+    plan->steps = qd_arena_array(&plan->arena, n_nodes + 2 * n_values, sizeof(struct qd_step));
+    if (!b->node_q8 || !b->why_f32 || !b->output_f32 || !b->by_q8 || !b->by_f32 || !b->has[0] || !b->has[1] ||
+        !plan->places[0] || !plan->places[1] || !plan->steps) {
+        status = no_memory(err);
+    } else {
+        decide_precisions(b);
+        status = add_steps(b, ret_refused, err);
+        if (status == QD_OK)
+            status = place_values(plan, err);
+    }
+    qd_arena_done(&scratch);
+    return status;
+}
+
+enum qd_status qd_plan_new(const struct qd_graph *graph, const struct qd_plan_options *options, struct qd_plan **ret,
+                           struct qd_error *err)
+{
+    struct builder b = {.graph = graph};
+    struct qd_plan *plan;
+    enum qd_status status;
+    int refused;
+
+    b.refused = qd_alloc_array((size_t)graph->n_nodes + 1, sizeof(bool));
+    if (!b.refused)
+        return no_memory(err);
+    do {
+        struct qd_error why = {""};
+
+        plan = qd_alloc(sizeof(*plan));
+        if (!plan) {
+            qd_free(b.refused);
+            return no_memory(err);
+        }
+        plan->graph = graph;
+        plan->options = *options;
+        b.plan = plan;
+        refused = -1;
+        status = build(&b, &refused, &why);
+        if (status != QD_OK) {
+            qd_plan_free(plan);
+            if (refused >= 0)
+                b.refused[refused] = true;
+            else
+                qd_error_set(err, status, "%s", why.text);
+        }
+    } while (status != QD_OK && refused >= 0);
+    qd_free(b.refused);
+    if (status == QD_OK)
+        *ret = plan;
+    return status;
+}
+
+void qd_plan_free(struct qd_plan *plan)
+{
+    if (!plan)
+        return;
+    qd_arena_done(&plan->arena);
+    qd_free(plan);
+}
+
+int qd_plan_n_steps(const struct qd_plan *plan)
+{
+    return plan->n_steps;
+}
+
+void qd_plan_step(const struct qd_plan *plan, int i, struct qd_step_info *ret)
+{
+    const struct qd_step *step = &plan->steps[i];
+    const struct qd_node *node = step->node >= 0 ? &plan->graph->nodes[step->node] : NULL;
+
+    ret->kind = step->kind;
+    ret->node = node;
+    ret->value = step->value;
+    ret->name = node ? node->name : plan->graph->values[step->value].name;
+    ret->macs = node && node->op->macs ? node->op->macs(plan->graph, node) : 0;
+    ret->why_f32 = step->why_f32;
+}
+
+const char *qd_step_kind_name(enum qd_step_kind kind)
+{
+    static const char *const names[] = {"int8", "fp32", "quantize", "dequantize", "pixels to float"};
+
+    return names[kind];
+}
+
+const struct qd_graph *qd_plan_graph(const struct qd_plan *plan)
+{
+    return plan->graph;
+}
+
+const struct qd_kernels *qd_plan_kernels(const struct qd_plan *plan)
+{
+    return plan->options.kernels;
+}
+
+int qd_plan_max_batch(const struct qd_plan *plan)
+{
+    return plan->options.max_batch;
+}
+
+size_t qd_plan_memory_bytes(const struct qd_plan *plan)
+{
+    return plan->arena.used_bytes;
+}
+
+size_t qd_plan_frame_bytes(const struct qd_plan *plan, int n_threads)
+{
+    return plan->slab_size + plan->scratch_size * (size_t)n_threads;
+}
+
+int64_t qd_plan_macs(const struct qd_plan *plan, bool only_q8)
+{
+    int64_t macs = 0;
+
+    for (int i = 0; i < plan->n_steps; i++) {
+        struct qd_step_info info;
+
+        qd_plan_step(plan, i, &info);
+        if (!only_q8 || info.kind == QD_STEP_Q8)
+            macs += info.macs;
+    }
+    return macs;
+}
+
+void qd_plan_input_size(const struct qd_plan *plan, int *ret_h, int *ret_w, int *ret_c)
+{
+    const struct qd_shape *shape = &plan->graph->values[plan->graph->inputs[0]].shape;
+
+    *ret_c = (int)shape->dims[1];
+    *ret_h = (int)shape->dims[2];
+    *ret_w = (int)shape->dims[3];
+}
+
+int64_t qd_plan_output_count(const struct qd_plan *plan, int output)
+{
+    return qd_shape_count(&plan->graph->values[plan->graph->outputs[output]].shape);
+}

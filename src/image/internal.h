@@ -1,0 +1,73 @@
+/* What the files of src/image share: decoders, EXIF, and the inner loops of the resize. */
+#ifndef QD_IMAGE_INTERNAL_H
+#define QD_IMAGE_INTERNAL_H
+
+#include "image/image.h"
+
+/* One picture format. A new one is a file decode_NAME.c and a row in qd_decoders[] (image.c). */
+struct qd_decoder {
+    const char *name;
+    bool (*sniff)(const uint8_t *bytes, size_t size); /* by the first bytes */
+
+    /*
+     * Decodes into 1 channel (grey) or 3 (RGB), whichever the file holds. Calls qd_image_check_size on the header,
+     * before it allocates. *ret_orientation is EXIF's, 1 to 8. Both outputs are untouched on failure.
+     */
+    enum qd_status (*decode)(const uint8_t *bytes, size_t size, const struct qd_image_limits *limits,
+                             struct qd_image *ret, int *ret_orientation, struct qd_error *err);
+};
+
+extern const struct qd_decoder qd_decoder_jpeg, qd_decoder_png;
+
+/* Where unknown bytes get their name: "a GIF picture", "HTML", "nothing (0 bytes)", ... in text. */
+#define QD_LOOKS_TEXT_SIZE 96
+const char *qd_looks_like(const uint8_t *bytes, size_t size, char text[QD_LOOKS_TEXT_SIZE]);
+
+/* QD_INVALID for a side of 0, QD_TOO_LARGE past the limit. */
+enum qd_status qd_image_check_size(int64_t width, int64_t height, const struct qd_image_limits *limits,
+                                   struct qd_error *err);
+
+/* Pixels for a picture of that size; *ret is untouched on failure. */
+enum qd_status qd_image_alloc(int width, int height, int n_channels, struct qd_image *ret, struct qd_error *err);
+
+/*
+ * The orientation, 1 to 8, that an EXIF block (from its byte order mark on) states; 1 where it states none or is
+ * broken: a camera's mistake in the metadata must not refuse a good picture.
+ */
+int qd_exif_orientation(const uint8_t *tiff, size_t size);
+
+/* Turns the picture upright, as Pillow's ImageOps.exif_transpose. */
+enum qd_status qd_image_orient(struct qd_image *image, int orientation, struct qd_error *err);
+
+/* For each output position: which inputs it reads, and their weights in fixed point. */
+struct qd_resample_taps {
+    int n_outputs;
+    int stride;       /* weights per output, the largest n_inputs */
+    int *first;       /* n_outputs: the first input read */
+    int *n_inputs;    /* n_outputs: how many are read, at least 1 */
+    int32_t *weights; /* n_outputs x stride, QD_RESAMPLE_BITS bits after the point */
+};
+
+#define QD_RESAMPLE_BITS 22
+
+/*
+ * The two passes. All tiers give the same bytes (the arithmetic is in integers); the faster one only lets the
+ * compiler use wider vectors.
+ */
+struct qd_resample_tier {
+    const char *name;
+
+    /* One row: out[x] = sum of taps->weights[x][i] * in[taps->first[x] + i], per channel (1 or 3). */
+    void (*across)(const uint8_t *in, uint8_t *out, int n_channels, const struct qd_resample_taps *taps);
+
+    /* One row: out[x] = sum of weights[i] * in[i * row_size + x], x in [0, row_size). */
+    void (*down)(const uint8_t *in, uint8_t *out, size_t row_size, const int32_t *weights, int n_inputs);
+};
+
+extern const struct qd_resample_tier qd_resample_scalar, qd_resample_avx2;
+
+/* As qd_image_resize, by the named tier: for tests. */
+enum qd_status qd_image_resize_by(const struct qd_resample_tier *tier, const struct qd_image *in,
+                                  const struct qd_resize *resize, struct qd_image *ret, struct qd_error *err);
+
+#endif

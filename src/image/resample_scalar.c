@@ -1,0 +1,3 @@
+#include "image/resample.h"
+
+QD_RESAMPLE_TIER(scalar);

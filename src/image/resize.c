@@ -1,0 +1,249 @@
+/*
+ * Pillow's Resample.c (9.x to 11.x give the same bytes): a filter stretched by the scale, weights in double, rounded
+ * to fixed point; rows first, then columns, 8 bits in between; a pass is skipped where its side keeps its length.
+ */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "config.h"
+#include "image/image.h"
+#include "image/internal.h"
+#include "util/mem.h"
+
+static double bilinear(double x)
+{
+    x = fabs(x);
+    return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+/* Keys' cubic with a = -0.5 (R. Keys, 1981), in the order of operations of Pillow. */
+static double bicubic(double x)
+{
+    x = fabs(x);
+    if (x < 1.0)
+        return ((-0.5 + 2.0) * x - (-0.5 + 3.0)) * x * x + 1;
+    if (x < 2.0)
+        return (((x - 5) * x + 8) * x - 4) * -0.5;
+    return 0.0;
+}
+
+static const struct {
+    double (*weight)(double x);
+    double support; /* weight is 0 beyond */
+} filters[] = {
+    [QD_BILINEAR] = {bilinear, 1.0},
+    [QD_BICUBIC] = {bicubic, 2.0},
+};
+
+/* One axis: in_size becomes out_size, of which [start, start + n) is wanted. */
+struct axis {
+    int in_size, out_size, start, n;
+};
+
+static void taps_done(struct qd_resample_taps *taps)
+{
+    qd_free(taps->first);
+    qd_free(taps->n_inputs);
+    qd_free(taps->weights);
+}
+
+/* The filter around the middle of output position at, as Pillow's precompute_coeffs and normalize_coeffs_8bpc. */
+static void taps_fill(struct qd_resample_taps *taps, int i, const struct axis *axis, enum qd_interpolation kind,
+                      double *scratch)
+{
+    double scale = (double)axis->in_size / axis->out_size;
+    double filter_scale = scale < 1.0 ? 1.0 : scale;
+    double support = filters[kind].support * filter_scale;
+    double center = (axis->start + i + 0.5) * scale;
+    double inverse = 1.0 / filter_scale;
+    double total = 0.0;
+    int first = (int)(center - support + 0.5);
+    int end = (int)(center + support + 0.5);
+
+    if (first < 0)
+        first = 0;
+    if (end > axis->in_size)
+        end = axis->in_size;
+    taps->first[i] = first;
+    taps->n_inputs[i] = end - first;
+    for (int j = 0; j < end - first; j++) {
+        scratch[j] = filters[kind].weight((j + first - center + 0.5) * inverse);
+        total += scratch[j];
+    }
+    for (int j = 0; j < end - first; j++) {
+        double weight = total != 0.0 ? scratch[j] / total : scratch[j];
+
+        taps->weights[(size_t)i * (size_t)taps->stride + (size_t)j] =
+            (int32_t)((weight < 0 ? -0.5 : 0.5) + weight * (1 << QD_RESAMPLE_BITS));
+    }
+}
+
+static enum qd_status taps_init(struct qd_resample_taps *taps, const struct axis *axis, enum qd_interpolation kind,
+                                struct qd_error *err)
+{
+    double scale = (double)axis->in_size / axis->out_size;
+    int reach = (int)ceil(filters[kind].support * (scale < 1.0 ? 1.0 : scale)) * 2 + 1;
+    size_t n = (size_t)axis->n;
+    double *scratch = NULL;
+    enum qd_status status;
+
+    *taps = (struct qd_resample_taps){.n_outputs = axis->n, .stride = reach};
+    status = qd_alloc_for((void **)&taps->first, n, sizeof(int), "a resize", err);
+    if (status == QD_OK)
+        status = qd_alloc_for((void **)&taps->n_inputs, n, sizeof(int), "a resize", err);
+    if (status == QD_OK)
+        status = qd_alloc_for((void **)&taps->weights, n * (size_t)reach, sizeof(int32_t), "a resize", err);
+    if (status == QD_OK)
+        status = qd_alloc_for((void **)&scratch, (size_t)reach, sizeof(double), "a resize", err);
+    if (status == QD_OK)
+        for (int i = 0; i < axis->n; i++)
+            taps_fill(taps, i, axis, kind, scratch);
+    else
+        taps_done(taps);
+    qd_free(scratch);
+    return status;
+}
+
+static size_t row_size_of(const struct qd_image *image)
+{
+    return (size_t)image->width * (size_t)image->n_channels;
+}
+
+/* Rows [first_row, first_row + out->height) of in, to the columns of across. */
+static enum qd_status pass_across(const struct qd_resample_tier *tier, const struct qd_image *in, int first_row,
+                                  const struct axis *across, enum qd_interpolation kind, struct qd_image *out,
+                                  struct qd_error *err)
+{
+    size_t in_row = row_size_of(in), out_row = row_size_of(out);
+    const uint8_t *from = in->pixels + (size_t)first_row * in_row;
+    struct qd_resample_taps taps;
+    enum qd_status status;
+
+    if (across->in_size == across->out_size) {
+        for (int y = 0; y < out->height; y++)
+            memcpy(out->pixels + (size_t)y * out_row,
+                   from + (size_t)y * in_row + (size_t)across->start * (size_t)in->n_channels, out_row);
+        return QD_OK;
+    }
+    status = taps_init(&taps, across, kind, err);
+    if (status != QD_OK)
+        return status;
+    for (int y = 0; y < out->height; y++)
+        tier->across(from + (size_t)y * in_row, out->pixels + (size_t)y * out_row, in->n_channels, &taps);
+    taps_done(&taps);
+    return QD_OK;
+}
+
+static enum qd_status resize_filtered(const struct qd_resample_tier *tier, const struct qd_image *in,
+                                      const struct axis *across, const struct axis *down, enum qd_interpolation kind,
+                                      struct qd_image *out, struct qd_error *err)
+{
+    struct qd_resample_taps taps = {0};
+    struct qd_image middle = {0};
+    size_t row_size = row_size_of(out);
+    int first, end;
+    enum qd_status status;
+
+    if (down->in_size == down->out_size)
+        return pass_across(tier, in, down->start, across, kind, out, err);
+    status = taps_init(&taps, down, kind, err);
+    if (status != QD_OK)
+        return status;
+
+    /* Both ends of the taps only grow with the position, so the outer outputs bound the rows that are read. */
+    first = taps.first[0];
+    end = taps.first[down->n - 1] + taps.n_inputs[down->n - 1];
+    status = qd_image_alloc(across->n, end - first, in->n_channels, &middle, err);
+    if (status == QD_OK)
+        status = pass_across(tier, in, first, across, kind, &middle, err);
+    if (status == QD_OK)
+        for (int y = 0; y < down->n; y++)
+            tier->down(middle.pixels + (size_t)(taps.first[y] - first) * row_size, out->pixels + (size_t)y * row_size,
+                       row_size, taps.weights + (size_t)y * (size_t)taps.stride, taps.n_inputs[y]);
+    qd_image_done(&middle);
+    taps_done(&taps);
+    return status;
+}
+
+/* Where each output of an axis reads. The position is summed step by step as Pillow's ImagingScaleAffine does it. */
+static enum qd_status nearest_positions(const struct axis *axis, int **ret, struct qd_error *err)
+{
+    double step = (double)axis->in_size / axis->out_size;
+    double at = step * 0.5;
+    int *positions = NULL;
+    enum qd_status status = qd_alloc_for((void **)&positions, (size_t)axis->n, sizeof(int), "a resize", err);
+
+    if (status != QD_OK)
+        return status;
+    for (int i = 0; i < axis->start + axis->n; i++) {
+        if (i >= axis->start)
+            positions[i - axis->start] = at < axis->in_size ? (int)at : axis->in_size - 1;
+        at += step;
+    }
+    *ret = positions;
+    return QD_OK;
+}
+
+static enum qd_status resize_nearest(const struct qd_image *in, const struct axis *across, const struct axis *down,
+                                     struct qd_image *out, struct qd_error *err)
+{
+    size_t n_channels = (size_t)in->n_channels;
+    int *columns = NULL, *rows = NULL;
+    uint8_t *to = out->pixels;
+    enum qd_status status = nearest_positions(across, &columns, err);
+
+    if (status == QD_OK)
+        status = nearest_positions(down, &rows, err);
+    if (status == QD_OK)
+        for (int y = 0; y < down->n; y++) {
+            const uint8_t *row = in->pixels + (size_t)rows[y] * row_size_of(in);
+
+            for (int x = 0; x < across->n; x++)
+                for (size_t c = 0; c < n_channels; c++)
+                    *to++ = row[(size_t)columns[x] * n_channels + c];
+        }
+    qd_free(columns);
+    qd_free(rows);
+    return status;
+}
+
+static const struct qd_resample_tier *best_tier(void)
+{
+#ifdef QD_X86
+    if (__builtin_cpu_supports("avx2"))
+        return &qd_resample_avx2;
+#endif
+    return &qd_resample_scalar;
+}
+
+enum qd_status qd_image_resize_by(const struct qd_resample_tier *tier, const struct qd_image *in,
+                                  const struct qd_resize *resize, struct qd_image *ret, struct qd_error *err)
+{
+    struct axis across = {in->width, resize->width, resize->crop_x, resize->crop_w};
+    struct axis down = {in->height, resize->height, resize->crop_y, resize->crop_h};
+    struct qd_image out;
+    enum qd_status status;
+
+    assert(across.start >= 0 && across.n >= 1 && across.n <= across.out_size - across.start);
+    assert(down.start >= 0 && down.n >= 1 && down.n <= down.out_size - down.start);
+    status = qd_image_alloc(across.n, down.n, in->n_channels, &out, err);
+    if (status != QD_OK)
+        return status;
+    if (resize->interpolation == QD_NEAREST)
+        status = resize_nearest(in, &across, &down, &out, err);
+    else
+        status = resize_filtered(tier, in, &across, &down, resize->interpolation, &out, err);
+    if (status != QD_OK) {
+        qd_image_done(&out);
+        return status;
+    }
+    *ret = out;
+    return QD_OK;
+}
+
+enum qd_status qd_image_resize(const struct qd_image *in, const struct qd_resize *resize, struct qd_image *ret,
+                               struct qd_error *err)
+{
+    return qd_image_resize_by(best_tier(), in, resize, ret, err);
+}

@@ -1,0 +1,72 @@
+/*
+ * requant.h's formula, 64 columns at a time. Static inline only: included by files built for AVX-512.
+ * The clamp from below is made on the bytes, as in requant_avx2.h.
+ */
+#ifndef QD_KERNEL_REQUANT_VNNI_H
+#define QD_KERNEL_REQUANT_VNNI_H
+
+#include <immintrin.h>
+#include <stdbool.h>
+
+#include "kernel/kernel.h"
+
+#define ALWAYS_INLINE_VNNI static inline __attribute__((always_inline))
+
+struct qd_requant_vnni {
+    __m512 residual_mult, slope, zero, high;
+    __m512i low;
+    enum qd_requant_act act;
+};
+
+ALWAYS_INLINE_VNNI struct qd_requant_vnni qd_requant_vnni_of(const struct qd_requant *requant)
+{
+    struct qd_requant_vnni r = {
+        .residual_mult = _mm512_set1_ps(requant->residual_mult),
+        .slope = _mm512_set1_ps(requant->slope),
+        .zero = _mm512_set1_ps(requant->zero),
+        .high = _mm512_set1_ps(requant->clamp_max),
+        .low = _mm512_set1_epi8((char)requant->clamp_min),
+        .act = requant->act,
+    };
+    return r;
+}
+
+ALWAYS_INLINE_VNNI __m512 qd_requant_act_vnni(const struct qd_requant_vnni *r, __m512 t)
+{
+    __m512 gate;
+
+    if (r->act == QD_REQUANT_LEAKY) {
+        __mmask16 negative = _mm512_cmp_ps_mask(t, _mm512_setzero_ps(), _CMP_LT_OQ);
+        return _mm512_add_ps(_mm512_mask_mul_ps(t, negative, t, r->slope), r->zero);
+    }
+    gate = _mm512_fmadd_ps(t, r->slope, _mm512_set1_ps(0.5f));
+    gate = _mm512_min_ps(_mm512_max_ps(gate, _mm512_setzero_ps()), _mm512_set1_ps(1));
+    return _mm512_add_ps(_mm512_mul_ps(t, gate), r->zero);
+}
+
+/* Everything up to the clamp from below: 16 ints, to be packed with saturation. residual: 16 ints, if any. */
+ALWAYS_INLINE_VNNI __m512i qd_requant_ints_vnni(const struct qd_requant_vnni *r, __m512i acc, __m512 mult,
+                                                __m512 offset, bool has_residual, __m512i residual)
+{
+    __m512 t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), mult, offset);
+
+    if (has_residual)
+        t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(residual), r->residual_mult, t);
+    if (r->act != QD_REQUANT_LINEAR)
+        t = qd_requant_act_vnni(r, t);
+    /* min gives its second operand where one is NaN: the conversion's most negative int. */
+    return _mm512_cvtps_epi32(_mm512_min_ps(r->high, t));
+}
+
+/* The lowest n bits, n at most 64, and at most 16. */
+ALWAYS_INLINE_VNNI __mmask64 qd_mask64_vnni(int n)
+{
+    return n >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << n) - 1;
+}
+
+ALWAYS_INLINE_VNNI __mmask16 qd_mask16_vnni(int n)
+{
+    return (__mmask16)(n >= 16 ? 0xffff : n <= 0 ? 0 : (1 << n) - 1);
+}
+
+#endif

@@ -1,0 +1,128 @@
+#include "op/elementwise.h"
+#include "op/q8.h"
+
+static float f32(float a, float b)
+{
+    return a + b;
+}
+
+static int64_t i64(int64_t a, int64_t b)
+{
+    return (int64_t)((uint64_t)a + (uint64_t)b);
+}
+
+static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    static const struct qd_elementwise functions = {f32, i64};
+
+    (void)graph;
+    (void)err;
+    /* Never written: params is not const because other operators' are filled by parse. */
+    node->params = (void *)(uintptr_t)&functions;
+    return QD_OK;
+}
+
+/* The activation first: an operand order that the quantized forms rely on. */
+static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    enum qd_status status = qd_elementwise_infer(graph, node, err);
+    int first = node->inputs[0];
+
+    if (status == QD_OK && graph->values[first].data && !graph->values[node->inputs[1]].data) {
+        node->inputs[0] = node->inputs[1];
+        node->inputs[1] = first;
+    }
+    return status;
+}
+
+static bool fuses(const struct qd_node *node, const struct qd_activation *act)
+{
+    (void)node;
+    return act->kind == QD_ACT_CLIP;
+}
+
+static bool is_sum(const struct qd_graph *graph, const struct qd_node *node)
+{
+    const struct qd_value *a = qd_node_input(graph, node, 0), *b = qd_node_input(graph, node, 1);
+
+    return !a->data && !b->data && qd_shape_equal(&a->shape, &b->shape);
+}
+
+static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
+{
+    return qd_elementwise_is_table(graph, node) || is_sum(graph, node);
+}
+
+struct add_q8 {
+    const struct qd_kernels *kernels;
+    struct qd_add_params params; /* n: bytes of an image */
+    bool table;
+    const void *tables;
+};
+
+static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
+{
+    struct qd_qparams a, b, out = qd_q8_output(prepare);
+    struct add_q8 *add = qd_arena_alloc(prepare->arena, sizeof(*add));
+    enum qd_status status;
+
+    if (!add)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for an addition");
+    if (qd_elementwise_is_table(prepare->graph, prepare->node)) {
+        status = qd_elementwise_prepare_table(prepare, err);
+        add->table = true;
+        add->tables = prepare->prepared;
+        prepare->prepared = add;
+        return status;
+    }
+    a = qd_q8_input(prepare, 0);
+    b = qd_q8_input(prepare, 1);
+    add->kernels = prepare->kernels;
+    add->params.n = (size_t)qd_shape_count(&prepare->graph->values[prepare->node->outputs[0]].shape);
+    add->params.a_mult = a.scale / out.scale;
+    add->params.b_mult = b.scale / out.scale;
+    add->params.offset = (float)((double)out.zero_point - (double)a.zero_point * (double)add->params.a_mult -
+                                 (double)b.zero_point * (double)add->params.b_mult);
+    qd_q8_clamp(&prepare->node->act, out, &add->params.clamp_min, &add->params.clamp_max);
+    prepare->prepared = add;
+    return QD_OK;
+}
+
+static void run_q8(const struct qd_q8_run *run, int thread, int n_threads)
+{
+    const struct add_q8 *add = run->prepared;
+    struct qd_add_params params = add->params;
+    int64_t begin, end;
+
+    if (add->table) {
+        struct qd_q8_run table_run = *run;
+
+        table_run.prepared = add->tables;
+        qd_q8_tables_run(&table_run, thread, n_threads);
+        return;
+    }
+    qd_share((int64_t)add->params.n, thread, n_threads, &begin, &end);
+    for (int image = 0; image < run->n_images; image++) {
+        params.a = run->inputs[0] + (size_t)image * run->input_pitch[0] + begin;
+        params.b = run->inputs[1] + (size_t)image * run->input_pitch[1] + begin;
+        params.out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0] + begin;
+        params.n = (size_t)(end - begin);
+        add->kernels->add(&params);
+    }
+}
+
+const struct qd_op qd_op_add = {
+    .name = "Add",
+    .min_opset = 7,
+    .max_opset = 22,
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .n_outputs = 1,
+    .parse = parse,
+    .infer = infer,
+    .run_f32 = qd_elementwise_run_f32,
+    .fuses = fuses,
+    .supports_q8 = supports_q8,
+    .prepare_q8 = prepare_q8,
+    .run_q8 = run_q8,
+};

@@ -1,0 +1,69 @@
+#include "op/batch_normalization.h"
+
+#include <math.h>
+
+#include "op/ops.h"
+
+static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    struct qd_batch_norm_params *params = qd_arena_alloc(&graph->arena, sizeof(*params));
+    int64_t training;
+    enum qd_status status;
+
+    if (!params)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for attributes");
+    node->params = params;
+    status = qd_node_attr_float(node, "epsilon", 1e-5f, &params->epsilon, err);
+    if (status == QD_OK)
+        status = qd_node_attr_int(node, "training_mode", 0, &training, err);
+    if (status == QD_OK && training)
+        return qd_error_set(err, QD_UNSUPPORTED, "training_mode: expected 0, found 1");
+    return status;
+}
+
+static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    const struct qd_value *in = qd_node_input(graph, node, 0);
+    char text[QD_SHAPE_TEXT_SIZE];
+
+    if (in->shape.n_dims < 2)
+        return qd_error_set(err, QD_INVALID, "expected 2 dimensions or more, found %s", qd_shape_text(&in->shape, text));
+    for (int i = 1; i < 5; i++) {
+        const struct qd_value *value = qd_node_input(graph, node, i);
+
+        if (value->dtype != QD_F32 || value->shape.n_dims != 1 || value->shape.dims[0] != in->shape.dims[1])
+            return qd_error_set(err, QD_INVALID, "input %d: expected float [%lld], found %s %s", i,
+                                (long long)in->shape.dims[1], qd_dtype_name(value->dtype),
+                                qd_shape_text(&value->shape, text));
+    }
+    return qd_op_infer_same(graph, node, err);
+}
+
+static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+{
+    const struct qd_batch_norm_params *params = node->params;
+    const float *x = in[0].data, *gamma = in[1].data, *beta = in[2].data, *mean = in[3].data, *var = in[4].data;
+    int64_t n = in[0].shape->dims[0], c = in[0].shape->dims[1], size = qd_shape_count(in[0].shape) / (n * c);
+    float *y = out[0].data;
+
+    (void)scratch;
+    for (int64_t i = 0; i < n * c; i++) {
+        float factor = gamma[i % c] / sqrtf(var[i % c] + params->epsilon);
+        float shift = beta[i % c] - mean[i % c] * factor;
+
+        for (int64_t j = 0; j < size; j++)
+            y[i * size + j] = x[i * size + j] * factor + shift;
+    }
+}
+
+const struct qd_op qd_op_batch_normalization = {
+    .name = "BatchNormalization",
+    .min_opset = 7,
+    .max_opset = 22,
+    .min_inputs = 5,
+    .max_inputs = 5,
+    .n_outputs = 5,
+    .parse = parse,
+    .infer = infer,
+    .run_f32 = run_f32,
+};

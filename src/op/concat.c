@@ -1,0 +1,100 @@
+#include <string.h>
+
+#include "op/move.h"
+
+struct concat_params {
+    int64_t given_axis;
+    int axis;         /* set by infer */
+    int64_t *at;      /* where each input begins on the axis; set by infer */
+};
+
+static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    struct concat_params *params = qd_arena_alloc(&graph->arena, sizeof(*params));
+
+    if (!params || !(params->at = qd_arena_array(&graph->arena, (size_t)node->n_inputs, sizeof(int64_t))))
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for attributes");
+    node->params = params;
+    if (!qd_node_attr(node, "axis"))
+        return qd_error_set(err, QD_INVALID, "axis: expected an int, found none");
+    return qd_node_attr_int(node, "axis", 0, &params->given_axis, err);
+}
+
+static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    struct concat_params *params = node->params;
+    const struct qd_value *first = qd_node_input(graph, node, 0);
+    struct qd_shape out = first->shape;
+    char text[QD_SHAPE_TEXT_SIZE], text2[QD_SHAPE_TEXT_SIZE];
+    enum qd_status status = qd_op_axis(params->given_axis, out.n_dims, &params->axis, err);
+
+    if (status != QD_OK)
+        return status;
+    out.dims[params->axis] = 0;
+    for (int i = 0; i < node->n_inputs; i++) {
+        const struct qd_value *value = qd_node_input(graph, node, i);
+        struct qd_shape shape;
+
+        if (!value || value->dtype != first->dtype)
+            return qd_error_set(err, QD_INVALID, "input %d: expected a %s tensor", i, qd_dtype_name(first->dtype));
+        shape = value->shape;
+        params->at[i] = out.dims[params->axis];
+        if (shape.n_dims == out.n_dims) {
+            out.dims[params->axis] += shape.dims[params->axis];
+            shape.dims[params->axis] = out.dims[params->axis];
+        }
+        if (!qd_shape_equal(&shape, &out))
+            return qd_error_set(err, QD_INVALID, "inputs 0 and %d do not fit on axis %d: %s and %s", i, params->axis,
+                                qd_shape_text(&first->shape, text), qd_shape_text(&value->shape, text2));
+    }
+    return qd_op_set_output(graph, node, 0, first->dtype, &out, err);
+}
+
+static void move_of(const struct qd_node *node, int i, const struct qd_shape *const *in,
+                    const struct qd_shape *const *out, qd_strides_of *strides_of, struct qd_move *ret)
+{
+    const struct concat_params *params = node->params;
+
+    memset(ret, 0, sizeof(*ret));
+    ret->input = i;
+    ret->n_dims = in[0]->n_dims;
+    memcpy(ret->dims, in[0]->dims, sizeof(ret->dims));
+    strides_of(in[0], ret->in_strides);
+    strides_of(out[0], ret->out_strides);
+    ret->out_at = params->at[i] * ret->out_strides[params->axis];
+}
+
+static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+{
+    (void)scratch;
+    qd_move_run_views(node, in, out, node->n_inputs, move_of);
+}
+
+static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
+{
+    for (int i = 0; i < node->n_inputs; i++)
+        if (graph->values[node->inputs[i]].data || qd_shape_count(&graph->values[node->inputs[i]].shape) <= 0)
+            return false;
+    return node->act.kind == QD_ACT_NONE;
+}
+
+static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
+{
+    return qd_move_prepare_q8(prepare, prepare->node->n_inputs, move_of, err);
+}
+
+const struct qd_op qd_op_concat = {
+    .name = "Concat",
+    .min_opset = 7,
+    .max_opset = 22,
+    .min_inputs = 1,
+    .max_inputs = -1,
+    .n_outputs = 1,
+    .flags = QD_OP_SAME_SCALE,
+    .parse = parse,
+    .infer = infer,
+    .run_f32 = run_f32,
+    .supports_q8 = supports_q8,
+    .prepare_q8 = prepare_q8,
+    .run_q8 = qd_move_run_q8,
+};

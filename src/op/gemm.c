@@ -1,0 +1,303 @@
+#include <cblas.h>
+#include <string.h>
+
+#include "op/conv_q8.h"
+#include "op/ops.h"
+
+struct gemm_params {
+    float alpha, beta;
+    int64_t trans_a, trans_b;
+};
+
+static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    struct gemm_params *params = qd_arena_alloc(&graph->arena, sizeof(*params));
+    enum qd_status status;
+
+    if (!params)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for attributes");
+    node->params = params;
+    status = qd_node_attr_float(node, "alpha", 1, &params->alpha, err);
+    if (status == QD_OK)
+        status = qd_node_attr_float(node, "beta", 1, &params->beta, err);
+    if (status == QD_OK)
+        status = qd_node_attr_int(node, "transA", 0, &params->trans_a, err);
+    if (status == QD_OK)
+        status = qd_node_attr_int(node, "transB", 0, &params->trans_b, err);
+    return status;
+}
+
+static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    const struct gemm_params *params = node->params;
+    const struct qd_value *a = qd_node_input(graph, node, 0), *b = qd_node_input(graph, node, 1);
+    const struct qd_value *c = qd_node_input(graph, node, 2);
+    struct qd_shape out = {.n_dims = 2}, sum;
+    char text[QD_SHAPE_TEXT_SIZE], text2[QD_SHAPE_TEXT_SIZE];
+    int64_t k_a, k_b;
+    enum qd_status status;
+
+    for (int i = 0; i < 3; i++) {
+        status = qd_op_need_f32(graph, node, i, err);
+        if (status != QD_OK)
+            return status;
+    }
+    if (a->shape.n_dims != 2 || b->shape.n_dims != 2)
+        return qd_error_set(err, QD_INVALID, "expected two matrices, found %s and %s", qd_shape_text(&a->shape, text),
+                            qd_shape_text(&b->shape, text2));
+    out.dims[0] = a->shape.dims[params->trans_a ? 1 : 0];
+    k_a = a->shape.dims[params->trans_a ? 0 : 1];
+    k_b = b->shape.dims[params->trans_b ? 1 : 0];
+    out.dims[1] = b->shape.dims[params->trans_b ? 0 : 1];
+    if (k_a != k_b)
+        return qd_error_set(err, QD_INVALID, "matrices %s and %s do not fit", qd_shape_text(&a->shape, text),
+                            qd_shape_text(&b->shape, text2));
+    if (c) {
+        status = qd_shape_broadcast(&c->shape, &out, &sum, err);
+        if (status != QD_OK || !qd_shape_equal(&sum, &out))
+            return qd_error_set(err, QD_INVALID, "C: %s does not broadcast to %s", qd_shape_text(&c->shape, text),
+                                qd_shape_text(&out, text2));
+    }
+    return qd_op_set_output(graph, node, 0, QD_F32, &out, err);
+}
+
+/* C broadcast to element (row, column). */
+static float c_at(const struct qd_view *c, int64_t row, int64_t column)
+{
+    const struct qd_shape *s = c->shape;
+    int64_t columns = s->n_dims ? s->dims[s->n_dims - 1] : 1, rows = s->n_dims > 1 ? s->dims[s->n_dims - 2] : 1;
+
+    return ((const float *)c->data)[(rows == 1 ? 0 : row) * columns + (columns == 1 ? 0 : column)];
+}
+
+static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+{
+    const struct gemm_params *params = node->params;
+    int m = (int)out[0].shape->dims[0], n = (int)out[0].shape->dims[1];
+    int k = (int)in[0].shape->dims[params->trans_a ? 0 : 1];
+    float *y = out[0].data;
+
+    (void)scratch;
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < n; j++)
+            y[(int64_t)i * n + j] = node->n_inputs > 2 && in[2].data ? params->beta * c_at(&in[2], i, j) : 0;
+    cblas_sgemm(CblasRowMajor, params->trans_a ? CblasTrans : CblasNoTrans, params->trans_b ? CblasTrans : CblasNoTrans,
+                m, n, k, params->alpha, in[0].data, params->trans_a ? m : k, in[1].data, params->trans_b ? k : n, 1, y,
+                n);
+}
+
+static int64_t macs(const struct qd_graph *graph, const struct qd_node *node)
+{
+    const struct gemm_params *params = node->params;
+    const struct qd_shape *a = &graph->values[node->inputs[0]].shape;
+
+    return qd_shape_count(&graph->values[node->outputs[0]].shape) * a->dims[params->trans_a ? 0 : 1];
+}
+
+static bool fuses(const struct qd_node *node, const struct qd_activation *act)
+{
+    (void)node;
+    (void)act;
+    return true;
+}
+
+static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
+{
+    const struct gemm_params *params = node->params;
+    const struct qd_value *a = qd_node_input(graph, node, 0), *b = qd_node_input(graph, node, 1);
+    const struct qd_value *c = qd_node_input(graph, node, 2);
+
+    return !params->trans_a && a->shape.dims[0] == 1 && b->data && (!c || c->data) &&
+           a->shape.dims[1] <= QD_KERNEL_MAX_K;
+}
+
+/* A layer of k inputs and n outputs over one pixel; b is [k][n], or [n][k] where transposed. */
+static enum qd_status prepare_layer(struct qd_q8_prepare *prepare, const float *b, bool transposed, float alpha, int k,
+                                    int n, const float *bias, struct qd_error *err)
+{
+    struct qd_arena scratch = {0};
+    float *w = qd_arena_array(&scratch, (size_t)n * (size_t)k, sizeof(float));
+    struct qd_conv_q8_source source = {
+        .window = {.kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}},
+        .group = 1,
+        .c = k,
+        .h = 1,
+        .w = 1,
+        .out_h = 1,
+        .out_w = 1,
+        .n = n,
+        .weights = w,
+        .bias = bias,
+    };
+    enum qd_status status;
+
+    if (!w)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for weights");
+    for (int o = 0; o < n; o++)
+        for (int i = 0; i < k; i++)
+            w[(size_t)o * (size_t)k + (size_t)i] =
+                alpha * (transposed ? b[(size_t)o * (size_t)k + (size_t)i] : b[(size_t)i * (size_t)n + (size_t)o]);
+    status = qd_conv_q8_prepare(prepare, &source, err);
+    qd_arena_done(&scratch);
+    return status;
+}
+
+static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
+{
+    const struct qd_node *node = prepare->node;
+    const struct gemm_params *params = node->params;
+    const struct qd_value *b = qd_node_input(prepare->graph, node, 1), *c = qd_node_input(prepare->graph, node, 2);
+    int n = (int)prepare->graph->values[node->outputs[0]].shape.dims[1];
+    float *bias = qd_alloc_array((size_t)n, sizeof(float));
+    enum qd_status status;
+
+    if (!bias)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for weights");
+    for (int j = 0; j < n && c; j++) {
+        struct qd_view view = {QD_F32, &c->shape, (void *)(uintptr_t)c->data};
+
+        bias[j] = params->beta * c_at(&view, 0, j);
+    }
+    status = prepare_layer(prepare, b->data, params->trans_b != 0, params->alpha,
+                           (int)prepare->graph->values[node->inputs[0]].shape.dims[1], n, bias, err);
+    qd_free(bias);
+    return status;
+}
+
+const struct qd_op qd_op_gemm = {
+    .name = "Gemm",
+    .min_opset = 7,
+    .max_opset = 22,
+    .min_inputs = 2,
+    .max_inputs = 3,
+    .n_outputs = 1,
+    .flags = QD_OP_F32_OUTPUT,
+    .parse = parse,
+    .infer = infer,
+    .run_f32 = run_f32,
+    .fuses = fuses,
+    .macs = macs,
+    .supports_q8 = supports_q8,
+    .prepare_q8 = prepare_q8,
+    .run_q8 = qd_conv_q8_run,
+};
+
+/* MatMul: matrices in the last two dimensions, the others broadcast. A vector is a matrix of one row or column. */
+static void as_matrix(const struct qd_shape *in, bool left, struct qd_shape *ret)
+{
+    *ret = *in;
+    if (in->n_dims != 1)
+        return;
+    ret->n_dims = 2;
+    ret->dims[0] = left ? 1 : in->dims[0];
+    ret->dims[1] = left ? in->dims[0] : 1;
+}
+
+static enum qd_status mat_mul_infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    const struct qd_value *a = qd_node_input(graph, node, 0), *b = qd_node_input(graph, node, 1);
+    struct qd_shape sa, sb, outer_a, outer_b, out;
+    char text[QD_SHAPE_TEXT_SIZE], text2[QD_SHAPE_TEXT_SIZE];
+    enum qd_status status = qd_op_need_f32(graph, node, 0, err);
+
+    if (status == QD_OK)
+        status = qd_op_need_f32(graph, node, 1, err);
+    if (status != QD_OK)
+        return status;
+    as_matrix(&a->shape, true, &sa);
+    as_matrix(&b->shape, false, &sb);
+    if (sa.n_dims < 2 || sb.n_dims < 2 || sa.dims[sa.n_dims - 1] != sb.dims[sb.n_dims - 2])
+        return qd_error_set(err, QD_INVALID, "matrices %s and %s do not fit", qd_shape_text(&a->shape, text),
+                            qd_shape_text(&b->shape, text2));
+    outer_a = sa;
+    outer_b = sb;
+    outer_a.n_dims -= 2;
+    outer_b.n_dims -= 2;
+    status = qd_shape_broadcast(&outer_a, &outer_b, &out, err);
+    if (status != QD_OK)
+        return status;
+    if (a->shape.n_dims != 1)
+        out.dims[out.n_dims++] = sa.dims[sa.n_dims - 2];
+    if (b->shape.n_dims != 1)
+        out.dims[out.n_dims++] = sb.dims[sb.n_dims - 1];
+    return qd_op_set_output(graph, node, 0, QD_F32, &out, err);
+}
+
+static void mat_mul_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                            void *scratch)
+{
+    struct qd_shape sa, sb, outer;
+    int64_t m, n, k, count, index[QD_MAX_DIMS] = {0};
+
+    (void)node;
+    (void)scratch;
+    as_matrix(in[0].shape, true, &sa);
+    as_matrix(in[1].shape, false, &sb);
+    m = sa.dims[sa.n_dims - 2];
+    k = sa.dims[sa.n_dims - 1];
+    n = sb.dims[sb.n_dims - 1];
+    outer.n_dims = (sa.n_dims > sb.n_dims ? sa.n_dims : sb.n_dims) - 2;
+    count = m > 0 && n > 0 ? qd_shape_count(out[0].shape) / (m * n) : 0;
+    for (int d = 0; d < outer.n_dims; d++) {
+        int da = d - (outer.n_dims - (sa.n_dims - 2)), db = d - (outer.n_dims - (sb.n_dims - 2));
+        int64_t x = da >= 0 ? sa.dims[da] : 1, y = db >= 0 ? sb.dims[db] : 1;
+
+        outer.dims[d] = x > y ? x : y;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at_a = 0, at_b = 0;
+
+        for (int d = 0; d < outer.n_dims; d++) {
+            int da = d - (outer.n_dims - (sa.n_dims - 2)), db = d - (outer.n_dims - (sb.n_dims - 2));
+
+            if (da >= 0)
+                at_a = at_a * sa.dims[da] + (sa.dims[da] == 1 ? 0 : index[d]);
+            if (db >= 0)
+                at_b = at_b * sb.dims[db] + (sb.dims[db] == 1 ? 0 : index[d]);
+        }
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)n, (int)k, 1,
+                    (const float *)in[0].data + at_a * m * k, (int)k, (const float *)in[1].data + at_b * k * n, (int)n,
+                    0, (float *)out[0].data + i * m * n, (int)n);
+        for (int d = outer.n_dims - 1; d >= 0 && ++index[d] == outer.dims[d]; d--)
+            index[d] = 0;
+    }
+}
+
+static int64_t mat_mul_macs(const struct qd_graph *graph, const struct qd_node *node)
+{
+    const struct qd_shape *a = &graph->values[node->inputs[0]].shape;
+
+    return qd_shape_count(&graph->values[node->outputs[0]].shape) * a->dims[a->n_dims - 1];
+}
+
+static bool mat_mul_supports_q8(const struct qd_graph *graph, const struct qd_node *node)
+{
+    const struct qd_value *a = qd_node_input(graph, node, 0), *b = qd_node_input(graph, node, 1);
+
+    return b->data && b->shape.n_dims == 2 && a->shape.n_dims == 2 && a->shape.dims[0] == 1 &&
+           a->shape.dims[1] <= QD_KERNEL_MAX_K;
+}
+
+static enum qd_status mat_mul_prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
+{
+    const struct qd_value *b = qd_node_input(prepare->graph, prepare->node, 1);
+
+    return prepare_layer(prepare, b->data, false, 1, (int)b->shape.dims[0], (int)b->shape.dims[1], NULL, err);
+}
+
+const struct qd_op qd_op_mat_mul = {
+    .name = "MatMul",
+    .min_opset = 7,
+    .max_opset = 22,
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .n_outputs = 1,
+    .flags = QD_OP_F32_OUTPUT,
+    .infer = mat_mul_infer,
+    .run_f32 = mat_mul_run_f32,
+    .fuses = fuses,
+    .macs = mat_mul_macs,
+    .supports_q8 = mat_mul_supports_q8,
+    .prepare_q8 = mat_mul_prepare_q8,
+    .run_q8 = qd_conv_q8_run,
+};

@@ -1,0 +1,201 @@
+#include "op/move.h"
+
+#include <string.h>
+
+#include "op/q8.h"
+
+static void copy_row(const uint8_t *in, int64_t in_stride, uint8_t *out, int64_t out_stride, int64_t n, size_t size)
+{
+    if (in_stride == 1 && out_stride == 1) {
+        memcpy(out, in, (size_t)n * size);
+        return;
+    }
+    switch (size) {
+    case 1:
+        for (int64_t i = 0; i < n; i++)
+            out[i * out_stride] = in[i * in_stride];
+        break;
+    case 4:
+        for (int64_t i = 0; i < n; i++)
+            ((uint32_t *)(void *)out)[i * out_stride] = ((const uint32_t *)(const void *)in)[i * in_stride];
+        break;
+    default:
+        for (int64_t i = 0; i < n; i++)
+            ((uint64_t *)(void *)out)[i * out_stride] = ((const uint64_t *)(const void *)in)[i * in_stride];
+    }
+}
+
+void qd_move_run(const struct qd_move *move, size_t size, const void *in, void *out, int64_t begin, int64_t end)
+{
+    const uint8_t *from = (const uint8_t *)in + move->in_at * (int64_t)size;
+    uint8_t *to = (uint8_t *)out + move->out_at * (int64_t)size;
+    int64_t index[QD_MAX_DIMS] = {0}, rows = 1;
+    int last = move->n_dims - 1, inner = last;
+
+    if (move->n_dims == 0) {
+        memcpy(to, from, size);
+        return;
+    }
+    /* The row is the dimension that is contiguous in the output, so that writes are in order. */
+    for (int d = 1; d < move->n_dims; d++)
+        if (move->out_strides[d] == 1 && move->dims[d] > 1)
+            inner = d;
+    if (last == 0) {
+        copy_row(from + begin * move->in_strides[0] * (int64_t)size, move->in_strides[0],
+                 to + begin * move->out_strides[0] * (int64_t)size, move->out_strides[0], end - begin, size);
+        return;
+    }
+    for (int d = 0; d <= last; d++)
+        if (d != inner)
+            rows *= d == 0 ? end - begin : move->dims[d];
+    index[0] = begin;
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t at_in = 0, at_out = 0;
+
+        for (int d = 0; d <= last; d++) {
+            at_in += index[d] * move->in_strides[d];
+            at_out += index[d] * move->out_strides[d];
+        }
+        copy_row(from + at_in * (int64_t)size, move->in_strides[inner], to + at_out * (int64_t)size,
+                 move->out_strides[inner], move->dims[inner], size);
+        for (int d = last; d >= 0; d--) {
+            if (d == inner)
+                continue;
+            if (++index[d] < (d == 0 ? end : move->dims[d]))
+                break;
+            index[d] = d == 0 ? begin : 0;
+        }
+    }
+}
+
+void qd_move_run_views(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, int n,
+                       qd_move_of *move_of)
+{
+    for (int i = 0; i < n; i++) {
+        struct qd_move move;
+        const struct qd_shape *in_shapes[1], *out_shapes[1];
+
+        /* Concat and Split look at one piece at a time: the others' sizes are in their params. */
+        in_shapes[0] = in[node->n_inputs > i && node->n_outputs == 1 && n > 1 ? i : 0].shape;
+        out_shapes[0] = out[node->n_outputs > 1 ? i : 0].shape;
+        if (!in_shapes[0] || !out_shapes[0])
+            continue;
+        move_of(node, i, in_shapes, out_shapes, qd_shape_strides, &move);
+        if (qd_shape_count(&(struct qd_shape){.n_dims = move.n_dims,
+                                              .dims = {move.dims[0], move.dims[1], move.dims[2], move.dims[3],
+                                                       move.dims[4], move.dims[5], move.dims[6], move.dims[7]}}) <= 0)
+            continue;
+        qd_move_run(&move, qd_dtype_size(out[move.output].dtype), in[move.input].data, out[move.output].data, 0,
+                    move.n_dims ? move.dims[0] : 1);
+    }
+}
+
+struct moves_q8 {
+    int n;
+    struct qd_move moves[];
+};
+
+/* Puts the dimension with the widest output stride first: it is what threads share. */
+static void widest_first(struct qd_move *move)
+{
+    int widest = 0;
+
+    for (int d = 1; d < move->n_dims; d++)
+        if (move->dims[d] > 1 && (move->dims[widest] == 1 || move->out_strides[d] > move->out_strides[widest]))
+            widest = d;
+    if (widest) {
+        struct qd_move old = *move;
+
+        move->dims[0] = old.dims[widest];
+        move->in_strides[0] = old.in_strides[widest];
+        move->out_strides[0] = old.out_strides[widest];
+        move->dims[widest] = old.dims[0];
+        move->in_strides[widest] = old.in_strides[0];
+        move->out_strides[widest] = old.out_strides[0];
+    }
+}
+
+enum qd_status qd_move_prepare_q8(struct qd_q8_prepare *prepare, int n, qd_move_of *move_of, struct qd_error *err)
+{
+    const struct qd_graph *graph = prepare->graph;
+    const struct qd_node *node = prepare->node;
+    struct moves_q8 *moves = qd_arena_alloc(prepare->arena, sizeof(*moves) + (size_t)n * sizeof(struct qd_move));
+
+    if (!moves)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for a copy");
+    for (int i = 0; i < n; i++) {
+        int input = node->n_outputs == 1 && n > 1 ? i : 0, output = node->n_outputs > 1 ? i : 0;
+        const struct qd_shape *in = &graph->values[node->inputs[input]].shape, *out;
+
+        if (node->outputs[output] == QD_NO_VALUE)
+            continue;
+        out = &graph->values[node->outputs[output]].shape;
+        move_of(node, i, &in, &out, qd_q8_strides, &moves->moves[moves->n]);
+        widest_first(&moves->moves[moves->n]);
+        moves->n++;
+    }
+    prepare->prepared = moves;
+    return QD_OK;
+}
+
+void qd_move_run_q8(const struct qd_q8_run *run, int thread, int n_threads)
+{
+    const struct moves_q8 *moves = run->prepared;
+
+    for (int i = 0; i < moves->n; i++) {
+        const struct qd_move *move = &moves->moves[i];
+        int64_t begin, end;
+
+        qd_share(move->n_dims ? move->dims[0] : 1, thread, n_threads, &begin, &end);
+        for (int image = 0; image < run->n_images && begin < end; image++)
+            qd_move_run(move, 1, run->inputs[move->input] + (size_t)image * run->input_pitch[move->input],
+                        (uint8_t *)run->outputs[move->output] + (size_t)image * run->output_pitch[move->output], begin,
+                        end);
+    }
+}
+
+void qd_copy_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+{
+    (void)node;
+    (void)scratch;
+    memcpy(out[0].data, in[0].data, (size_t)qd_shape_count(out[0].shape) * qd_dtype_size(out[0].dtype));
+}
+
+/* Whether a quantized tensor lies in another order than its shape says. */
+static bool is_permuted(const struct qd_shape *shape)
+{
+    return shape->n_dims == 4 && shape->dims[1] > 1 && shape->dims[2] * shape->dims[3] > 1;
+}
+
+bool qd_copy_supports_q8(const struct qd_graph *graph, const struct qd_node *node)
+{
+    const struct qd_shape *in = &graph->values[node->inputs[0]].shape, *out = &graph->values[node->outputs[0]].shape;
+
+    return node->act.kind == QD_ACT_NONE && (!is_permuted(in) || !is_permuted(out) || qd_shape_equal(in, out));
+}
+
+/* Over the dimensions of the side that is permuted. */
+static void copy_move(const struct qd_node *node, int i, const struct qd_shape *const *in,
+                      const struct qd_shape *const *out, qd_strides_of *strides_of, struct qd_move *ret)
+{
+    const struct qd_shape *shape = is_permuted(in[0]) ? in[0] : out[0];
+
+    (void)node;
+    (void)i;
+    memset(ret, 0, sizeof(*ret));
+    ret->n_dims = shape->n_dims;
+    memcpy(ret->dims, shape->dims, sizeof(ret->dims));
+    if (is_permuted(in[0]))
+        strides_of(shape, ret->in_strides);
+    else
+        qd_shape_strides(shape, ret->in_strides);
+    if (is_permuted(out[0]))
+        strides_of(shape, ret->out_strides);
+    else
+        qd_shape_strides(shape, ret->out_strides);
+}
+
+enum qd_status qd_copy_prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
+{
+    return qd_move_prepare_q8(prepare, 1, copy_move, err);
+}

@@ -1,0 +1,120 @@
+#include "op/op.h"
+
+#include <string.h>
+
+#include "op/ops.h"
+
+/* All operators; a new one is a file and a row. */
+static const struct qd_op *const qd_ops[] = {
+    &qd_op_add,
+    &qd_op_average_pool,
+    &qd_op_batch_normalization,
+    &qd_op_cast,
+    &qd_op_clip,
+    &qd_op_concat,
+    &qd_op_constant,
+    &qd_op_constant_of_shape,
+    &qd_op_conv,
+    &qd_op_div,
+    &qd_op_dropout,
+    &qd_op_expand,
+    &qd_op_flatten,
+    &qd_op_gather,
+    &qd_op_gemm,
+    &qd_op_global_average_pool,
+    &qd_op_hard_sigmoid,
+    &qd_op_hard_swish,
+    &qd_op_identity,
+    &qd_op_leaky_relu,
+    &qd_op_mat_mul,
+    &qd_op_max_pool,
+    &qd_op_mul,
+    &qd_op_normalize,
+    &qd_op_pad,
+    &qd_op_reduce_mean,
+    &qd_op_relu,
+    &qd_op_reshape,
+    &qd_op_shape,
+    &qd_op_sigmoid,
+    &qd_op_slice,
+    &qd_op_softmax,
+    &qd_op_split,
+    &qd_op_squeeze,
+    &qd_op_sub,
+    &qd_op_tanh,
+    &qd_op_transpose,
+    &qd_op_unsqueeze,
+};
+
+const struct qd_op *qd_op_find(const char *name)
+{
+    for (size_t i = 0; i < QD_ARRAY_SIZE(qd_ops); i++)
+        if (strcmp(qd_ops[i]->name, name) == 0)
+            return qd_ops[i];
+    return NULL;
+}
+
+const struct qd_op *qd_op_at(int i)
+{
+    return i >= 0 && (size_t)i < QD_ARRAY_SIZE(qd_ops) ? qd_ops[i] : NULL;
+}
+
+enum qd_status qd_op_set_output(struct qd_graph *graph, struct qd_node *node, int i, enum qd_dtype dtype,
+                                const struct qd_shape *shape, struct qd_error *err)
+{
+    struct qd_value *value = qd_node_output(graph, node, i);
+    char text[QD_SHAPE_TEXT_SIZE];
+
+    if (!value)
+        return QD_OK;
+    if (shape->n_dims > QD_MAX_DIMS || qd_shape_count(shape) < 0)
+        return qd_error_set(err, QD_TOO_LARGE, "output %d: shape %s is negative or has more than %d elements", i,
+                            qd_shape_text(shape, text), QD_MAX_ELEMENTS);
+    value->dtype = dtype;
+    value->shape = *shape;
+    value->has_shape = true;
+    return QD_OK;
+}
+
+enum qd_status qd_op_const_ints(const struct qd_graph *graph, const struct qd_node *node, int i, int limit,
+                                int64_t *ret_values, int *ret_n, struct qd_error *err)
+{
+    const struct qd_value *value = qd_node_input(graph, node, i);
+    int64_t n;
+
+    if (!value || !value->data)
+        return qd_error_set(err, QD_UNSUPPORTED, "input %d: expected a constant, found a value known only at run time", i);
+    n = qd_shape_count(&value->shape);
+    if (value->dtype != QD_I64 && value->dtype != QD_I32)
+        return qd_error_set(err, QD_INVALID, "input %d: expected integers, found %s", i, qd_dtype_name(value->dtype));
+    if (n > limit)
+        return qd_error_set(err, QD_INVALID, "input %d: expected at most %d values, found %lld", i, limit, (long long)n);
+    for (int64_t j = 0; j < n; j++)
+        ret_values[j] = value->dtype == QD_I64 ? ((const int64_t *)value->data)[j] : ((const int32_t *)value->data)[j];
+    *ret_n = (int)n;
+    return QD_OK;
+}
+
+enum qd_status qd_op_axis(int64_t axis, int n_dims, int *ret, struct qd_error *err)
+{
+    if (axis < -n_dims || axis >= n_dims)
+        return qd_error_set(err, QD_INVALID, "axis: expected %d..%d, found %lld", -n_dims, n_dims - 1, (long long)axis);
+    *ret = (int)(axis < 0 ? axis + n_dims : axis);
+    return QD_OK;
+}
+
+enum qd_status qd_op_infer_same(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    const struct qd_value *in = qd_node_input(graph, node, 0);
+
+    return qd_op_set_output(graph, node, 0, in->dtype, &in->shape, err);
+}
+
+enum qd_status qd_op_need_f32(const struct qd_graph *graph, const struct qd_node *node, int i, struct qd_error *err)
+{
+    const struct qd_value *value = qd_node_input(graph, node, i);
+
+    if (value && value->dtype != QD_F32)
+        return qd_error_set(err, QD_UNSUPPORTED, "input %d: expected float, found %s", i, qd_dtype_name(value->dtype));
+    return QD_OK;
+}

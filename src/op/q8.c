@@ -1,0 +1,151 @@
+#include "op/q8.h"
+
+#include <math.h>
+
+struct qd_qparams qd_q8_of(const struct qd_graph *graph, int value)
+{
+    struct qd_qparams pixels = {.scale = 1, .zero_point = 0, .bits = 8};
+
+    return graph->n_inputs && value == graph->inputs[0] ? pixels : graph->values[value].q;
+}
+
+struct qd_qparams qd_q8_input(const struct qd_q8_prepare *prepare, int input)
+{
+    return qd_q8_of(prepare->graph, prepare->node->inputs[input]);
+}
+
+struct qd_qparams qd_q8_output(const struct qd_q8_prepare *prepare)
+{
+    return qd_q8_of(prepare->graph, prepare->node->outputs[0]);
+}
+
+int qd_q8_max(struct qd_qparams q)
+{
+    return (1 << q.bits) - 1;
+}
+
+uint8_t qd_q8_byte(float real, struct qd_qparams q)
+{
+    float steps = rintf(real / q.scale) + (float)q.zero_point;
+
+    return (uint8_t)fminf(fmaxf(steps, 0), (float)qd_q8_max(q));
+}
+
+void qd_q8_clamp(const struct qd_activation *act, struct qd_qparams q, uint8_t *ret_min, uint8_t *ret_max)
+{
+    *ret_min = 0;
+    *ret_max = (uint8_t)qd_q8_max(q);
+    if (act->kind == QD_ACT_CLIP) {
+        *ret_min = qd_q8_byte(act->min, q);
+        *ret_max = qd_q8_byte(act->max, q);
+    }
+}
+
+/* The largest |acc| of a row: all bytes 255 where weights are positive, or where they are negative. */
+static double largest_sum(const int8_t *w, int k, double *ret_sum)
+{
+    double positive = 0, negative = 0;
+
+    for (int i = 0; i < k; i++) {
+        if (w[i] > 0)
+            positive += w[i];
+        else
+            negative -= w[i];
+    }
+    *ret_sum = positive - negative;
+    return 255 * (positive > negative ? positive : negative);
+}
+
+enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, const float *scale, const float *bias,
+                             int n, int k, struct qd_requant *ret, struct qd_error *err)
+{
+    const struct qd_node *node = prepare->node;
+    struct qd_qparams in = qd_q8_input(prepare, 0), out = qd_q8_output(prepare);
+    double step = prepare->output_f32 ? 1 : (double)out.scale, zero = prepare->output_f32 ? 0 : out.zero_point;
+    double residual_mult = 0, residual_zero = 0;
+    float *mult = qd_arena_array(prepare->arena, (size_t)n + 16, sizeof(float));
+    float *offset = qd_arena_array(prepare->arena, (size_t)n + 16, sizeof(float));
+    bool linear = node->act.kind == QD_ACT_NONE || node->act.kind == QD_ACT_CLIP;
+
+    if (!mult || !offset)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for scales");
+    if (node->residual >= 0) {
+        struct qd_qparams q = qd_q8_input(prepare, node->residual);
+
+        residual_mult = (double)q.scale / step;
+        residual_zero = q.zero_point;
+    }
+    for (int c = 0; c < n; c++) {
+        double sum, largest = largest_sum(w + (size_t)c * (size_t)k, k, &sum);
+        double m = (double)in.scale * (double)scale[c] / step;
+        double o = (bias ? (double)bias[c] : 0) / step - in.zero_point * sum * m - residual_zero * residual_mult +
+                   (linear ? zero : 0);
+
+        if (!(largest * m + fabs(o) + 255 * residual_mult < 0x1p30) && !prepare->output_f32)
+            return qd_error_set(err, QD_UNSUPPORTED, "channel %d: its values pass 2^30 output steps", c);
+        mult[c] = (float)m;
+        offset[c] = (float)o;
+    }
+    ret->mult = mult;
+    ret->offset = offset;
+    ret->residual_mult = (float)residual_mult;
+    ret->act = node->act.kind == QD_ACT_LEAKY       ? QD_REQUANT_LEAKY
+               : node->act.kind == QD_ACT_HARDSWISH ? QD_REQUANT_HARDSWISH
+                                                    : QD_REQUANT_LINEAR;
+    ret->slope = node->act.kind == QD_ACT_LEAKY ? node->act.alpha : (float)(step / 6);
+    ret->zero = linear ? 0 : (float)zero;
+    qd_q8_clamp(&node->act, out, &ret->clamp_min, &ret->clamp_max);
+    return QD_OK;
+}
+
+enum qd_status qd_q8_tables_prepare(struct qd_q8_prepare *prepare, int n_tables,
+                                    float (*f)(const void *context, int table, float x), const void *context,
+                                    struct qd_error *err)
+{
+    struct qd_q8_tables *tables = qd_arena_alloc(prepare->arena, sizeof(*tables));
+    struct qd_qparams in = qd_q8_input(prepare, 0), out = qd_q8_output(prepare);
+    uint8_t *bytes = qd_arena_alloc(prepare->arena, (size_t)n_tables * 256);
+
+    if (!tables || !bytes)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for tables");
+    for (int t = 0; t < n_tables; t++)
+        for (int b = 0; b < 256; b++)
+            bytes[t * 256 + b] = qd_q8_byte(f(context, t, (float)(b - in.zero_point) * in.scale), out);
+    tables->kernels = prepare->kernels;
+    tables->n_tables = n_tables;
+    tables->count = qd_shape_count(&prepare->graph->values[prepare->node->outputs[0]].shape);
+    tables->tables = bytes;
+    prepare->prepared = tables;
+    return QD_OK;
+}
+
+void qd_q8_tables_run(const struct qd_q8_run *run, int thread, int n_threads)
+{
+    const struct qd_q8_tables *tables = run->prepared;
+    int64_t begin, end;
+
+    /* Channels are the innermost dimension; a share is a whole number of pixels. */
+    qd_share(tables->count / tables->n_tables, thread, n_threads, &begin, &end);
+    for (int image = 0; image < run->n_images; image++) {
+        const uint8_t *in = run->inputs[0] + (size_t)image * run->input_pitch[0];
+        uint8_t *out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0];
+
+        if (tables->n_tables == 1) {
+            tables->kernels->lookup(in + begin, out + begin, (size_t)(end - begin), tables->tables);
+            continue;
+        }
+        for (int64_t i = begin * tables->n_tables; i < end * tables->n_tables; i++)
+            out[i] = tables->tables[i % tables->n_tables * 256 + in[i]];
+    }
+}
+
+void qd_q8_strides(const struct qd_shape *shape, int64_t ret_strides[QD_MAX_DIMS])
+{
+    qd_shape_strides(shape, ret_strides);
+    if (shape->n_dims == 4) {
+        ret_strides[1] = 1;
+        ret_strides[3] = shape->dims[1];
+        ret_strides[2] = shape->dims[1] * shape->dims[3];
+        ret_strides[0] = shape->dims[1] * shape->dims[3] * shape->dims[2];
+    }
+}

@@ -1,0 +1,44 @@
+/* What the quantized forms of operators share: qparams, requantisation, tables, storage order. */
+#ifndef QD_OP_Q8_H
+#define QD_OP_Q8_H
+
+#include "op/op.h"
+
+/* The qparams of a value; the graph's pixel input has scale 1 and zero point 0. */
+struct qd_qparams qd_q8_of(const struct qd_graph *graph, int value);
+struct qd_qparams qd_q8_input(const struct qd_q8_prepare *prepare, int input);
+struct qd_qparams qd_q8_output(const struct qd_q8_prepare *prepare);
+
+/* The largest byte of a tensor: 2^bits - 1. */
+int qd_q8_max(struct qd_qparams q);
+
+/* round(real / scale) + zero point, within 0 .. 2^bits - 1. */
+uint8_t qd_q8_byte(float real, struct qd_qparams q);
+
+/* The range of bytes that a fused clip (or none) leaves. */
+void qd_q8_clamp(const struct qd_activation *act, struct qd_qparams q, uint8_t *ret_min, uint8_t *ret_max);
+
+/*
+ * Fills *ret for a matrix product of input 0 with weights w ([n][k], scale per row): multipliers, offsets (bias, zero
+ * points, residual), activation, clamp; for output_f32 real values instead of steps. The arrays live in the plan's arena.
+ * QD_UNSUPPORTED: an accumulator could pass 2^30 output steps.
+ */
+enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, const float *scale, const float *bias,
+                             int n, int k, struct qd_requant *ret, struct qd_error *err);
+
+/* A table of 256 bytes per channel (n_tables 1: one for all): out = byte of f(real of in). */
+struct qd_q8_tables {
+    const struct qd_kernels *kernels;
+    int n_tables;
+    int64_t count; /* bytes of an image */
+    uint8_t *tables;
+};
+enum qd_status qd_q8_tables_prepare(struct qd_q8_prepare *prepare, int n_tables,
+                                    float (*f)(const void *context, int table, float x), const void *context,
+                                    struct qd_error *err);
+void qd_q8_tables_run(const struct qd_q8_run *run, int thread, int n_threads);
+
+/* Element strides of a quantized tensor as it lies in memory (rank 4: NHWC), by ONNX dimension. */
+void qd_q8_strides(const struct qd_shape *shape, int64_t ret_strides[QD_MAX_DIMS]);
+
+#endif

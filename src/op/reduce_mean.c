@@ -1,0 +1,208 @@
+#include <string.h>
+
+#include "op/ops.h"
+#include "op/q8.h"
+
+struct reduce_params {
+    bool reduce[QD_MAX_DIMS]; /* set by infer */
+    int64_t keepdims;
+    const int64_t *axes;
+    int n_axes;
+};
+
+static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    struct reduce_params *params = qd_arena_alloc(&graph->arena, sizeof(*params));
+    enum qd_status status;
+
+    if (!params)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for attributes");
+    node->params = params;
+    status = qd_node_attr_int(node, "keepdims", 1, &params->keepdims, err);
+    if (status == QD_OK)
+        status = qd_node_attr_ints(node, "axes", &params->axes, &params->n_axes, err);
+    return status;
+}
+
+static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    struct reduce_params *params = node->params;
+    const struct qd_shape *in = &qd_node_input(graph, node, 0)->shape;
+    struct qd_shape out = {0};
+    enum qd_status status = qd_op_need_f32(graph, node, 0, err);
+    int axis;
+
+    for (int d = 0; d < in->n_dims; d++)
+        params->reduce[d] = params->n_axes == 0;
+    for (int i = 0; i < params->n_axes && status == QD_OK; i++) {
+        status = qd_op_axis(params->axes[i], in->n_dims, &axis, err);
+        if (status == QD_OK)
+            params->reduce[axis] = true;
+    }
+    if (status != QD_OK)
+        return status;
+    for (int d = 0; d < in->n_dims; d++) {
+        if (!params->reduce[d])
+            out.dims[out.n_dims++] = in->dims[d];
+        else if (params->keepdims)
+            out.dims[out.n_dims++] = 1;
+    }
+    return qd_op_set_output(graph, node, 0, QD_F32, &out, err);
+}
+
+static enum qd_status global_parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    enum qd_status status = parse(graph, node, err);
+    struct reduce_params *params = node->params;
+
+    if (status != QD_OK)
+        return status;
+    params->keepdims = 1;
+    params->n_axes = 0;
+    return QD_OK;
+}
+
+static enum qd_status global_infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    struct reduce_params *params = node->params;
+    struct qd_shape out = qd_node_input(graph, node, 0)->shape;
+    char text[QD_SHAPE_TEXT_SIZE];
+    enum qd_status status = qd_op_need_f32(graph, node, 0, err);
+
+    if (status != QD_OK)
+        return status;
+    if (out.n_dims < 3)
+        return qd_error_set(err, QD_INVALID, "expected [n,c,...], found %s", qd_shape_text(&out, text));
+    for (int d = 2; d < out.n_dims; d++) {
+        params->reduce[d] = true;
+        out.dims[d] = 1;
+    }
+    return qd_op_set_output(graph, node, 0, QD_F32, &out, err);
+}
+
+/* Sums in double: long rows of large values keep their low bits, and the order does not show. */
+static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+{
+    const struct reduce_params *params = node->params;
+    const struct qd_shape *shape = in[0].shape;
+    int64_t count = qd_shape_count(shape), n_out = qd_shape_count(out[0].shape), index[QD_MAX_DIMS] = {0};
+    double *sums = scratch;
+    const float *x = in[0].data;
+    float *y = out[0].data;
+
+    memset(sums, 0, (size_t)n_out * sizeof(double));
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at = 0;
+
+        for (int d = 0; d < shape->n_dims; d++)
+            if (!params->reduce[d])
+                at = at * shape->dims[d] + index[d];
+        sums[at] += (double)x[i];
+        for (int d = shape->n_dims - 1; d >= 0 && ++index[d] == shape->dims[d]; d--)
+            index[d] = 0;
+    }
+    for (int64_t i = 0; i < n_out; i++)
+        y[i] = (float)(sums[i] * (double)n_out / (double)count);
+}
+
+static size_t scratch_f32(const struct qd_graph *graph, const struct qd_node *node)
+{
+    return (size_t)qd_shape_count(&graph->values[node->outputs[0]].shape) * sizeof(double);
+}
+
+struct mean_q8 {
+    const struct qd_kernels *kernels;
+    int64_t pixels;
+    int c, in_zero;
+    bool output_f32;
+    float mult, zero;
+    int max;
+};
+
+/* Quantized where exactly height and width of [1,c,h,w] are reduced. */
+static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
+{
+    const struct reduce_params *params = node->params;
+    const struct qd_shape *in = &qd_node_input(graph, node, 0)->shape;
+
+    return in->n_dims == 4 && !params->reduce[0] && !params->reduce[1] && params->reduce[2] && params->reduce[3] &&
+           in->dims[2] * in->dims[3] < (1 << 23);
+}
+
+static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
+{
+    const struct qd_shape *in = &prepare->graph->values[prepare->node->inputs[0]].shape;
+    struct qd_qparams q_in = qd_q8_input(prepare, 0), q_out = qd_q8_output(prepare);
+    struct mean_q8 *mean = qd_arena_alloc(prepare->arena, sizeof(*mean));
+
+    if (!mean)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for a mean");
+    mean->kernels = prepare->kernels;
+    mean->pixels = in->dims[2] * in->dims[3];
+    mean->c = (int)in->dims[1];
+    mean->in_zero = q_in.zero_point;
+    mean->output_f32 = prepare->output_f32;
+    mean->mult = q_in.scale / (prepare->output_f32 ? 1 : q_out.scale) / (float)mean->pixels;
+    mean->zero = prepare->output_f32 ? 0 : (float)q_out.zero_point;
+    mean->max = qd_q8_max(q_out);
+    prepare->prepared = mean;
+    prepare->scratch_size = (size_t)mean->c * sizeof(int32_t) + QD_KERNEL_SLACK;
+    return QD_OK;
+}
+
+static void run_q8(const struct qd_q8_run *run, int thread, int n_threads)
+{
+    const struct mean_q8 *mean = run->prepared;
+    int32_t *sums = run->scratch;
+
+    for (int image = thread; image < run->n_images; image += n_threads) {
+        void *out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0];
+
+        memset(sums, 0, (size_t)mean->c * sizeof(int32_t));
+        mean->kernels->sum_rows(run->inputs[0] + (size_t)image * run->input_pitch[0], (size_t)mean->pixels, mean->c,
+                                sums);
+        for (int c = 0; c < mean->c; c++) {
+            float value = (float)(sums[c] - (int32_t)mean->pixels * mean->in_zero);
+            float steps = __builtin_fmaf(value, mean->mult, mean->zero);
+
+            if (mean->output_f32)
+                ((float *)out)[c] = steps;
+            else
+                ((uint8_t *)out)[c] = (uint8_t)__builtin_fminf(__builtin_fmaxf(__builtin_rintf(steps), 0), (float)mean->max);
+        }
+    }
+}
+
+const struct qd_op qd_op_reduce_mean = {
+    .name = "ReduceMean",
+    .min_opset = 7,
+    .max_opset = 17,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .n_outputs = 1,
+    .flags = QD_OP_F32_OUTPUT,
+    .parse = parse,
+    .infer = infer,
+    .scratch_f32 = scratch_f32,
+    .run_f32 = run_f32,
+    .supports_q8 = supports_q8,
+    .prepare_q8 = prepare_q8,
+    .run_q8 = run_q8,
+};
+
+const struct qd_op qd_op_global_average_pool = {
+    .name = "GlobalAveragePool",
+    .min_opset = 7,
+    .max_opset = 22,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .n_outputs = 1,
+    .flags = QD_OP_F32_OUTPUT,
+    .parse = global_parse,
+    .infer = global_infer,
+    .scratch_f32 = scratch_f32,
+    .run_f32 = run_f32,
+    .supports_q8 = supports_q8,
+    .prepare_q8 = prepare_q8,
+    .run_q8 = run_q8,
+};

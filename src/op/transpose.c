@@ -1,0 +1,90 @@
+#include <string.h>
+
+#include "op/move.h"
+
+struct transpose_params {
+    int perm[QD_MAX_DIMS];
+    const int64_t *given;
+    int n_given;
+};
+
+static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    struct transpose_params *params = qd_arena_alloc(&graph->arena, sizeof(*params));
+
+    if (!params)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for attributes");
+    node->params = params;
+    return qd_node_attr_ints(node, "perm", &params->given, &params->n_given, err);
+}
+
+static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    struct transpose_params *params = node->params;
+    const struct qd_value *in = qd_node_input(graph, node, 0);
+    struct qd_shape out = in->shape;
+    bool seen[QD_MAX_DIMS] = {false};
+
+    if (params->n_given && params->n_given != in->shape.n_dims)
+        return qd_error_set(err, QD_INVALID, "perm: expected %d values, found %d", in->shape.n_dims, params->n_given);
+    for (int d = 0; d < in->shape.n_dims; d++) {
+        int64_t from = params->n_given ? params->given[d] : in->shape.n_dims - 1 - d;
+
+        if (from < 0 || from >= in->shape.n_dims || seen[from])
+            return qd_error_set(err, QD_INVALID, "perm: expected each of 0..%d once, found %lld", in->shape.n_dims - 1,
+                                (long long)from);
+        seen[from] = true;
+        params->perm[d] = (int)from;
+        out.dims[d] = in->shape.dims[from];
+    }
+    return qd_op_set_output(graph, node, 0, in->dtype, &out, err);
+}
+
+static void move_of(const struct qd_node *node, int i, const struct qd_shape *const *in,
+                    const struct qd_shape *const *out, qd_strides_of *strides_of, struct qd_move *ret)
+{
+    const struct transpose_params *params = node->params;
+    int64_t in_strides[QD_MAX_DIMS];
+
+    (void)i;
+    memset(ret, 0, sizeof(*ret));
+    ret->n_dims = out[0]->n_dims;
+    memcpy(ret->dims, out[0]->dims, sizeof(ret->dims));
+    strides_of(in[0], in_strides);
+    strides_of(out[0], ret->out_strides);
+    for (int d = 0; d < ret->n_dims; d++)
+        ret->in_strides[d] = in_strides[params->perm[d]];
+}
+
+static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+{
+    (void)scratch;
+    qd_move_run_views(node, in, out, 1, move_of);
+}
+
+static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
+{
+    (void)graph;
+    return node->act.kind == QD_ACT_NONE;
+}
+
+static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
+{
+    return qd_move_prepare_q8(prepare, 1, move_of, err);
+}
+
+const struct qd_op qd_op_transpose = {
+    .name = "Transpose",
+    .min_opset = 7,
+    .max_opset = 22,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .n_outputs = 1,
+    .flags = QD_OP_SAME_SCALE,
+    .parse = parse,
+    .infer = infer,
+    .run_f32 = run_f32,
+    .supports_q8 = supports_q8,
+    .prepare_q8 = prepare_q8,
+    .run_q8 = qd_move_run_q8,
+};

@@ -1,0 +1,41 @@
+/*
+ * Elementwise functions of one input: the operator gives f(x), this gives all the rest. Quantized, a function is one
+ * table of 256 bytes.
+ */
+#ifndef QD_OP_UNARY_H
+#define QD_OP_UNARY_H
+
+#include "op/ops.h"
+#include "op/q8.h"
+
+enum qd_status qd_unary_infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err);
+bool qd_unary_supports_q8(const struct qd_graph *graph, const struct qd_node *node);
+
+/* The rows of a struct qd_op for the function `f` (float (*)(const void *params, float x)). */
+#define QD_UNARY_RUNS(f)                                                                                               \
+    static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,               \
+                        void *scratch)                                                                                 \
+    {                                                                                                                  \
+        const float *x = in[0].data;                                                                                   \
+        float *y = out[0].data;                                                                                        \
+        int64_t count = qd_shape_count(in[0].shape);                                                                   \
+                                                                                                                       \
+        (void)scratch;                                                                                                 \
+        for (int64_t i = 0; i < count; i++)                                                                            \
+            y[i] = f(node->params, x[i]);                                                                              \
+    }                                                                                                                  \
+    static float table_value(const void *context, int table, float x)                                                  \
+    {                                                                                                                  \
+        (void)table;                                                                                                   \
+        return f(context, x);                                                                                          \
+    }                                                                                                                  \
+    static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)                              \
+    {                                                                                                                  \
+        return qd_q8_tables_prepare(prepare, 1, table_value, prepare->node->params, err);                              \
+    }
+
+#define QD_UNARY_FIELDS                                                                                                \
+    .n_outputs = 1, .infer = qd_unary_infer, .run_f32 = run_f32, .supports_q8 = qd_unary_supports_q8,                  \
+    .prepare_q8 = prepare_q8, .run_q8 = qd_q8_tables_run
+
+#endif

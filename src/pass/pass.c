@@ -1,0 +1,67 @@
+#include "pass/pass.h"
+
+#include <stdio.h>
+
+#include "pass/internal.h"
+
+/* In the order in which they run. Residuals before activations, so that Conv, Add, Relu becomes one node. */
+static const struct qd_pass qd_passes[] = {
+    {"drop_identity", qd_pass_drop_identity},
+    {"fold_batch_norm", qd_pass_fold_batch_norm},
+    {"fuse_pad", qd_pass_fuse_pad},
+    {"fold_preprocessing", qd_pass_fold_preprocessing},
+    {"fuse_residual", qd_pass_fuse_residual},
+    {"fuse_activation", qd_pass_fuse_activation},
+    {"drop_dead", qd_pass_drop_dead},
+};
+
+enum qd_status qd_passes_run(struct qd_graph *graph, struct qd_error *err)
+{
+    for (size_t i = 0; i < QD_ARRAY_SIZE(qd_passes); i++) {
+        enum qd_status status = qd_passes[i].run(graph, err);
+
+        if (status == QD_OK)
+            status = qd_graph_sort(graph, err);
+        if (status == QD_OK)
+            status = qd_graph_verify(graph, err);
+        if (status != QD_OK)
+            return qd_error_context(err, status, "pass %s", qd_passes[i].name);
+    }
+    return QD_OK;
+}
+
+const char *qd_pass_new_name(const struct qd_graph *graph, const char *base, char *text, size_t size)
+{
+    snprintf(text, size, "%s", base);
+    for (int i = 1; qd_graph_find_value(graph, text) >= 0; i++)
+        snprintf(text, size, "%.*s.%d", (int)size - 16, base, i);
+    return text;
+}
+
+enum qd_status qd_pass_own_weights(struct qd_graph *graph, struct qd_node *node, float **ret_weights, float **ret_bias,
+                                   struct qd_error *err)
+{
+    struct qd_value old = graph->values[node->inputs[1]];
+    const struct qd_value *old_bias = qd_node_input(graph, node, 2);
+    struct qd_shape bias_shape = {.n_dims = 1, .dims = {old.shape.dims[0]}};
+    const float *bias_data = old_bias ? old_bias->data : NULL;
+    char name[256], base[128];
+    void *weights, *bias;
+    enum qd_status status;
+    int index;
+
+    snprintf(base, sizeof(base), "%.100s.weights", node->name);
+    status = qd_graph_add_constant(graph, qd_pass_new_name(graph, base, name, sizeof(name)), QD_F32, &old.shape,
+                                   old.data, &index, &weights, err);
+    if (status != QD_OK)
+        return status;
+    node->inputs[1] = index;
+    snprintf(base, sizeof(base), "%.100s.bias", node->name);
+    status = qd_graph_add_constant(graph, qd_pass_new_name(graph, base, name, sizeof(name)), QD_F32, &bias_shape,
+                                   bias_data, &index, &bias, err);
+    if (status == QD_OK)
+        status = qd_graph_set_input(graph, node, 2, index, err);
+    *ret_weights = weights;
+    *ret_bias = bias;
+    return status;
+}

@@ -1,0 +1,258 @@
+/*
+ * checkkernel --bench: one thread, the best of several runs. The data are random: zeros flatter, and so does nothing
+ * else running beside a busy machine: compare tiers of one run only.
+ */
+#include "tests/kernel/check.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "util/mem.h"
+
+#define N_RUNS 15
+#define MIN_RUN_NS 3e6
+
+/* What one call works on; each kind of call fills what it needs. */
+struct work {
+    const struct qd_kernels *kernels;
+    struct qd_gemm_params gemm;
+    struct qd_depthwise_params depthwise;
+    struct qd_pool_params pool;
+    struct qd_add_params add;
+    struct qd_mul_params mul;
+    uint8_t *bytes, *out;
+    float *floats;
+    const uint8_t *table;
+    int32_t *sums;
+    size_t n;
+    int c;
+};
+
+typedef void call_function(const struct work *work);
+
+static double now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+/* Nanoseconds of one call. */
+static double best_time(call_function *call, const struct work *work)
+{
+    double start = now_ns(), best;
+    int n;
+
+    call(work);
+    best = now_ns() - start;
+    n = (int)(MIN_RUN_NS / (best + 1)) + 1;
+    for (int run = 0; run < N_RUNS; run++) {
+        double each;
+
+        start = now_ns();
+        for (int i = 0; i < n; i++)
+            call(work);
+        each = (now_ns() - start) / n;
+        best = each < best ? each : best;
+    }
+    return best;
+}
+
+static void call_gemm(const struct work *work)
+{
+    work->kernels->gemm(&work->gemm);
+}
+
+static void call_depthwise(const struct work *work)
+{
+    work->kernels->depthwise(&work->depthwise);
+}
+
+static void call_max_pool(const struct work *work)
+{
+    work->kernels->max_pool(&work->pool);
+}
+
+static void call_average_pool(const struct work *work)
+{
+    work->kernels->average_pool(&work->pool);
+}
+
+static void call_add(const struct work *work)
+{
+    work->kernels->add(&work->add);
+}
+
+static void call_mul(const struct work *work)
+{
+    work->kernels->mul(&work->mul);
+}
+
+static void call_sum_rows(const struct work *work)
+{
+    memset(work->sums, 0, (size_t)work->c * sizeof(int32_t));
+    work->kernels->sum_rows(work->bytes, work->n / (size_t)work->c, work->c, work->sums);
+}
+
+static void call_lookup(const struct work *work)
+{
+    work->kernels->lookup(work->bytes, work->out, work->n, work->table);
+}
+
+static void call_quantize(const struct work *work)
+{
+    work->kernels->quantize(work->floats, work->out, work->n, 10, 3);
+}
+
+static void call_dequantize(const struct work *work)
+{
+    work->kernels->dequantize(work->bytes, work->floats, work->n, 0.1f, 3);
+}
+
+static void usual_requant(struct check *check, int n, int k, struct qd_requant *ret)
+{
+    check_requant(check, n, (int64_t)k * 255 * 127, ret);
+    ret->act = QD_REQUANT_LINEAR;
+    ret->clamp_min = 0;
+    ret->clamp_max = 255;
+}
+
+static double gemm_speed(const struct qd_kernels *kernels, int m, int n, int k)
+{
+    struct check check = {.random_state = 1};
+    struct qd_requant requant;
+    struct work work = {.kernels = kernels};
+    int8_t *w = check_weights(&check, (size_t)n * (size_t)k);
+    void *b = qd_alloc(kernels->gemm_pack_size(n, k));
+    double ns;
+
+    if (!b)
+        return 0;
+    kernels->gemm_pack(b, w, n, k);
+    usual_requant(&check, n, k, &requant);
+    work.gemm = (struct qd_gemm_params){.a_stride = k, .b = b, .m = m, .n = n, .k = k, .out_stride = n};
+    work.gemm.a = check_input(&check, (size_t)m * (size_t)k, 1);
+    work.gemm.out = check_input(&check, (size_t)m * (size_t)n, 1);
+    work.gemm.requant = &requant;
+    ns = best_time(call_gemm, &work);
+    check_free(&check);
+    qd_free(b);
+    return (double)m * n * k / ns;
+}
+
+static double depthwise_speed(const struct qd_kernels *kernels, int size, int c, int kernel, int stride)
+{
+    struct check check = {.random_state = 1};
+    struct qd_requant requant;
+    struct work work = {.kernels = kernels};
+    struct qd_depthwise_params *p = &work.depthwise;
+    int taps = kernel * kernel, out_size = (size - 1) / stride + 1;
+    int8_t *w = check_weights(&check, (size_t)c * (size_t)taps);
+    void *weights = qd_alloc(kernels->depthwise_pack_size(c, taps));
+    double ns;
+
+    if (!weights)
+        return 0;
+    kernels->depthwise_pack(weights, w, c, taps);
+    usual_requant(&check, c, taps, &requant);
+    *p = (struct qd_depthwise_params){.weights = weights, .h = size, .w = size, .c = c, .out_h = out_size,
+                                      .out_w = out_size, .kernel_h = kernel, .kernel_w = kernel, .stride_h = stride,
+                                      .stride_w = stride, .dilation_h = 1, .dilation_w = 1, .pad_top = kernel / 2,
+                                      .pad_left = kernel / 2, .y_end = out_size, .requant = &requant};
+    p->in = check_input(&check, (size_t)size * (size_t)size * (size_t)c, 1);
+    p->pad_value = check_input(&check, (size_t)c, 1);
+    p->out = check_input(&check, (size_t)out_size * (size_t)out_size * (size_t)c, 1);
+    ns = best_time(call_depthwise, &work);
+    check_free(&check);
+    qd_free(weights);
+    return (double)out_size * out_size * c * taps / ns;
+}
+
+/* Bytes of int8 activations read per nanosecond. */
+static double bytes_speed(const struct qd_kernels *kernels, call_function *call)
+{
+    enum { SIZE = 56, C = 64, N = SIZE * SIZE * C };
+    struct check check = {.random_state = 1};
+    struct work work = {.kernels = kernels, .n = N, .c = C};
+    double ns;
+
+    work.bytes = check_input(&check, N, 1);
+    work.out = check_input(&check, N, 1);
+    work.floats = check_input(&check, N * sizeof(float), sizeof(float));
+    work.table = check_input(&check, 256, 1);
+    work.sums = check_input(&check, C * sizeof(int32_t), sizeof(int32_t));
+    for (int i = 0; i < N; i++)
+        work.floats[i] = check_real(&check, -10, 30);
+    work.pool = (struct qd_pool_params){.in = work.bytes, .out = work.out, .h = SIZE, .w = SIZE, .c = C,
+                                        .out_h = SIZE / 2, .out_w = SIZE / 2, .kernel_h = 3, .kernel_w = 3,
+                                        .stride_h = 2, .stride_w = 2, .dilation_h = 1, .dilation_w = 1, .pad_top = 1,
+                                        .pad_left = 1, .y_end = SIZE / 2, .mult = 1, .clamp_max = 255};
+    work.add = (struct qd_add_params){.a = work.bytes, .b = check_input(&check, N, 1), .out = work.out, .n = N,
+                                      .a_mult = 0.7f, .b_mult = 0.4f, .offset = 3, .clamp_max = 255};
+    work.mul = (struct qd_mul_params){.a = work.bytes, .b = work.add.b, .out = work.out, .m = N / C, .c = C,
+                                      .mult = 0.005f, .clamp_max = 255};
+    ns = best_time(call, &work);
+    check_free(&check);
+    return N / ns;
+}
+
+static void bench_products(void)
+{
+    static const int gemm_sizes[][3] = {{3136, 64, 64},  {3136, 64, 576},  {784, 128, 1152}, {196, 256, 2304},
+                                        {49, 512, 4608}, {196, 1024, 256}, {49, 2048, 512},  {12544, 32, 27},
+                                        {3136, 24, 96},  {784, 32, 144},   {196, 96, 576},   {1, 1000, 2048}};
+    static const int depthwise_sizes[][4] = {{112, 32, 3, 1}, {112, 96, 3, 2}, {56, 144, 3, 1}, {28, 192, 3, 1},
+                                             {14, 576, 3, 1}, {7, 960, 3, 1},  {28, 120, 5, 1}, {14, 240, 5, 2},
+                                             {28, 96, 7, 1}};
+
+    for (size_t i = 0; i < QD_ARRAY_SIZE(gemm_sizes); i++) {
+        const int *size = gemm_sizes[i];
+
+        printf("gemm m %5d n %4d k %4d, GMAC/s:        ", size[0], size[1], size[2]);
+        for (int isa = 0; isa < QD_N_ISA; isa++) {
+            if (qd_kernels_of(isa))
+                printf("  %s %7.2f", qd_isa_name(isa), gemm_speed(qd_kernels_of(isa), size[0], size[1], size[2]));
+        }
+        printf("\n");
+    }
+    for (size_t i = 0; i < QD_ARRAY_SIZE(depthwise_sizes); i++) {
+        const int *size = depthwise_sizes[i];
+
+        printf("depthwise %3dx%-3d c %3d kernel %d stride %d, GMAC/s:", size[0], size[0], size[1], size[2], size[3]);
+        for (int isa = 0; isa < QD_N_ISA; isa++) {
+            if (qd_kernels_of(isa))
+                printf("  %s %7.2f", qd_isa_name(isa),
+                       depthwise_speed(qd_kernels_of(isa), size[0], size[1], size[2], size[3]));
+        }
+        printf("\n");
+    }
+}
+
+void check_bench(void)
+{
+    static const struct {
+        const char *name;
+        call_function *call;
+    } calls[] = {
+        {"add", call_add},
+        {"mul by a row", call_mul},
+        {"max_pool 3x3 stride 2", call_max_pool},
+        {"average_pool 3x3 stride 2", call_average_pool},
+        {"sum_rows", call_sum_rows},
+        {"lookup", call_lookup},
+        {"quantize", call_quantize},
+        {"dequantize", call_dequantize},
+    };
+
+    bench_products();
+    for (size_t i = 0; i < QD_ARRAY_SIZE(calls); i++) {
+        printf("%-26s 56x56x64, GB/s of bytes:", calls[i].name);
+        for (int isa = 0; isa < QD_N_ISA; isa++) {
+            if (qd_kernels_of(isa))
+                printf("  %s %7.2f", qd_isa_name(isa), bytes_speed(qd_kernels_of(isa), calls[i].call));
+        }
+        printf("\n");
+    }
+}

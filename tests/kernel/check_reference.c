@@ -1,0 +1,216 @@
+/* Every kernel as kernel.h defines it, written for being right: 64-bit sums, and an fma of its own making. */
+#include "tests/kernel/check.h"
+
+#include <math.h>
+#include <string.h>
+
+/*
+ * fma for floats without fmaf: the product is exact in double; the sum is rounded to odd, which makes the second
+ * rounding, to float, the only one that counts (Boldo and Melquiond, Emulation of FMA and correctly rounded sums, 2008).
+ */
+static float exact_fma(float a, float b, float c)
+{
+    double product = (double)a * b, sum = product + c, c_part = sum - product;
+    double lost = (product - (sum - c_part)) + (c - c_part);
+    uint64_t bits;
+
+    if (!isfinite(sum) || lost == 0)
+        return (float)sum;
+    memcpy(&bits, &sum, sizeof(bits));
+    if (bits % 2 == 0)
+        bits += (lost > 0) == (sum > 0) ? 1u : ~(uint64_t)0;
+    memcpy(&sum, &bits, sizeof(sum));
+    return (float)sum;
+}
+
+/* The clamp after rounding, on the whole double. */
+static uint8_t to_byte(float t, int clamp_min, int clamp_max)
+{
+    double rounded = rint(t);
+
+    if (isnan(t) || rounded < clamp_min)
+        return (uint8_t)clamp_min;
+    return rounded > clamp_max ? (uint8_t)clamp_max : (uint8_t)rounded;
+}
+
+static uint8_t requant(const struct qd_requant *r, int64_t acc, int c, const uint8_t *residual)
+{
+    float t = exact_fma((float)acc, r->mult[c], r->offset[c]);
+
+    if (residual)
+        t = exact_fma(*residual, r->residual_mult, t);
+    if (r->act == QD_REQUANT_LEAKY)
+        t = (t < 0 ? t * r->slope : t) + r->zero;
+    if (r->act == QD_REQUANT_HARDSWISH)
+        t = t * fminf(fmaxf(exact_fma(t, r->slope, 0.5f), 0), 1) + r->zero;
+    return to_byte(t, r->clamp_min, r->clamp_max);
+}
+
+static size_t pack_size(int rows, int row_size)
+{
+    return (size_t)rows * (size_t)row_size;
+}
+
+static void pack(void *packed, const int8_t *w, int rows, int row_size)
+{
+    memcpy(packed, w, pack_size(rows, row_size));
+}
+
+static void gemm(const struct qd_gemm_params *p)
+{
+    for (int m = 0; m < p->m; m++) {
+        for (int n = 0; n < p->n; n++) {
+            const int8_t *b = (const int8_t *)p->b + (ptrdiff_t)n * p->k;
+            int64_t acc = 0;
+
+            for (int k = 0; k < p->k; k++)
+                acc += (int64_t)p->a[m * p->a_stride + k] * b[k];
+            if (p->out_f32)
+                *(float *)((char *)p->out_f32 + m * p->out_stride + n * (ptrdiff_t)sizeof(float)) =
+                    exact_fma((float)acc, p->requant->mult[n], p->requant->offset[n]);
+            else
+                p->out[m * p->out_stride + n] =
+                    requant(p->requant, acc, n, p->residual ? p->residual + m * p->residual_stride + n : NULL);
+        }
+    }
+}
+
+/* The input's byte at (y, x, c), or NULL outside. */
+static const uint8_t *at(const uint8_t *in, int h, int w, int n_c, int y, int x, int c)
+{
+    return y >= 0 && y < h && x >= 0 && x < w ? in + ((ptrdiff_t)y * w + x) * n_c + c : NULL;
+}
+
+static uint8_t depthwise_one(const struct qd_depthwise_params *p, int y, int x, int c)
+{
+    const int8_t *w = (const int8_t *)p->weights + (ptrdiff_t)c * p->kernel_h * p->kernel_w;
+    int64_t acc = 0;
+
+    for (int ky = 0; ky < p->kernel_h; ky++) {
+        for (int kx = 0; kx < p->kernel_w; kx++) {
+            const uint8_t *tap = at(p->in, p->h, p->w, p->c, y * p->stride_h + ky * p->dilation_h - p->pad_top,
+                                    x * p->stride_w + kx * p->dilation_w - p->pad_left, c);
+            acc += (tap ? *tap : p->pad_value[c]) * w[ky * p->kernel_w + kx];
+        }
+    }
+    return requant(p->requant, acc, c, p->residual ? p->residual + ((ptrdiff_t)y * p->out_w + x) * p->c + c : NULL);
+}
+
+static void depthwise(const struct qd_depthwise_params *p)
+{
+    for (int y = p->y_begin; y < p->y_end; y++) {
+        for (int x = 0; x < p->out_w; x++) {
+            for (int c = 0; c < p->c; c++)
+                p->out[((ptrdiff_t)y * p->out_w + x) * p->c + c] = depthwise_one(p, y, x, c);
+        }
+    }
+}
+
+static void pool_one(const struct qd_pool_params *p, int y, int x, int c, int *ret_max, int64_t *ret_sum, int *ret_n)
+{
+    *ret_max = 0;
+    *ret_sum = 0;
+    *ret_n = 0;
+    for (int ky = 0; ky < p->kernel_h; ky++) {
+        for (int kx = 0; kx < p->kernel_w; kx++) {
+            const uint8_t *tap = at(p->in, p->h, p->w, p->c, y * p->stride_h + ky * p->dilation_h - p->pad_top,
+                                    x * p->stride_w + kx * p->dilation_w - p->pad_left, c);
+            if (!tap)
+                continue;
+            *ret_max = *tap > *ret_max ? *tap : *ret_max;
+            *ret_sum += *tap;
+            ++*ret_n;
+        }
+    }
+}
+
+static void pool(const struct qd_pool_params *p, bool average)
+{
+    for (int y = p->y_begin; y < p->y_end; y++) {
+        for (int x = 0; x < p->out_w; x++) {
+            for (int c = 0; c < p->c; c++) {
+                uint8_t *out = p->out + ((ptrdiff_t)y * p->out_w + x) * p->c + c;
+                int max, n, divisor;
+                int64_t sum;
+
+                pool_one(p, y, x, c, &max, &sum, &n);
+                divisor = p->divisor_all ? p->divisor_all : n > 0 ? n : 1;
+                *out = (uint8_t)max;
+                if (average)
+                    *out = to_byte(exact_fma((float)(sum - (int64_t)n * p->in_zero), p->mult / (float)divisor,
+                                             p->out_zero),
+                                   p->clamp_min, p->clamp_max);
+            }
+        }
+    }
+}
+
+static void max_pool(const struct qd_pool_params *p)
+{
+    pool(p, false);
+}
+
+static void average_pool(const struct qd_pool_params *p)
+{
+    pool(p, true);
+}
+
+static void add(const struct qd_add_params *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        p->out[i] = to_byte(exact_fma(p->a[i], p->a_mult, exact_fma(p->b[i], p->b_mult, p->offset)), p->clamp_min,
+                            p->clamp_max);
+}
+
+static void mul(const struct qd_mul_params *p)
+{
+    for (size_t i = 0; i < p->m * (size_t)p->c; i++) {
+        ptrdiff_t m = (ptrdiff_t)i / p->c, c = (ptrdiff_t)i % p->c;
+        int acc = (p->a[i] - p->a_zero) * (p->b[m * p->b_stride + c] - p->b_zero);
+
+        p->out[i] = to_byte(exact_fma((float)acc, p->mult, p->zero), p->clamp_min, p->clamp_max);
+    }
+}
+
+static void sum_rows(const uint8_t *in, size_t m, int c, int32_t *sums)
+{
+    for (size_t i = 0; i < m * (size_t)c; i++)
+        sums[i % (size_t)c] += in[i];
+}
+
+static void lookup(const uint8_t *in, uint8_t *out, size_t n, const uint8_t table[256])
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = table[in[i]];
+}
+
+static void quantize(const float *in, uint8_t *out, size_t n, float inverse_scale, float zero)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = to_byte(exact_fma(in[i], inverse_scale, zero), 0, 255);
+}
+
+static void dequantize(const uint8_t *in, float *out, size_t n, float scale, int zero)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (float)((double)(in[i] - zero) * scale);
+}
+
+const struct qd_kernels check_reference = {
+    .isa = QD_ISA_SCALAR,
+    .name = "reference",
+    .gemm_pack_size = pack_size,
+    .gemm_pack = pack,
+    .gemm = gemm,
+    .depthwise_pack_size = pack_size,
+    .depthwise_pack = pack,
+    .depthwise = depthwise,
+    .add = add,
+    .mul = mul,
+    .max_pool = max_pool,
+    .average_pool = average_pool,
+    .sum_rows = sum_rows,
+    .lookup = lookup,
+    .quantize = quantize,
+    .dequantize = dequantize,
+};
