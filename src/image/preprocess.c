@@ -138,7 +138,7 @@ enum qd_status qd_preprocess_run(const struct qd_preprocess *preprocess, const v
 {
     struct qd_image image;
     struct placed down, across;
-    double resized_h, resized_w;
+    double resized_h = 0, resized_w = 0;
     enum qd_status status;
 
     assert(preprocess->size_h >= 1 && preprocess->size_h <= MAX_RESIZED_SIDE);

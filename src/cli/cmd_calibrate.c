@@ -1,0 +1,97 @@
+#include <stdio.h>
+
+#include "cli/cli.h"
+
+static const struct qd_cli_flag flags[] = {
+    {"--json", NULL, "print the report as one JSON object", QD_FLAG_SWITCH, offsetof(struct qd_cli_options, json)},
+    {"--compare", NULL, "run every method and print a row for each", QD_FLAG_SWITCH, offsetof(struct qd_cli_options, compare)},
+    {"--calibration", "DIR", "calibration pictures instead of model.json's", QD_FLAG_TEXT, offsetof(struct qd_cli_options, calibration)},
+    {"--method", "NAME", "calibration method: adlq, mse, minmax", QD_FLAG_TEXT, offsetof(struct qd_cli_options, method)},
+    {"--limit", "N", "at most N calibration pictures", QD_FLAG_SIZE, offsetof(struct qd_cli_options, limit)},
+    {"--threads", "N", "threads (default: as OpenMP says)", QD_FLAG_INT, offsetof(struct qd_cli_options, threads)},
+    {"--isa", "NAME", "scalar, avx2 or vnni (default: the best)", QD_FLAG_TEXT, offsetof(struct qd_cli_options, isa)},
+    {"--cache", "DIR", "scale cache folder to fill (default: none)", QD_FLAG_TEXT, offsetof(struct qd_cli_options, cache)},
+};
+
+static void print_report(const struct qd_model *model)
+{
+    const struct qd_scales *s = model->result.scales;
+
+    printf("%s: %s on %d pictures (%d unreadable) in %.1f s\n", model->config.name, s->method, s->n_images, s->n_skipped,
+           model->result.seconds);
+    printf("%-32s %10s %4s %10s %10s %8s %7s %7s\n", "tensor", "scale", "Z", "min", "max", "clipped", "alone", "cumul.");
+    for (size_t i = 0; i < s->n_values; i++) {
+        const struct qd_value_scale *v = &s->values[i];
+
+        printf("%-32.32s %10.4g %4d %10.4g %10.4g %7.3f%% %7.1f %7.1f\n", v->name, (double)v->q.scale, v->q.zero_point,
+               (double)v->min, (double)v->max, 100 * v->clip_ratio, v->sqnr_db, v->cumulative_db);
+    }
+    printf("gate on %zu held-out pictures: %s; agreement %.2f %%, output SQNR %.1f dB, KL %.5f\n", s->gate.n_images,
+           s->gate_passed ? "passed" : "FAILED", 100 * s->gate.agreement, s->gate.sqnr_db, s->gate.kl);
+    if (s->gate_text[0])
+        printf("  %s\n", s->gate_text);
+}
+
+static int compare_methods(const struct qd_cli_options *cli, struct qd_model_options options)
+{
+    json_t *rows = json_array();
+
+    if (!cli->json)
+        printf("%-10s %10s %10s %10s %10s\n", "method", "SQNR dB", "KL", "agreement", "seconds");
+    for (int i = 0; qd_method_at(i); i++) {
+        const struct qd_scales *s;
+        struct qd_model *model;
+        struct qd_error err = {""};
+
+        options.method = qd_method_at(i)->name;
+        if (qd_model_load(cli->path, &options, &model, &err) != QD_OK) {
+            json_decref(rows);
+            return qd_cli_fail(&err);
+        }
+        s = model->result.scales;
+        if (!cli->json)
+            printf("%-10s %10.2f %10.5f %9.2f%% %10.1f\n", s->method, s->gate.sqnr_db, s->gate.kl, 100 * s->gate.agreement,
+                   model->result.seconds);
+        json_array_append_new(rows, json_pack("{s:s, s:o, s:o, s:o, s:f}", "method", s->method, "sqnr_db",
+                                              qd_json_real(s->gate.sqnr_db), "kl", qd_json_real(s->gate.kl), "agreement",
+                                              qd_json_real(s->gate.agreement), "seconds", model->result.seconds));
+        qd_model_unref(model);
+    }
+    if (cli->json)
+        return qd_cli_print_json(rows);
+    json_decref(rows);
+    return 0;
+}
+
+static int run(int argc, char **argv)
+{
+    struct qd_cli_options cli = {0};
+    struct qd_model_options options;
+    struct qd_model *model = NULL;
+    struct qd_error err = {""};
+    int code;
+    enum qd_status status;
+
+    if (!qd_cli_parse(argc, argv, &qd_command_calibrate, flags, QD_ARRAY_SIZE(flags), &cli, &code))
+        return code;
+    status = qd_cli_model_options(&cli, &options, &err);
+    options.ignore_cache = true;
+    options.max_images = cli.limit;
+    if (status == QD_OK && cli.compare)
+        return compare_methods(&cli, options);
+    if (status == QD_OK)
+        status = qd_model_load(cli.path, &options, &model, &err);
+    if (status != QD_OK)
+        return qd_cli_fail(&err);
+    for (int i = 0; i < 2; i++)
+        if (model->result.warnings[i][0])
+            fprintf(stderr, "quantd: %s\n", model->result.warnings[i]);
+    if (cli.json)
+        code = qd_cli_print_json(qd_scales_to_json(model->result.scales));
+    else
+        print_report(model);
+    qd_model_unref(model);
+    return cli.json ? code : 0;
+}
+
+const struct qd_command qd_command_calibrate = {"calibrate", "DIR", "derive scales and print the layer report", run};

@@ -1,0 +1,46 @@
+/*
+ * From a graph and pictures to something that can serve: cache or calibration, gate, report. What `serve`, `calibrate`
+ * and `evaluate` share.
+ */
+#ifndef QD_QUANT_PIPELINE_H
+#define QD_QUANT_PIPELINE_H
+
+#include "quant/cache.h"
+#include "quant/evaluate.h"
+
+struct qd_pipeline_options {
+    const struct qd_method *method;
+    int activation_bits;
+    int n_threads;
+    int max_batch;          /* of the serving plan */
+    size_t max_images;      /* of calibration; 0: all */
+    double min_agreement;   /* the gate */
+    double min_sqnr_db;     /* -INFINITY: none */
+    const struct qd_kernels *kernels;
+    const struct qd_preprocess *preprocess;
+    struct qd_image_limits limits;
+    struct qd_hash model_hash;
+    const char *settings;   /* further text for the cache key, never NULL */
+    const char *cache_folder; /* or NULL: no cache */
+    bool ignore_cache;      /* calibrate anew (the result is still saved) */
+    const struct qd_progress *progress;
+};
+
+struct qd_pipeline_result {
+    struct qd_scales *scales; /* applied to the graph */
+    struct qd_plan *fp32, *int8;
+    bool from_cache;
+    double seconds;           /* of calibration and gate */
+    char warnings[2][QD_ERROR_TEXT_SIZE]; /* what the caller should log: an ignored cache entry, an unwritable cache */
+};
+
+/*
+ * The image set is split by content: a quarter (hash byte 0 divisible by 4) is the gate's, the rest calibrates; a set too
+ * small to split (fewer than 8) serves as both. The result is good whether or not the gate passed: scales->gate_passed.
+ */
+enum qd_status qd_pipeline_run(struct qd_graph *graph, const struct qd_image_set *images,
+                               const struct qd_pipeline_options *options, struct qd_pipeline_result *ret,
+                               struct qd_error *err);
+void qd_pipeline_result_done(struct qd_pipeline_result *result);
+
+#endif

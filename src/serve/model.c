@@ -1,0 +1,241 @@
+#include "serve/model.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "onnx/onnx.h"
+#include "op/op.h"
+#include "pass/pass.h"
+#include "serve/synthetic.h"
+#include "util/clock.h"
+#include "util/file.h"
+
+#define MAX_MODEL_BYTES ((size_t)4 << 30)
+
+struct qd_model *qd_model_ref(struct qd_model *model)
+{
+    atomic_fetch_add(&model->n_refs, 1);
+    return model;
+}
+
+void qd_model_unref(struct qd_model *model)
+{
+    if (!model || atomic_fetch_sub(&model->n_refs, 1) != 1)
+        return;
+    qd_pipeline_result_done(&model->result);
+    qd_graph_free(model->graph);
+    qd_model_config_done(&model->config);
+    qd_free(model->images_folder);
+    qd_free(model);
+}
+
+const char *qd_model_label(const struct qd_model *model, int64_t class_index)
+{
+    return class_index >= 0 && (size_t)class_index < model->config.n_labels ? model->config.labels[class_index] : NULL;
+}
+
+static enum qd_status mark_fp32_layers(struct qd_model *model, struct qd_error *err)
+{
+    for (size_t i = 0; i < model->config.n_fp32_layers; i++) {
+        bool found = false;
+
+        for (int n = 0; n < model->graph->n_nodes; n++) {
+            if (strcmp(model->graph->nodes[n].name, model->config.fp32_layers[i]) != 0)
+                continue;
+            model->graph->nodes[n].precision = QD_PRECISION_F32;
+            found = true;
+        }
+        if (!found)
+            return qd_error_set(err, QD_INVALID, "layers: the network has no layer '%.80s'; 'quantd inspect' lists them",
+                                model->config.fp32_layers[i]);
+    }
+    return QD_OK;
+}
+
+static enum qd_status prepare_graph(struct qd_model *model, struct qd_error *err)
+{
+    struct qd_model_config *config = &model->config;
+    const struct qd_preprocess *p = &config->preprocess;
+    const struct qd_shape *input = &model->graph->values[model->graph->inputs[0]].shape;
+    float scale[3], bias[3];
+    enum qd_status status = qd_model_config_resolve(config, input->dims[1], input->dims[2], input->dims[3], err);
+
+    if (status != QD_OK)
+        return status;
+    if (model->graph->values[model->graph->outputs[0]].dtype != QD_F32)
+        return qd_error_set(err, QD_UNSUPPORTED, "output '%s': expected float, found %s",
+                            model->graph->values[model->graph->outputs[0]].name,
+                            qd_dtype_name(model->graph->values[model->graph->outputs[0]].dtype));
+    for (int c = 0; c < 3; c++) {
+        scale[c] = p->scale / p->std[c];
+        bias[c] = -p->mean[c] / p->std[c];
+    }
+    status = qd_pass_insert_normalize(model->graph, scale, bias, qd_preprocess_channels(p), err);
+    if (status == QD_OK)
+        status = qd_passes_run(model->graph, err);
+    return status == QD_OK ? mark_fp32_layers(model, err) : status;
+}
+
+static enum qd_status load_graph(struct qd_model *model, struct qd_hash *ret_hash, struct qd_error *err)
+{
+    struct qd_onnx_options options = {.folder = model->config.folder};
+    struct qd_buf buf;
+    enum qd_status status = qd_file_read(model->config.onnx_path, MAX_MODEL_BYTES, &buf, err);
+
+    if (status != QD_OK)
+        return status;
+    options.height = model->config.preprocess.crop_h ? model->config.preprocess.crop_h : model->config.preprocess.size_h;
+    options.width = model->config.preprocess.crop_w ? model->config.preprocess.crop_w : model->config.preprocess.size_w;
+    *ret_hash = qd_hash_of(buf.size ? (const void *)buf.bytes : "", buf.size);
+    status = qd_onnx_load(buf.bytes, buf.size, &options, &model->graph, err);
+    qd_buf_done(&buf);
+    if (status != QD_OK)
+        return qd_error_context(err, status, "'%s'", model->config.onnx_path);
+    return prepare_graph(model, err);
+}
+
+static enum qd_status new_model(const char *path, struct qd_model **ret, struct qd_hash *ret_hash, struct qd_error *err)
+{
+    struct qd_model *model = qd_alloc(sizeof(*model));
+    enum qd_status status;
+
+    if (!model)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for a model");
+    atomic_init(&model->n_refs, 1);
+    model->generation = 1;
+    status = qd_model_config_load(path, &model->config, err);
+    if (status == QD_OK)
+        status = load_graph(model, ret_hash, err);
+    if (status != QD_OK) {
+        qd_error_context(err, status, "model '%.60s'", model->config.name);
+        qd_model_unref(model);
+        return status;
+    }
+    *ret = model;
+    return QD_OK;
+}
+
+enum qd_status qd_model_load_graph(const char *path, struct qd_model **ret, struct qd_error *err)
+{
+    struct qd_hash ignored;
+
+    return new_model(path, ret, &ignored, err);
+}
+
+/* The pictures that calibrate: the folder asked for, the model's own, or made-up ones where that is allowed. */
+static enum qd_status load_images(struct qd_model *model, const struct qd_model_options *options,
+                                  struct qd_image_set *ret, struct qd_synthetic *synthetic, struct qd_error *err)
+{
+    const char *folder = options->images ? options->images : model->config.calibration_folder;
+    enum qd_status status;
+
+    if (!folder && options->allow_synthetic) {
+        status = qd_synthetic_make(&model->config.preprocess, synthetic, err);
+        folder = synthetic->folder;
+        model->synthetic = true;
+        if (status != QD_OK)
+            return status;
+    }
+    if (!folder)
+        return qd_error_set(err, QD_NOT_FOUND,
+                            "no calibration pictures: name a folder in model.json (calibration.images) or with --calibration");
+    model->images_folder = qd_strdup(folder);
+    status = qd_image_set_load(folder, NULL, 0, ret, err);
+    return status == QD_OK ? QD_OK : qd_error_context(err, status, "calibration");
+}
+
+static enum qd_status calibrate(struct qd_model *model, const struct qd_hash *hash,
+                                const struct qd_model_options *options, struct qd_error *err)
+{
+    const char *name = options->method ? options->method : model->config.method;
+    const struct qd_method *method = qd_method_find(name);
+    struct qd_pipeline_options pipeline = {
+        .method = method,
+        .activation_bits = 8,
+        .n_threads = options->n_threads,
+        .max_batch = options->max_batch,
+        .max_images = options->max_images ? options->max_images : model->config.max_images,
+        .min_agreement = model->config.min_agreement,
+        .min_sqnr_db = model->config.min_sqnr_db,
+        .kernels = options->kernels,
+        .preprocess = &model->config.preprocess,
+        .limits = options->limits,
+        .model_hash = *hash,
+        .cache_folder = options->cache_folder,
+        .ignore_cache = options->ignore_cache,
+        .progress = options->progress,
+    };
+    struct qd_image_set images = {0};
+    struct qd_synthetic synthetic = {{0}};
+    struct qd_buf settings;
+    enum qd_status status;
+
+    if (!method)
+        return qd_error_set(err, QD_INVALID, "calibration.method: expected adlq, mse or minmax, found '%.40s'", name);
+    qd_buf_init(&settings, (size_t)1 << 20);
+    status = qd_buf_printf(&settings, err, "layers:");
+    for (size_t i = 0; i < model->config.n_fp32_layers && status == QD_OK; i++)
+        status = qd_buf_printf(&settings, err, "fp32 %s\n", model->config.fp32_layers[i]);
+    pipeline.settings = (const char *)settings.bytes;
+    if (status == QD_OK)
+        status = load_images(model, options, &images, &synthetic, err);
+    if (status == QD_OK)
+        status = qd_pipeline_run(model->graph, &images, &pipeline, &model->result, err);
+    qd_image_set_done(&images);
+    qd_synthetic_done(&synthetic);
+    qd_buf_done(&settings);
+    return status;
+}
+
+enum qd_status qd_model_load(const char *path, const struct qd_model_options *options, struct qd_model **ret,
+                             struct qd_error *err)
+{
+    struct qd_model *model;
+    struct qd_hash hash;
+    int64_t start = qd_now_us();
+    enum qd_status status = new_model(path, &model, &hash, err);
+
+    if (status != QD_OK)
+        return status;
+    status = calibrate(model, &hash, options, err);
+    if (status == QD_OK && !model->result.scales->gate_passed && model->config.gate_required)
+        status = qd_error_set(err, QD_CONFLICT, "the gate refused it, and gate.required is set: %s",
+                              model->result.scales->gate_text);
+    if (status != QD_OK) {
+        qd_error_context(err, status, "model '%.60s'", model->config.name);
+        qd_model_unref(model);
+        return status;
+    }
+    model->loaded_unix_us = model->calibrated_unix_us = qd_unix_time_us();
+    model->load_seconds = (double)(qd_now_us() - start) / 1e6;
+    *ret = model;
+    return QD_OK;
+}
+
+enum qd_status qd_model_evaluate(const struct qd_model *model, const char *images, const char *labels, size_t limit,
+                                 const struct qd_model_options *options, struct qd_accuracy *ret,
+                                 struct qd_error *err)
+{
+    struct qd_evaluation_options evaluation = {options->n_threads, &model->config.preprocess, options->limits,
+                                               options->progress};
+    const char *folder = images ? images : model->config.evaluation_folder;
+    const char *labels_path = images ? labels : labels ? labels : model->config.evaluation_labels;
+    const struct qd_image_file **files = NULL;
+    struct qd_image_set set = {0};
+    enum qd_status status;
+
+    if (!folder)
+        return qd_error_set(err, QD_NOT_FOUND,
+                            "no evaluation pictures: name a folder in model.json (evaluation.images) or with --images");
+    status = qd_image_set_load(folder, labels_path, limit, &set, err);
+    if (status == QD_OK)
+        status = qd_alloc_for((void **)&files, set.n_files + 1, sizeof(*files), "an image set", err);
+    for (size_t i = 0; i < set.n_files && status == QD_OK; i++)
+        files[i] = &set.files[i];
+    if (status == QD_OK)
+        status = qd_evaluate(model->result.fp32, model->result.int8, files, set.n_files, &evaluation, ret, err);
+    qd_free(files);
+    qd_image_set_done(&set);
+    return status;
+}

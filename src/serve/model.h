@@ -1,0 +1,61 @@
+/*
+ * A model, loaded and calibrated: one generation of scales with its plans. Immutable once made and shared by reference
+ * count: a request holds a reference, so a swap never takes a model from under it.
+ */
+#ifndef QD_SERVE_MODEL_H
+#define QD_SERVE_MODEL_H
+
+#include <stdatomic.h>
+
+#include "quant/pipeline.h"
+#include "serve/model_config.h"
+
+struct qd_model {
+    struct qd_model_config config;
+    struct qd_graph *graph;
+    struct qd_pipeline_result result;
+    int generation;         /* 1 for the first scales; each recalibration counts on */
+    int64_t loaded_unix_us, calibrated_unix_us;
+    double load_seconds;
+    struct qd_accuracy evaluation; /* n_images 0: not evaluated */
+    bool synthetic;         /* calibrated on made-up pictures, because there is no image set */
+    /* private */
+    atomic_int n_refs;
+    char *images_folder;    /* what calibrated it */
+};
+
+struct qd_model_options {
+    int n_threads, max_batch;
+    const struct qd_kernels *kernels;
+    const char *cache_folder; /* or NULL */
+    struct qd_image_limits limits;
+    const char *method;       /* NULL: the model's own */
+    const char *images;       /* NULL: the model's own calibration folder */
+    size_t max_images;        /* 0: the model's own */
+    bool ignore_cache;
+    bool allow_synthetic;     /* no image set: calibrate on seeded made-up pictures (bench, inspect) */
+    const struct qd_progress *progress;
+};
+
+/*
+ * Loads, calibrates (or takes cached scales) and gates. The model has one reference. What goes in is a folder or a bare
+ * .onnx file; every error names the model.
+ */
+enum qd_status qd_model_load(const char *path, const struct qd_model_options *options, struct qd_model **ret,
+                             struct qd_error *err);
+
+struct qd_model *qd_model_ref(struct qd_model *model);
+void qd_model_unref(struct qd_model *model); /* NULL is fine */
+
+/* Only the graph, after passes, and the resolved configuration: for inspect. The model is not calibrated. */
+enum qd_status qd_model_load_graph(const char *path, struct qd_model **ret, struct qd_error *err);
+
+/* The label of a class, or NULL. */
+const char *qd_model_label(const struct qd_model *model, int64_t class_index);
+
+/* Evaluates on the model's evaluation set, or on images/labels where given. limit 0: all. */
+enum qd_status qd_model_evaluate(const struct qd_model *model, const char *images, const char *labels, size_t limit,
+                                 const struct qd_model_options *options, struct qd_accuracy *ret,
+                                 struct qd_error *err);
+
+#endif

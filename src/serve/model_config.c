@@ -1,0 +1,538 @@
+#include "serve/model_config.h"
+
+#include <dirent.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/file.h"
+#include "util/name.h"
+
+#define MAX_JSON_BYTES ((size_t)1 << 20)
+#define MAX_LABELS_BYTES ((size_t)16 << 20)
+#define MAX_LABELS 1000000
+
+/* One key of an object: its name and who reads it. */
+struct key {
+    const char *name;
+    enum qd_status (*read)(struct qd_model_config *config, const json_t *value, struct qd_error *err);
+};
+
+static const char *type_name(const json_t *value)
+{
+    static const char *const names[] = {"an object", "an array", "a string", "an integer",
+                                        "a number",  "true",     "false",    "null"};
+
+    return names[json_typeof(value)];
+}
+
+static enum qd_status expected(const char *what, const json_t *value, struct qd_error *err)
+{
+    return qd_error_set(err, QD_INVALID, "expected %s, found %s", what, type_name(value));
+}
+
+static enum qd_status read_object(struct qd_model_config *config, const json_t *object, const struct key *keys,
+                                  size_t n_keys, struct qd_error *err)
+{
+    const char *name, *names[16], *nearest;
+    json_t *value;
+
+    if (!json_is_object(object))
+        return expected("an object", object, err);
+    for (size_t i = 0; i < n_keys; i++)
+        names[i] = keys[i].name;
+    json_object_foreach((json_t *)(uintptr_t)object, name, value)
+    {
+        enum qd_status status = QD_OK;
+        size_t i = 0;
+
+        while (i < n_keys && strcmp(keys[i].name, name) != 0)
+            i++;
+        if (i == n_keys) {
+            nearest = qd_nearest_name(name, names, n_keys);
+            return qd_error_set(err, QD_INVALID, "unknown key '%.60s'%s%s%s", name, nearest ? "; did you mean '" : "",
+                                nearest ? nearest : "", nearest ? "'?" : "");
+        }
+        status = keys[i].read(config, value, err);
+        if (status != QD_OK)
+            return qd_error_context(err, status, "%s", name);
+    }
+    return QD_OK;
+}
+
+static enum qd_status read_text(struct qd_model_config *config, const json_t *value, const char **ret,
+                                struct qd_error *err)
+{
+    if (!json_is_string(value))
+        return expected("a string", value, err);
+    *ret = qd_arena_strdup(&config->arena, json_string_value(value));
+    return *ret ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for model.json");
+}
+
+/* A path, relative to the model's folder. */
+static enum qd_status read_path(struct qd_model_config *config, const json_t *value, const char **ret,
+                                struct qd_error *err)
+{
+    enum qd_status status = read_text(config, value, ret, err);
+    char *path;
+
+    if (status != QD_OK)
+        return status;
+    path = qd_path_join(config->folder, *ret);
+    *ret = path ? qd_arena_strdup(&config->arena, path) : NULL;
+    qd_free(path);
+    return *ret ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for model.json");
+}
+
+static enum qd_status read_number(const json_t *value, double low, double high, double *ret, struct qd_error *err)
+{
+    if (!json_is_number(value))
+        return expected("a number", value, err);
+    if (!(json_number_value(value) >= low && json_number_value(value) <= high))
+        return qd_error_set(err, QD_INVALID, "expected %g to %g, found %g", low, high, json_number_value(value));
+    *ret = json_number_value(value);
+    return QD_OK;
+}
+
+static enum qd_status read_choice(const json_t *value, const char *const *names, size_t n, int *ret,
+                                  struct qd_error *err)
+{
+    const char *text = json_string_value(value);
+    char list[128] = "";
+
+    for (size_t i = 0; text && i < n; i++) {
+        if (strcmp(names[i], text) == 0) {
+            *ret = (int)i;
+            return QD_OK;
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i ? ", " : "", names[i]);
+    return qd_error_set(err, QD_INVALID, "expected one of %s, found '%.40s'", list, text ? text : type_name(value));
+}
+
+static enum qd_status read_color(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    static const char *const names[] = {"rgb", "bgr", "gray"};
+    int i = 0;
+    enum qd_status status = read_choice(value, names, 3, &i, err);
+
+    c->preprocess.color = (enum qd_color)i;
+    return status;
+}
+
+static enum qd_status read_resize(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    static const char *const names[] = {"shorter_side", "stretch", "letterbox"};
+    int i = 0;
+    enum qd_status status = read_choice(value, names, 3, &i, err);
+
+    c->preprocess.resize = (enum qd_resize_mode)i;
+    return status;
+}
+
+static enum qd_status read_interpolation(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    static const char *const names[] = {"bilinear", "bicubic", "nearest"};
+    int i = 0;
+    enum qd_status status = read_choice(value, names, 3, &i, err);
+
+    c->preprocess.interpolation = (enum qd_interpolation)i;
+    return status;
+}
+
+static enum qd_status read_anchor(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    static const char *const names[] = {"center", "top_left"};
+    int i = 0;
+    enum qd_status status = read_choice(value, names, 2, &i, err);
+
+    c->preprocess.anchor = (enum qd_anchor)i;
+    return status;
+}
+
+/* One number for both, or [h, w]. */
+static enum qd_status read_sides(const json_t *value, int *ret_h, int *ret_w, struct qd_error *err)
+{
+    const json_t *h = json_is_array(value) ? json_array_get(value, 0) : value;
+    const json_t *w = json_is_array(value) ? json_array_get(value, 1) : value;
+    double number = 0;
+    enum qd_status status;
+
+    if (json_is_array(value) && json_array_size(value) != 2)
+        return qd_error_set(err, QD_INVALID, "expected a number or [h, w], found %zu values", json_array_size(value));
+    status = read_number(h, 1, 16384, &number, err);
+    *ret_h = (int)number;
+    if (status == QD_OK)
+        status = read_number(w, 1, 16384, &number, err);
+    *ret_w = (int)number;
+    return status;
+}
+
+static enum qd_status read_size(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    return read_sides(value, &c->preprocess.size_h, &c->preprocess.size_w, err);
+}
+
+static enum qd_status read_crop(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    c->has_crop = true;
+    return read_sides(value, &c->preprocess.crop_h, &c->preprocess.crop_w, err);
+}
+
+static enum qd_status read_scale(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    double number = 1;
+    enum qd_status status = read_number(value, 1e-9, 1e9, &number, err);
+
+    c->preprocess.scale = (float)number;
+    return status;
+}
+
+static enum qd_status read_channels(const json_t *value, double low, float ret[3], struct qd_error *err)
+{
+    size_t n = json_array_size(value);
+
+    if (!json_is_array(value) || (n != 1 && n != 3))
+        return qd_error_set(err, QD_INVALID, "expected an array of 1 or 3 numbers");
+    for (size_t i = 0; i < 3; i++) {
+        double number = 0;
+        enum qd_status status = read_number(json_array_get(value, n == 1 ? 0 : i), low, 1e9, &number, err);
+
+        if (status != QD_OK)
+            return status;
+        ret[i] = (float)number;
+    }
+    return QD_OK;
+}
+
+static enum qd_status read_mean(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    return read_channels(value, -1e9, c->preprocess.mean, err);
+}
+
+static enum qd_status read_std(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    return read_channels(value, 1e-9, c->preprocess.std, err);
+}
+
+static enum qd_status read_pad_value(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    double number = 0;
+    enum qd_status status = read_number(value, 0, 255, &number, err);
+
+    c->preprocess.pad_value = (int)number;
+    return status;
+}
+
+static enum qd_status read_preprocess(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    static const struct key keys[] = {
+        {"color", read_color}, {"resize", read_resize},       {"size", read_size},
+        {"crop", read_crop},   {"interpolation", read_interpolation}, {"scale", read_scale},
+        {"mean", read_mean},   {"std", read_std},             {"pad_value", read_pad_value},
+        {"anchor", read_anchor},
+    };
+
+    c->has_preprocess = true;
+    return read_object(c, value, keys, QD_ARRAY_SIZE(keys), err);
+}
+
+static enum qd_status read_onnx(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    return read_path(c, value, &c->onnx_path, err);
+}
+
+static enum qd_status read_labels(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    const char *path = NULL;
+    struct qd_buf buf;
+    char *text;
+    enum qd_status status = read_path(c, value, &path, err);
+
+    if (status == QD_OK)
+        status = qd_file_read(path, MAX_LABELS_BYTES, &buf, err);
+    if (status != QD_OK)
+        return status;
+    text = qd_arena_strdup(&c->arena, buf.size ? (const char *)buf.bytes : "");
+    qd_buf_done(&buf);
+    c->labels = text ? qd_arena_array(&c->arena, MAX_LABELS < strlen(text) ? MAX_LABELS : strlen(text) + 1, sizeof(char *)) : NULL;
+    if (!c->labels)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for labels");
+    for (char *line = text; line && *line && c->n_labels < MAX_LABELS;) {
+        char *next = strchr(line, '\n');
+
+        if (next)
+            *next++ = 0;
+        line[strcspn(line, "\r")] = 0;
+        c->labels[c->n_labels++] = line;
+        line = next;
+    }
+    return QD_OK;
+}
+
+static enum qd_status read_calibration_images(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    return read_path(c, value, &c->calibration_folder, err);
+}
+
+static enum qd_status read_method(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    return read_text(c, value, &c->method, err);
+}
+
+static enum qd_status read_profile(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    static const char *const names[] = {"default"};
+    int i;
+
+    (void)c;
+    return read_choice(value, names, 1, &i, err);
+}
+
+static enum qd_status read_max_images(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    double number = 512;
+    enum qd_status status = read_number(value, 1, 1e6, &number, err);
+
+    c->max_images = (size_t)number;
+    return status;
+}
+
+static enum qd_status read_calibration(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    static const struct key keys[] = {
+        {"images", read_calibration_images},
+        {"method", read_method},
+        {"profile", read_profile},
+        {"max_images", read_max_images},
+    };
+
+    return read_object(c, value, keys, QD_ARRAY_SIZE(keys), err);
+}
+
+static enum qd_status read_evaluation_images(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    return read_path(c, value, &c->evaluation_folder, err);
+}
+
+static enum qd_status read_evaluation_labels(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    return read_path(c, value, &c->evaluation_labels, err);
+}
+
+static enum qd_status read_evaluation(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    static const struct key keys[] = {{"images", read_evaluation_images}, {"labels", read_evaluation_labels}};
+
+    return read_object(c, value, keys, QD_ARRAY_SIZE(keys), err);
+}
+
+static enum qd_status read_min_agreement(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    return read_number(value, 0, 1, &c->min_agreement, err);
+}
+
+static enum qd_status read_min_sqnr(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    return read_number(value, -100, 200, &c->min_sqnr_db, err);
+}
+
+static enum qd_status read_required(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    if (!json_is_boolean(value))
+        return expected("true or false", value, err);
+    c->gate_required = json_is_true(value);
+    return QD_OK;
+}
+
+static enum qd_status read_gate(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    static const struct key keys[] = {
+        {"min_agreement", read_min_agreement}, {"min_sqnr_db", read_min_sqnr}, {"required", read_required}};
+
+    return read_object(c, value, keys, QD_ARRAY_SIZE(keys), err);
+}
+
+static enum qd_status read_layer(const json_t *layer, bool *ret_fp32, struct qd_error *err)
+{
+    static const char *const names[] = {"int8", "fp32"};
+    const json_t *precision = json_object_get(layer, "precision");
+    int i = 0;
+    enum qd_status status;
+
+    if (!json_is_object(layer) || json_object_size(layer) != 1 || !precision)
+        return qd_error_set(err, QD_INVALID, "expected {\"precision\": \"int8\" or \"fp32\"}");
+    status = read_choice(precision, names, 2, &i, err);
+    *ret_fp32 = i == 1;
+    return status;
+}
+
+static enum qd_status read_layers(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    const char *name;
+    json_t *layer;
+
+    if (!json_is_object(value))
+        return expected("an object", value, err);
+    c->fp32_layers = qd_arena_array(&c->arena, json_object_size(value) + 1, sizeof(char *));
+    if (!c->fp32_layers)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for model.json");
+    json_object_foreach((json_t *)(uintptr_t)value, name, layer)
+    {
+        bool fp32 = false;
+        enum qd_status status = read_layer(layer, &fp32, err);
+
+        if (status != QD_OK)
+            return qd_error_context(err, status, "%.80s", name);
+        if (fp32 && !(c->fp32_layers[c->n_fp32_layers++] = qd_arena_strdup(&c->arena, name)))
+            return qd_error_set(err, QD_NO_MEMORY, "no memory for model.json");
+    }
+    return QD_OK;
+}
+
+static const struct key model_keys[] = {
+    {"onnx", read_onnx},             {"preprocess", read_preprocess}, {"labels", read_labels},
+    {"calibration", read_calibration}, {"evaluation", read_evaluation}, {"gate", read_gate},
+    {"layers", read_layers},
+};
+
+static enum qd_status read_json(struct qd_model_config *c, const char *path, struct qd_error *err)
+{
+    struct qd_buf buf;
+    json_error_t where;
+    json_t *root;
+    enum qd_status status = qd_file_read(path, MAX_JSON_BYTES, &buf, err);
+
+    if (status != QD_OK)
+        return status;
+    root = json_loadb((const char *)buf.bytes, buf.size, JSON_REJECT_DUPLICATES, &where);
+    qd_buf_done(&buf);
+    if (!root)
+        return qd_error_set(err, QD_INVALID, "'%s', line %d: %.120s", path, where.line, where.text);
+    status = read_object(c, root, model_keys, QD_ARRAY_SIZE(model_keys), err);
+    json_decref(root);
+    return status == QD_OK ? QD_OK : qd_error_context(err, status, "'%s'", path);
+}
+
+/* The highest numeric sub-folder that holds model.onnx. */
+static enum qd_status find_version(struct qd_model_config *c, struct qd_error *err)
+{
+    DIR *dir = opendir(c->folder);
+    struct dirent *entry;
+    char path[4096];
+    long best = -1;
+
+    if (!dir)
+        return qd_error_set(err, QD_NOT_FOUND, "model folder '%s' cannot be opened", c->folder);
+    while ((entry = readdir(dir))) {
+        char *end;
+        long version = strtol(entry->d_name, &end, 10);
+
+        snprintf(path, sizeof(path), "%s/%s/model.onnx", c->folder, entry->d_name);
+        if (!*end && end != entry->d_name && version > best && version < 1000000000 && qd_is_file(path))
+            best = version;
+    }
+    closedir(dir);
+    if (best < 0)
+        return qd_error_set(err, QD_NOT_FOUND, "model folder '%s': expected <version>/model.onnx, found none", c->folder);
+    c->version = (int)best;
+    snprintf(path, sizeof(path), "%s/%ld/model.onnx", c->folder, best);
+    c->onnx_path = qd_arena_strdup(&c->arena, path);
+    return c->onnx_path ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for a path");
+}
+
+/* The last part of a path, without .onnx. */
+static void set_name(struct qd_model_config *c, const char *path)
+{
+    size_t end = strlen(path), begin;
+
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    begin = end;
+    while (begin && path[begin - 1] != '/')
+        begin--;
+    if (end - begin > 5 && strncmp(path + end - 5, ".onnx", 5) == 0)
+        end -= 5;
+    snprintf(c->name, sizeof(c->name), "%.*s", (int)(end - begin), path + begin);
+}
+
+enum qd_status qd_model_config_load(const char *path, struct qd_model_config *ret, struct qd_error *err)
+{
+    struct qd_model_config *c = ret;
+    char *json_path = NULL;
+    enum qd_status status = QD_OK;
+
+    memset(c, 0, sizeof(*c));
+    c->version = 1;
+    c->method = "adlq";
+    c->max_images = 512;
+    c->min_agreement = 0.95;
+    c->min_sqnr_db = -INFINITY;
+    c->preprocess = (struct qd_preprocess){.scale = 1, .std = {1, 1, 1}, .pad_value = 114};
+    set_name(c, path);
+    if (qd_is_file(path)) {
+        c->folder = ".";
+        c->onnx_path = qd_arena_strdup(&c->arena, path);
+        return c->onnx_path ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for a path");
+    }
+    c->folder = qd_arena_strdup(&c->arena, path);
+    json_path = qd_path_join(path, "model.json");
+    if (!c->folder || !json_path)
+        status = qd_error_set(err, QD_NO_MEMORY, "no memory for a path");
+    else if (!qd_is_folder(path))
+        status = qd_error_set(err, QD_NOT_FOUND, "model '%s': no such folder or file", path);
+    else if (qd_is_file(json_path))
+        status = read_json(c, json_path, err);
+    qd_free(json_path);
+    if (status == QD_OK && !c->onnx_path)
+        status = find_version(c, err);
+    return status;
+}
+
+void qd_model_config_done(struct qd_model_config *config)
+{
+    qd_arena_done(&config->arena);
+    memset(config, 0, sizeof(*config));
+}
+
+static void use_imagenet(struct qd_model_config *c, int64_t channels, int64_t h, int64_t w)
+{
+    static const float mean[3] = {0.485f, 0.456f, 0.406f}, std[3] = {0.229f, 0.224f, 0.225f};
+    struct qd_preprocess *p = &c->preprocess;
+
+    p->color = channels == 1 ? QD_GRAY : QD_RGB;
+    p->resize = h == w && h >= 64 ? QD_SHORTER_SIDE : QD_STRETCH;
+    p->size_h = p->resize == QD_SHORTER_SIDE ? (int)((h * 256 + 112) / 224) : (int)h;
+    p->size_w = p->resize == QD_SHORTER_SIDE ? p->size_h : (int)w;
+    p->scale = 1.0f / 255;
+    memcpy(p->mean, mean, sizeof(mean));
+    memcpy(p->std, std, sizeof(std));
+}
+
+enum qd_status qd_model_config_resolve(struct qd_model_config *config, int64_t c, int64_t h, int64_t w,
+                                       struct qd_error *err)
+{
+    struct qd_preprocess *p = &config->preprocess;
+
+    if (!config->has_preprocess)
+        use_imagenet(config, c, h, w);
+    if (c == 1 && config->has_preprocess && p->color != QD_GRAY)
+        return qd_error_set(err, QD_INVALID, "preprocess.color: the network reads 1 channel, so expected gray");
+    if (c == 3 && p->color == QD_GRAY)
+        return qd_error_set(err, QD_INVALID, "preprocess.color: the network reads 3 channels, so expected rgb or bgr");
+    if (!config->has_crop) {
+        p->crop_h = (int)h;
+        p->crop_w = (int)w;
+    }
+    if (!p->size_h) {
+        p->size_h = (int)h;
+        p->size_w = (int)w;
+    }
+    if (p->crop_h != h || p->crop_w != w)
+        return qd_error_set(err, QD_INVALID, "preprocess.crop: the network reads %lld x %lld, found [%d, %d]",
+                            (long long)h, (long long)w, p->crop_h, p->crop_w);
+    return QD_OK;
+}

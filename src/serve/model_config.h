@@ -1,0 +1,47 @@
+/*
+ * model.json: what a model's folder says about itself. Every key is optional; an unknown one is an error with a hint.
+ */
+#ifndef QD_SERVE_MODEL_CONFIG_H
+#define QD_SERVE_MODEL_CONFIG_H
+
+#include "image/image.h"
+#include "util/mem.h"
+
+#define QD_MODEL_NAME_SIZE 128
+
+struct qd_model_config {
+    struct qd_arena arena; /* owns every text */
+    char name[QD_MODEL_NAME_SIZE];
+    const char *folder;
+    const char *onnx_path;
+    int version;
+    bool has_preprocess; /* else it is inferred from the network's input */
+    struct qd_preprocess preprocess;
+    bool has_crop;       /* else the crop equals the size, or the network's input */
+    const char **labels; /* by class, NULL where there are none */
+    size_t n_labels;
+    const char *calibration_folder; /* or NULL */
+    const char *method;
+    size_t max_images;
+    const char *evaluation_folder, *evaluation_labels; /* or NULL */
+    double min_agreement, min_sqnr_db;
+    bool gate_required;
+    const char **fp32_layers; /* layers with "precision": "fp32" */
+    size_t n_fp32_layers;
+};
+
+/*
+ * path: a model's folder (with or without model.json; the highest numeric version is taken), or a bare .onnx file.
+ * Errors name file, key, what was expected and what came. qd_model_config_done afterwards, also on failure.
+ */
+enum qd_status qd_model_config_load(const char *path, struct qd_model_config *ret, struct qd_error *err);
+void qd_model_config_done(struct qd_model_config *config);
+
+/*
+ * Completes the preprocessing from the network's input [1,c,h,w]: a missing crop or size is the input's; without any,
+ * ImageNet's (shorter side 256/224 of the input, mean, std). QD_INVALID where model.json and network disagree.
+ */
+enum qd_status qd_model_config_resolve(struct qd_model_config *config, int64_t c, int64_t h, int64_t w,
+                                       struct qd_error *err);
+
+#endif
