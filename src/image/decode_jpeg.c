@@ -30,16 +30,11 @@ static const struct {
     int code;
     enum qd_status status;
 } error_statuses[] = {
-    {JERR_OUT_OF_MEMORY, QD_NO_MEMORY},
-    {JERR_IMAGE_TOO_BIG, QD_TOO_LARGE},
-    {JERR_SOF_UNSUPPORTED, QD_UNSUPPORTED},
-    {JERR_BAD_PRECISION, QD_UNSUPPORTED},
-    {JERR_ARITH_NOTIMPL, QD_UNSUPPORTED},
-    {JERR_CCIR601_NOTIMPL, QD_UNSUPPORTED},
-    {JERR_CONVERSION_NOTIMPL, QD_UNSUPPORTED},
-    {JERR_FRACT_SAMPLE_NOTIMPL, QD_UNSUPPORTED},
-    {JERR_NOT_COMPILED, QD_UNSUPPORTED},
-    {JERR_NOTIMPL, QD_UNSUPPORTED},
+    {JERR_OUT_OF_MEMORY, QD_NO_MEMORY},        {JERR_IMAGE_TOO_BIG, QD_TOO_LARGE},
+    {JERR_SOF_UNSUPPORTED, QD_UNSUPPORTED},    {JERR_BAD_PRECISION, QD_UNSUPPORTED},
+    {JERR_ARITH_NOTIMPL, QD_UNSUPPORTED},      {JERR_CCIR601_NOTIMPL, QD_UNSUPPORTED},
+    {JERR_CONVERSION_NOTIMPL, QD_UNSUPPORTED}, {JERR_FRACT_SAMPLE_NOTIMPL, QD_UNSUPPORTED},
+    {JERR_NOT_COMPILED, QD_UNSUPPORTED},       {JERR_NOTIMPL, QD_UNSUPPORTED},
 };
 
 /*
@@ -151,8 +146,8 @@ static void read_pixels(struct jpeg_reader *reader)
     jpeg->out_color_space = is_grey ? JCS_GRAYSCALE : JCS_RGB;
     jpeg->dct_method = JDCT_ISLOW;
     jpeg->do_fancy_upsampling = TRUE;
-    status = qd_image_alloc((int)jpeg->image_width, (int)jpeg->image_height, is_grey ? 1 : 3, &reader->image,
-                            reader->err);
+    status =
+        qd_image_alloc((int)jpeg->image_width, (int)jpeg->image_height, is_grey ? 1 : 3, &reader->image, reader->err);
     if (status != QD_OK)
         fail(reader, status);
 

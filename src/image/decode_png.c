@@ -96,8 +96,8 @@ static enum qd_status check_header(const uint8_t *bytes, size_t size, const stru
 
 static void create(struct png_reader *reader)
 {
-    reader->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, reader, on_error, on_warning, reader, on_alloc,
-                                           on_free);
+    reader->png =
+        png_create_read_struct_2(PNG_LIBPNG_VER_STRING, reader, on_error, on_warning, reader, on_alloc, on_free);
     if (reader->png)
         reader->info = png_create_info_struct(reader->png);
     if (!reader->info) {

@@ -30,7 +30,7 @@ void qd_image_done(struct qd_image *image);
  * Decodes JPEG or PNG (recognised by content) into n_channels (1 or 3; grey is replicated, colour goes to grey by
  * ITU-R 601 as Pillow's convert("L"); alpha is dropped, 16 bits become 8) and applies the EXIF orientation.
  * QD_UNSUPPORTED: not one of the formats (the text names what the bytes look like), or a CMYK or YCCK JPEG.
- * QD_INVALID: broken or truncated. QD_TOO_LARGE: more pixels than the limit.
+ * QD_INVALID: empty, broken or truncated. QD_TOO_LARGE: more pixels than the limit.
  */
 enum qd_status qd_image_decode(const void *bytes, size_t size, int n_channels, const struct qd_image_limits *limits,
                                struct qd_image *ret, struct qd_error *err);

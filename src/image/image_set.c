@@ -177,8 +177,8 @@ static enum qd_status hash_listing(const struct listing *listing, const char *fo
 {
     enum qd_status status;
 
-    status = qd_alloc_for((void **)&set->files, listing->n_entries, sizeof(struct qd_image_file), "a list of pictures",
-                          err);
+    status =
+        qd_alloc_for((void **)&set->files, listing->n_entries, sizeof(struct qd_image_file), "a list of pictures", err);
     if (status != QD_OK)
         return status;
     for (size_t i = 0; i < listing->n_entries; i++) {
@@ -212,8 +212,7 @@ static void order_set(struct qd_image_set *set, size_t limit)
     qsort(set->files, set->n_files, sizeof(struct qd_image_file), compare_files);
     for (size_t i = 0; i < set->n_files; i++) {
         struct qd_image_file *file = &set->files[i];
-        bool is_duplicate =
-            n_kept && !memcmp(set->files[n_kept - 1].hash.bytes, file->hash.bytes, QD_HASH_SIZE);
+        bool is_duplicate = n_kept && !memcmp(set->files[n_kept - 1].hash.bytes, file->hash.bytes, QD_HASH_SIZE);
 
         set->n_duplicates += is_duplicate;
         if (is_duplicate || (limit && n_kept == limit))

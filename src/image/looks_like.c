@@ -100,7 +100,8 @@ const char *qd_looks_like(const uint8_t *bytes, size_t size, char text[QD_LOOKS_
 
         while (skip < size && skip < 1024 && strchr(" \t\r\n", bytes[skip]))
             skip++;
-        return text_look(bytes + skip, size - skip, text);
+        if (skip < size && bytes[skip] >= ' ' && bytes[skip] < 0x7f)
+            return text_look(bytes + skip, size - skip, text);
     }
     used = snprintf(text, QD_LOOKS_TEXT_SIZE, "%zu bytes that begin", size);
     for (size_t i = 0; i < n_shown; i++)

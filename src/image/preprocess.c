@@ -127,8 +127,7 @@ static enum qd_status resize_into(const struct qd_preprocess *preprocess, const 
     top = (size_t)(resize.crop_y - down->start);
     for (int y = 0; y < window.height; y++)
         copy_row(window.pixels + (size_t)y * (size_t)window.width * n_channels,
-                 out + ((top + (size_t)y) * (size_t)across->size + left) * n_channels, window.width,
-                 preprocess->color);
+                 out + ((top + (size_t)y) * (size_t)across->size + left) * n_channels, window.width, preprocess->color);
     qd_image_done(&window);
     return QD_OK;
 }
@@ -150,11 +149,11 @@ enum qd_status qd_preprocess_run(const struct qd_preprocess *preprocess, const v
 
     resized_sides(preprocess, image.height, image.width, &resized_h, &resized_w);
     if (resized_h > MAX_RESIZED_SIDE || resized_w > MAX_RESIZED_SIDE) {
-        status = qd_error_set(err, QD_TOO_LARGE,
-                              "a picture of %d x %d, resized to a shorter side of %d, has a side of %.0f pixels: "
-                              "expected at most %d",
-                              image.width, image.height, preprocess->size_h, fmax(resized_h, resized_w),
-                              MAX_RESIZED_SIDE);
+        status =
+            qd_error_set(err, QD_TOO_LARGE,
+                         "a picture of %d x %d, resized to a shorter side of %d, has a side of %.0f pixels: "
+                         "expected at most %d",
+                         image.width, image.height, preprocess->size_h, fmax(resized_h, resized_w), MAX_RESIZED_SIDE);
     } else {
         down = place(preprocess, (int)resized_h, preprocess->size_h, preprocess->crop_h);
         across = place(preprocess, (int)resized_w, preprocess->size_w, preprocess->crop_w);
