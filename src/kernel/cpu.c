@@ -1,134 +1,194 @@
 #include "config.h"
 
+#include "kernel/kernel.h"
+
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "kernel/tiers.h"
+
 #ifdef QD_X86
 #include <cpuid.h>
 #endif
 
-#include "kernel/tiers.h"
-#include "util/mem.h"
-
-static const struct qd_kernels tiers[QD_N_ISA] = {
-    [QD_ISA_SCALAR] = {
-        .isa = QD_ISA_SCALAR,
-        .name = "scalar",
-        .gemm_pack_size = qd_gemm_pack_size_scalar,
-        .gemm_pack = qd_gemm_pack_scalar,
-        .gemm = qd_gemm_scalar,
-        .depthwise_pack_size = qd_depthwise_pack_size_scalar,
-        .depthwise_pack = qd_depthwise_pack_scalar,
-        .depthwise = qd_depthwise_scalar,
-        .add = qd_add_scalar,
-        .mul = qd_mul_scalar,
-        .max_pool = qd_max_pool_scalar,
-        .average_pool = qd_average_pool_scalar,
-        .sum_rows = qd_sum_rows_scalar,
-        .lookup = qd_lookup_scalar,
-        .quantize = qd_quantize_scalar,
-        .dequantize = qd_dequantize_scalar,
-    },
-#ifdef QD_X86
-    [QD_ISA_AVX2] = {
-        .isa = QD_ISA_AVX2,
-        .name = "avx2",
-        .gemm_pack_size = qd_gemm_pack_size_avx2,
-        .gemm_pack = qd_gemm_pack_avx2,
-        .gemm = qd_gemm_avx2,
-        .depthwise_pack_size = qd_depthwise_pack_size_avx2,
-        .depthwise_pack = qd_depthwise_pack_avx2,
-        .depthwise = qd_depthwise_avx2,
-        .add = qd_add_avx2,
-        .mul = qd_mul_avx2,
-        .max_pool = qd_max_pool_avx2,
-        .average_pool = qd_average_pool_avx2,
-        .sum_rows = qd_sum_rows_avx2,
-        .lookup = qd_lookup_scalar,
-        .quantize = qd_quantize_avx2,
-        .dequantize = qd_dequantize_avx2,
-    },
-    [QD_ISA_VNNI] = {
-        .isa = QD_ISA_VNNI,
-        .name = "vnni",
-        .gemm_pack_size = qd_gemm_pack_size_vnni,
-        .gemm_pack = qd_gemm_pack_vnni,
-        .gemm = qd_gemm_vnni,
-        .depthwise_pack_size = qd_depthwise_pack_size_avx2,
-        .depthwise_pack = qd_depthwise_pack_avx2,
-        .depthwise = qd_depthwise_avx2,
-        .add = qd_add_avx2,
-        .mul = qd_mul_avx2,
-        .max_pool = qd_max_pool_avx2,
-        .average_pool = qd_average_pool_avx2,
-        .sum_rows = qd_sum_rows_avx2,
-        .lookup = qd_lookup_scalar,
-        .quantize = qd_quantize_avx2,
-        .dequantize = qd_dequantize_avx2,
-    },
-#endif
+static const struct qd_kernels kernels_scalar = {
+    .isa = QD_ISA_SCALAR,
+    .name = "scalar",
+    .gemm_pack_size = qd_gemm_pack_size_scalar,
+    .gemm_pack = qd_gemm_pack_scalar,
+    .gemm = qd_gemm_scalar,
+    .depthwise_pack_size = qd_depthwise_pack_size_scalar,
+    .depthwise_pack = qd_depthwise_pack_scalar,
+    .depthwise = qd_depthwise_scalar,
+    .add = qd_add_scalar,
+    .mul = qd_mul_scalar,
+    .max_pool = qd_max_pool_scalar,
+    .average_pool = qd_average_pool_scalar,
+    .sum_rows = qd_sum_rows_scalar,
+    .lookup = qd_lookup_scalar,
+    .quantize = qd_quantize_scalar,
+    .dequantize = qd_dequantize_scalar,
 };
 
-static const char *const isa_names[QD_N_ISA] = {"scalar", "avx2", "vnni"};
+#ifdef QD_X86
+static const struct qd_kernels kernels_avx2 = {
+    .isa = QD_ISA_AVX2,
+    .name = "avx2",
+    .gemm_pack_size = qd_gemm_pack_size_avx2,
+    .gemm_pack = qd_gemm_pack_avx2,
+    .gemm = qd_gemm_avx2,
+    .depthwise_pack_size = qd_depthwise_pack_size_avx2,
+    .depthwise_pack = qd_depthwise_pack_avx2,
+    .depthwise = qd_depthwise_avx2,
+    .add = qd_add_avx2,
+    .mul = qd_mul_avx2,
+    .max_pool = qd_max_pool_avx2,
+    .average_pool = qd_average_pool_avx2,
+    .sum_rows = qd_sum_rows_avx2,
+    .lookup = qd_lookup_avx2,
+    .quantize = qd_quantize_avx2,
+    .dequantize = qd_dequantize_avx2,
+};
+
+/* What is bound by memory rather than by products is AVX2's: wider vectors have not been shown to gain there. */
+static const struct qd_kernels kernels_vnni = {
+    .isa = QD_ISA_VNNI,
+    .name = "vnni",
+    .gemm_pack_size = qd_gemm_pack_size_vnni,
+    .gemm_pack = qd_gemm_pack_vnni,
+    .gemm = qd_gemm_vnni,
+    .depthwise_pack_size = qd_depthwise_pack_size_vnni,
+    .depthwise_pack = qd_depthwise_pack_vnni,
+    .depthwise = qd_depthwise_vnni,
+    .add = qd_add_avx2,
+    .mul = qd_mul_avx2,
+    .max_pool = qd_max_pool_avx2,
+    .average_pool = qd_average_pool_avx2,
+    .sum_rows = qd_sum_rows_avx2,
+    .lookup = qd_lookup_avx2,
+    .quantize = qd_quantize_avx2,
+    .dequantize = qd_dequantize_avx2,
+};
+#endif
+
+static const char *const isa_names[QD_N_ISA] = {
+    [QD_ISA_SCALAR] = "scalar",
+    [QD_ISA_AVX2] = "avx2",
+    [QD_ISA_VNNI] = "vnni",
+};
+
+/* Written once by find_tiers, read only after pthread_once. */
+static const struct qd_kernels *tiers[QD_N_ISA];
+static pthread_once_t tiers_once = PTHREAD_ONCE_INIT;
 
 #ifdef QD_X86
-/* The register state that the operating system saves: bits of XCR0. */
-static unsigned saved_state(void)
+#define XCR0_AVX 0x06u    /* SSE and AVX registers are saved by the operating system */
+#define XCR0_AVX512 0xe6u /* and the mask and 512-bit registers */
+
+#define HAS(reg, bits) (((reg) & (bits)) == (bits))
+
+static bool os_saves(unsigned state)
 {
     unsigned low, high;
 
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return low;
+    return HAS(low, state);
 }
 
-static enum qd_isa best_isa(void)
+static bool cpu_has_avx2(void)
 {
-    const unsigned avx_state = 0x6, avx512_state = 0xe6;
-    const unsigned need_ebx = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
     unsigned a, b, c, d;
 
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE) || !(c & bit_FMA) ||
-        (saved_state() & avx_state) != avx_state)
-        return QD_ISA_SCALAR;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_AVX2))
-        return QD_ISA_SCALAR;
-    if ((b & need_ebx) == need_ebx && (c & bit_AVX512VNNI) && (saved_state() & avx512_state) == avx512_state)
-        return QD_ISA_VNNI;
-    return QD_ISA_AVX2;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !HAS(c, bit_FMA | bit_OSXSAVE | bit_AVX) || !os_saves(XCR0_AVX))
+        return false;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && HAS(b, bit_AVX2);
 }
-#else
-static enum qd_isa best_isa(void)
+
+static bool cpu_has_vnni(void)
 {
-    return QD_ISA_SCALAR;
+    unsigned a, b, c, d;
+
+    if (!cpu_has_avx2() || !os_saves(XCR0_AVX512) || !__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        return false;
+    return HAS(b, (unsigned)(bit_AVX512F | bit_AVX512BW | bit_AVX512DQ) | bit_AVX512VL) && HAS(c, bit_AVX512VNNI);
 }
 #endif
 
-const char *qd_isa_name(enum qd_isa isa)
+static void find_tiers(void)
 {
-    return isa_names[isa];
+    tiers[QD_ISA_SCALAR] = &kernels_scalar;
+#ifdef QD_X86
+    if (cpu_has_avx2())
+        tiers[QD_ISA_AVX2] = &kernels_avx2;
+    if (cpu_has_vnni())
+        tiers[QD_ISA_VNNI] = &kernels_vnni;
+#endif
 }
 
 const struct qd_kernels *qd_kernels_of(enum qd_isa isa)
 {
-    return isa <= best_isa() && tiers[isa].gemm ? &tiers[isa] : NULL;
+    pthread_once(&tiers_once, find_tiers);
+    return (int)isa >= 0 && isa < QD_N_ISA ? tiers[isa] : NULL;
 }
 
-enum qd_status qd_kernels_init(const struct qd_kernels **ret, struct qd_error *err)
+const char *qd_isa_name(enum qd_isa isa)
 {
-    return qd_kernels_named(getenv("QUANTD_ISA"), ret, err);
+    return (int)isa >= 0 && isa < QD_N_ISA ? isa_names[isa] : "unknown";
+}
+
+/* "scalar, avx2": the tiers' names, or only those that this CPU has. */
+static const char *list_tiers(char *text, size_t text_size, bool only_present)
+{
+    size_t used = 0;
+
+    text[0] = 0;
+    for (int i = 0; i < QD_N_ISA && used < text_size; i++) {
+        if (!only_present || qd_kernels_of((enum qd_isa)i))
+            used += (size_t)snprintf(text + used, text_size - used, "%s%s", used ? ", " : "", isa_names[i]);
+    }
+    return text;
+}
+
+static const struct qd_kernels *best_tier(void)
+{
+    enum qd_isa best = QD_ISA_SCALAR;
+
+    for (int i = 0; i < QD_N_ISA; i++) {
+        if (qd_kernels_of((enum qd_isa)i))
+            best = (enum qd_isa)i;
+    }
+    return qd_kernels_of(best);
 }
 
 enum qd_status qd_kernels_named(const char *name, const struct qd_kernels **ret, struct qd_error *err)
 {
+    char known[64];
+
     if (!name || !name[0]) {
-        *ret = &tiers[best_isa()];
+        *ret = best_tier();
         return QD_OK;
     }
     for (int i = 0; i < QD_N_ISA; i++) {
+        const struct qd_kernels *kernels = qd_kernels_of((enum qd_isa)i);
+
         if (strcmp(name, isa_names[i]) != 0)
             continue;
-        *ret = qd_kernels_of((enum qd_isa)i);
-        return *ret ? QD_OK : qd_error_set(err, QD_UNSUPPORTED, "isa: this CPU lacks %s", name);
+        if (!kernels)
+            return qd_error_set(err, QD_UNSUPPORTED, "isa: expected one that this CPU has (%s), found '%s'",
+                                list_tiers(known, sizeof(known), true), name);
+        *ret = kernels;
+        return QD_OK;
     }
-    return qd_error_set(err, QD_INVALID, "isa: expected scalar, avx2 or vnni, found '%.40s'", name);
+    return qd_error_set(err, QD_INVALID, "isa: expected one of %s, found '%.40s'",
+                        list_tiers(known, sizeof(known), false), name);
+}
+
+enum qd_status qd_kernels_init(const struct qd_kernels **ret, struct qd_error *err)
+{
+    enum qd_status status = qd_kernels_named(getenv("QUANTD_ISA"), ret, err);
+
+    return status == QD_OK ? QD_OK : qd_error_context(err, status, "environment variable QUANTD_ISA");
 }

@@ -130,8 +130,8 @@ ALWAYS_INLINE_VNNI __m512i load_row(const struct qd_depthwise_params *p, const s
 
 /*
  * Slides along the row: each column of the input is interleaved once, and goes into the sums of all the outputs that it
- * touches: in step i, the columns i * stride + d are tap l * stride + d of output i - l. Output x's sums are complete in
- * step x + n_live - 1 and lie there; what lies before is none.
+ * touches: in step i, the columns i * stride + d are tap l * stride + d of output i - l. Output x's sums are complete
+ * in step x + n_live - 1 and lie there; what lies before is none.
  */
 ALWAYS_INLINE_VNNI void slide(const struct qd_depthwise_params *p, struct scratch *scratch,
                               const struct qd_tap_rows *rows, int c0, __mmask64 mask, int x, int n, const int kernel,
@@ -165,8 +165,7 @@ ALWAYS_INLINE_VNNI void slide(const struct qd_depthwise_params *p, struct scratc
 
 #pragma GCC unroll 4
                     for (int j = 0; j < 4 && kx < kernel; j++)
-                        acc[l][j] =
-                            _mm512_dpbusd_epi32(acc[l][j], quads[j], weights[(kx * n_quads + quad) * 4 + j]);
+                        acc[l][j] = _mm512_dpbusd_epi32(acc[l][j], quads[j], weights[(kx * n_quads + quad) * 4 + j]);
                 }
             }
         }
@@ -243,8 +242,8 @@ ALWAYS_INLINE_VNNI void finish(const struct qd_depthwise_params *p, const struct
         if (residual)
             interleave(_mm512_maskz_loadu_epi8(mask, residual + (ptrdiff_t)x * p->c), zero, zero, zero, ints);
         for (int j = 0; j < 4; j++)
-            ints[j] = qd_requant_ints_vnni(r, _mm512_loadu_si512(sums[x] + 16 * j), mult[j], offset[j], residual,
-                                           ints[j]);
+            ints[j] =
+                qd_requant_ints_vnni(r, _mm512_loadu_si512(sums[x] + 16 * j), mult[j], offset[j], residual, ints[j]);
         bytes = _mm512_packus_epi16(_mm512_packs_epi32(ints[0], ints[1]), _mm512_packs_epi32(ints[2], ints[3]));
         _mm512_mask_storeu_epi8(out, mask, _mm512_max_epu8(bytes, r->low));
     }

@@ -1,22 +1,28 @@
-#include "kernel/requant.h"
 #include "kernel/tiers.h"
 
-void qd_add_scalar(const struct qd_add_params *p)
+#include "kernel/requant.h"
+
+void qd_add_scalar(const struct qd_add_params *params)
 {
+    const struct qd_add_params *p = params;
+
     for (size_t i = 0; i < p->n; i++)
-        p->out[i] = qd_requant_round(fmaf((float)p->a[i], p->a_mult, fmaf((float)p->b[i], p->b_mult, p->offset)),
-                                     p->clamp_min, p->clamp_max);
+        p->out[i] =
+            qd_clamp_round(fmaf(p->a[i], p->a_mult, fmaf(p->b[i], p->b_mult, p->offset)), p->clamp_min, p->clamp_max);
 }
 
-void qd_mul_scalar(const struct qd_mul_params *p)
+void qd_mul_scalar(const struct qd_mul_params *params)
 {
-    for (size_t i = 0; i < p->m; i++) {
-        const uint8_t *a = p->a + i * (size_t)p->c, *b = p->b + (ptrdiff_t)i * p->b_stride;
-        uint8_t *out = p->out + i * (size_t)p->c;
+    const struct qd_mul_params *p = params;
 
-        for (int c = 0; c < p->c; c++)
-            out[c] = qd_requant_round(fmaf((float)((a[c] - p->a_zero) * (b[c] - p->b_zero)), p->mult, p->zero),
-                                      p->clamp_min, p->clamp_max);
+    for (size_t m = 0; m < p->m; m++) {
+        const uint8_t *a = p->a + m * (size_t)p->c, *b = p->b + (ptrdiff_t)m * p->b_stride;
+        uint8_t *out = p->out + m * (size_t)p->c;
+
+        for (int c = 0; c < p->c; c++) {
+            int acc = (a[c] - p->a_zero) * (b[c] - p->b_zero);
+            out[c] = qd_clamp_round(fmaf((float)acc, p->mult, p->zero), p->clamp_min, p->clamp_max);
+        }
     }
 }
 
@@ -28,14 +34,8 @@ void qd_lookup_scalar(const uint8_t *in, uint8_t *out, size_t n, const uint8_t t
 
 void qd_quantize_scalar(const float *in, uint8_t *out, size_t n, float inverse_scale, float zero)
 {
-    for (size_t i = 0; i < n; i++) {
-        float u = fmaf(in[i], inverse_scale, zero);
-
-        /* Written so that NaN fails the first comparison and becomes 0. */
-        u = u > 0 ? u : 0;
-        u = u < 255 ? u : 255;
-        out[i] = (uint8_t)lrintf(u);
-    }
+    for (size_t i = 0; i < n; i++)
+        out[i] = qd_clamp_round(fmaf(in[i], inverse_scale, zero), 0, 255);
 }
 
 void qd_dequantize_scalar(const uint8_t *in, float *out, size_t n, float scale, int zero)

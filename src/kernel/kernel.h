@@ -106,7 +106,10 @@ struct qd_mul_params {
     uint8_t clamp_min, clamp_max;
 };
 
-/* A pool window, NHWC, output rows [y_begin, y_end) of one image. Taps outside the input are left out. */
+/*
+ * A pool window, NHWC, output rows [y_begin, y_end) of one image. Taps outside the input are left out; a window with no
+ * tap inside gives 0 (max) or out_zero (average).
+ */
 struct qd_pool_params {
     const uint8_t *in; /* h x w x c */
     uint8_t *out;      /* out_h x out_w x c */

@@ -1,78 +1,98 @@
-#include "kernel/avx2.h"
 #include "kernel/tiers.h"
 
-/* The part of a window that lies inside the picture, in taps: ky in [ky0, ky1), kx in [kx0, kx1). */
-struct inside {
-    int ky0, ky1, kx0, kx1;
-};
+#include "kernel/requant_avx2.h"
+#include "kernel/window.h"
 
-static void clip_axis(int begin, int dilation, int kernel, int size, int *ret_first, int *ret_end)
+#define U16_TAPS 257 /* so many bytes of 255 fit 16 bits */
+
+ALWAYS_INLINE_AVX2 __m256i bytes_max(const struct qd_taps *taps, const uint8_t *in)
 {
-    int first = begin < 0 ? (-begin + dilation - 1) / dilation : 0;
-    int end = begin >= size ? 0 : (size - 1 - begin) / dilation + 1;
+    __m256i max = _mm256_setzero_si256();
 
-    *ret_first = first;
-    *ret_end = end < kernel ? end : kernel;
+    for (int y = taps->first_y; y < taps->end_y; y++, in += taps->y_stride) {
+        const uint8_t *tap = in;
+
+        for (int x = taps->first_x; x < taps->end_x; x++, tap += taps->x_stride)
+            max = _mm256_max_epu8(max, _mm256_loadu_si256((const __m256i *)tap));
+    }
+    return max;
 }
 
-static struct inside find_inside(const struct qd_pool_params *p, int y, int x)
+/* Vectors of 32 channels; the last may read past the pixel, never write. */
+void qd_max_pool_avx2(const struct qd_pool_params *params)
 {
-    struct inside in;
+    for (int y = params->y_begin; y < params->y_end; y++) {
+        for (int x = 0; x < params->out_w; x++) {
+            struct qd_taps taps = qd_taps_of(params, y, x);
+            uint8_t *out = params->out + ((ptrdiff_t)y * params->out_w + x) * params->c;
 
-    clip_axis(y * p->stride_h - p->pad_top, p->dilation_h, p->kernel_h, p->h, &in.ky0, &in.ky1);
-    clip_axis(x * p->stride_w - p->pad_left, p->dilation_w, p->kernel_w, p->w, &in.kx0, &in.kx1);
-    return in;
-}
+            for (int c = 0; c < params->c; c += 32) {
+                __m256i max = bytes_max(&taps, taps.in + c);
+                int n = params->c - c;
 
-static const uint8_t *tap_at(const struct qd_pool_params *p, int y, int x, int ky, int kx)
-{
-    int iy = y * p->stride_h - p->pad_top + ky * p->dilation_h, ix = x * p->stride_w - p->pad_left + kx * p->dilation_w;
-
-    return p->in + ((size_t)iy * (size_t)p->w + (size_t)ix) * (size_t)p->c;
-}
-
-void qd_max_pool_avx2(const struct qd_pool_params *p)
-{
-    for (int y = p->y_begin; y < p->y_end; y++) {
-        for (int x = 0; x < p->out_w; x++) {
-            struct inside in = find_inside(p, y, x);
-            uint8_t *out = p->out + ((size_t)y * (size_t)p->out_w + (size_t)x) * (size_t)p->c;
-
-            for (int c = 0; c < p->c; c += 16) {
-                __m128i largest = _mm_setzero_si128();
-
-                for (int ky = in.ky0; ky < in.ky1; ky++)
-                    for (int kx = in.kx0; kx < in.kx1; kx++)
-                        largest = _mm_max_epu8(
-                            largest, _mm_loadu_si128((const __m128i *)(const void *)(tap_at(p, y, x, ky, kx) + c)));
-                qd_store_bytes_avx2(out + c, largest, p->c - c);
+                if (n >= 32) {
+                    _mm256_storeu_si256((__m256i *)(out + c), max);
+                    continue;
+                }
+                qd_store_bytes_avx2(out + c, _mm256_castsi256_si128(max), n);
+                if (n > 16)
+                    qd_store_bytes_avx2(out + c + 16, _mm256_extracti128_si256(max, 1), n - 16);
             }
         }
     }
 }
 
-void qd_average_pool_avx2(const struct qd_pool_params *p)
+/* Adds 16 sums of 16 bits to 16 of 32, in order. */
+ALWAYS_INLINE_AVX2 void add_words(__m256i sums[2], __m256i words)
 {
-    __m256i low = _mm256_set1_epi32(p->clamp_min), high = _mm256_set1_epi32(p->clamp_max);
-    __m256 zero = _mm256_set1_ps(p->out_zero);
+    sums[0] = _mm256_add_epi32(sums[0], _mm256_cvtepu16_epi32(_mm256_castsi256_si128(words)));
+    sums[1] = _mm256_add_epi32(sums[1], _mm256_cvtepu16_epi32(_mm256_extracti128_si256(words, 1)));
+}
+
+/* The sums of 16 channels over the window: in 16 bits while they cannot overflow, then in 32. */
+ALWAYS_INLINE_AVX2 void window_sums(const struct qd_taps *taps, const uint8_t *in, __m256i sums[2])
+{
+    __m256i words = _mm256_setzero_si256();
+    int n = 0;
+
+    sums[0] = sums[1] = words;
+    for (int y = taps->first_y; y < taps->end_y; y++, in += taps->y_stride) {
+        const uint8_t *tap = in;
+
+        for (int x = taps->first_x; x < taps->end_x; x++, tap += taps->x_stride) {
+            words = _mm256_add_epi16(words, _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)tap)));
+            if (++n == U16_TAPS) {
+                add_words(sums, words);
+                words = _mm256_setzero_si256();
+                n = 0;
+            }
+        }
+    }
+    add_words(sums, words);
+}
+
+void qd_average_pool_avx2(const struct qd_pool_params *params)
+{
+    const struct qd_pool_params *p = params;
+    const __m256 zero = _mm256_set1_ps(p->out_zero), high = _mm256_set1_ps(p->clamp_max);
+    const __m128i low = _mm_set1_epi8((char)p->clamp_min);
 
     for (int y = p->y_begin; y < p->y_end; y++) {
         for (int x = 0; x < p->out_w; x++) {
-            struct inside in = find_inside(p, y, x);
-            uint8_t *out = p->out + ((size_t)y * (size_t)p->out_w + (size_t)x) * (size_t)p->c;
-            int n_taps = (in.ky1 > in.ky0 ? in.ky1 - in.ky0 : 0) * (in.kx1 > in.kx0 ? in.kx1 - in.kx0 : 0);
-            __m256 factor = _mm256_set1_ps(p->mult / (float)(p->divisor_all ? p->divisor_all : n_taps));
-            __m256i start = _mm256_set1_epi32(-n_taps * p->in_zero);
+            struct qd_taps taps = qd_taps_of(p, y, x);
+            const __m256 mult = _mm256_set1_ps(qd_average_mult(p, &taps));
+            const __m256i bias = _mm256_set1_epi32(taps.n * p->in_zero);
+            uint8_t *out = p->out + ((ptrdiff_t)y * p->out_w + x) * p->c;
 
-            for (int c = 0; c < p->c; c += 8) {
-                __m256i sum = start;
+            for (int c = 0; c < p->c; c += 16) {
+                __m256i sums[2];
 
-                for (int ky = in.ky0; ky < in.ky1; ky++)
-                    for (int kx = in.kx0; kx < in.kx1; kx++)
-                        sum = _mm256_add_epi32(sum, _mm256_cvtepu8_epi32(_mm_loadl_epi64(
-                                                        (const __m128i *)(const void *)(tap_at(p, y, x, ky, kx) + c))));
-                sum = qd_clamp_avx2(_mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), factor, zero), low, high);
-                qd_store_bytes_avx2(out + c, qd_pack16_avx2(sum, sum), p->c - c < 8 ? p->c - c : 8);
+                window_sums(&taps, taps.in + c, sums);
+                for (int i = 0; i < 2; i++) {
+                    __m256 acc = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums[i], bias));
+                    sums[i] = qd_round_avx2(_mm256_fmadd_ps(acc, mult, zero), high);
+                }
+                qd_store_bytes_avx2(out + c, qd_pack_avx2(sums[0], sums[1], low), p->c - c);
             }
         }
     }
@@ -80,17 +100,26 @@ void qd_average_pool_avx2(const struct qd_pool_params *p)
 
 void qd_sum_rows_avx2(const uint8_t *in, size_t m, int c, int32_t *sums)
 {
-    int j = 0;
+    int vector_end = c & ~15;
 
-    for (; j + 8 <= c; j += 8) {
-        __m256i sum = _mm256_loadu_si256((const __m256i *)(const void *)(sums + j));
+    for (size_t m0 = 0; m0 < m; m0 += U16_TAPS, in += (size_t)U16_TAPS * (size_t)c) {
+        size_t rows = m - m0 < U16_TAPS ? m - m0 : U16_TAPS;
 
-        for (size_t i = 0; i < m; i++)
-            sum = _mm256_add_epi32(sum, _mm256_cvtepu8_epi32(_mm_loadl_epi64(
-                                            (const __m128i *)(const void *)(in + i * (size_t)c + (size_t)j))));
-        _mm256_storeu_si256((__m256i *)(void *)(sums + j), sum);
+        for (int j = 0; j < vector_end; j += 16) {
+            const uint8_t *row = in + j;
+            __m256i words = _mm256_setzero_si256(), total[2];
+
+            for (size_t i = 0; i < rows; i++, row += c)
+                words = _mm256_add_epi16(words, _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)row)));
+            total[0] = _mm256_loadu_si256((const __m256i *)(sums + j));
+            total[1] = _mm256_loadu_si256((const __m256i *)(sums + j + 8));
+            add_words(total, words);
+            _mm256_storeu_si256((__m256i *)(sums + j), total[0]);
+            _mm256_storeu_si256((__m256i *)(sums + j + 8), total[1]);
+        }
+        for (int j = vector_end; j < c; j++) {
+            for (size_t i = 0; i < rows; i++)
+                sums[j] += in[i * (size_t)c + (size_t)j];
+        }
     }
-    for (; j < c; j++)
-        for (size_t i = 0; i < m; i++)
-            sums[j] += in[i * (size_t)c + (size_t)j];
 }

@@ -1,56 +1,56 @@
-#include "kernel/requant.h"
 #include "kernel/tiers.h"
 
-void qd_max_pool_scalar(const struct qd_pool_params *p)
+#include "kernel/requant.h"
+#include "kernel/window.h"
+
+static uint8_t window_max(const struct qd_taps *taps, int c)
 {
-    for (int y = p->y_begin; y < p->y_end; y++) {
-        for (int x = 0; x < p->out_w; x++) {
-            for (int c = 0; c < p->c; c++) {
-                uint8_t largest = 0;
+    uint8_t max = 0;
 
-                for (int ky = 0; ky < p->kernel_h; ky++) {
-                    int iy = y * p->stride_h - p->pad_top + ky * p->dilation_h;
+    for (int y = 0; y < taps->end_y - taps->first_y; y++) {
+        for (int x = 0; x < taps->end_x - taps->first_x; x++) {
+            uint8_t tap = taps->in[y * taps->y_stride + x * taps->x_stride + c];
+            max = tap > max ? tap : max;
+        }
+    }
+    return max;
+}
 
-                    for (int kx = 0; kx < p->kernel_w; kx++) {
-                        int ix = x * p->stride_w - p->pad_left + kx * p->dilation_w;
-                        uint8_t byte;
+static int32_t window_sum(const struct qd_taps *taps, int c)
+{
+    int32_t sum = 0;
 
-                        if (iy < 0 || iy >= p->h || ix < 0 || ix >= p->w)
-                            continue;
-                        byte = p->in[((size_t)iy * (size_t)p->w + (size_t)ix) * (size_t)p->c + (size_t)c];
-                        largest = byte > largest ? byte : largest;
-                    }
-                }
-                p->out[((size_t)y * (size_t)p->out_w + (size_t)x) * (size_t)p->c + (size_t)c] = largest;
-            }
+    for (int y = 0; y < taps->end_y - taps->first_y; y++) {
+        for (int x = 0; x < taps->end_x - taps->first_x; x++)
+            sum += taps->in[y * taps->y_stride + x * taps->x_stride + c];
+    }
+    return sum;
+}
+
+void qd_max_pool_scalar(const struct qd_pool_params *params)
+{
+    for (int y = params->y_begin; y < params->y_end; y++) {
+        for (int x = 0; x < params->out_w; x++) {
+            struct qd_taps taps = qd_taps_of(params, y, x);
+            uint8_t *out = params->out + ((ptrdiff_t)y * params->out_w + x) * params->c;
+
+            for (int c = 0; c < params->c; c++)
+                out[c] = window_max(&taps, c);
         }
     }
 }
 
-void qd_average_pool_scalar(const struct qd_pool_params *p)
+void qd_average_pool_scalar(const struct qd_pool_params *params)
 {
-    for (int y = p->y_begin; y < p->y_end; y++) {
-        for (int x = 0; x < p->out_w; x++) {
-            for (int c = 0; c < p->c; c++) {
-                int32_t sum = 0, n_taps = 0;
-                float factor;
+    for (int y = params->y_begin; y < params->y_end; y++) {
+        for (int x = 0; x < params->out_w; x++) {
+            struct qd_taps taps = qd_taps_of(params, y, x);
+            float mult = qd_average_mult(params, &taps);
+            uint8_t *out = params->out + ((ptrdiff_t)y * params->out_w + x) * params->c;
 
-                for (int ky = 0; ky < p->kernel_h; ky++) {
-                    int iy = y * p->stride_h - p->pad_top + ky * p->dilation_h;
-
-                    for (int kx = 0; kx < p->kernel_w; kx++) {
-                        int ix = x * p->stride_w - p->pad_left + kx * p->dilation_w;
-
-                        if (iy < 0 || iy >= p->h || ix < 0 || ix >= p->w)
-                            continue;
-                        sum += p->in[((size_t)iy * (size_t)p->w + (size_t)ix) * (size_t)p->c + (size_t)c];
-                        n_taps++;
-                    }
-                }
-                factor = p->mult / (float)(p->divisor_all ? p->divisor_all : n_taps);
-                p->out[((size_t)y * (size_t)p->out_w + (size_t)x) * (size_t)p->c + (size_t)c] =
-                    qd_requant_round(fmaf((float)(sum - n_taps * p->in_zero), factor, p->out_zero), p->clamp_min,
-                                     p->clamp_max);
+            for (int c = 0; c < params->c; c++) {
+                int32_t acc = window_sum(&taps, c) - taps.n * params->in_zero;
+                out[c] = qd_clamp_round(fmaf((float)acc, mult, params->out_zero), params->clamp_min, params->clamp_max);
             }
         }
     }
@@ -58,7 +58,8 @@ void qd_average_pool_scalar(const struct qd_pool_params *p)
 
 void qd_sum_rows_scalar(const uint8_t *in, size_t m, int c, int32_t *sums)
 {
-    for (size_t i = 0; i < m; i++)
+    for (size_t i = 0; i < m; i++, in += c) {
         for (int j = 0; j < c; j++)
-            sums[j] += in[i * (size_t)c + (size_t)j];
+            sums[j] += in[j];
+    }
 }

@@ -1,39 +1,59 @@
 /*
- * The one requantisation formula, for the scalar tier and as the definition of all others:
+ * The one requantisation formula, in scalar form: every tier returns these bytes.
  *
- *   t = fma(float(acc), mult, offset)            with a residual r: t = fma(float(r), residual_mult, t)
- *   LINEAR     u = t
- *   LEAKY      u = (t < 0 ? t * slope : t) + zero
- *   HARDSWISH  u = t * min(max(fma(t, slope, 0.5), 0), 1) + zero
- *   byte = min(max(nearest_even(u), clamp_min), clamp_max)
+ *   t = fma(acc, mult[c], offset[c])            acc converted to float, rounding to nearest even
+ *   t = fma(residual, residual_mult, t)         with a residual
+ *   t = act(t) + zero                           where the activation is not linear: see enum qd_requant_act
+ *   byte = nearest_even(min(max(t, clamp_min), clamp_max))
  *
- * Every operation is IEEE single precision, in this order, none contracted: each tier gives the same bytes.
+ * The clamp is made in float, before the conversion: both bounds are whole numbers, so it gives what a clamp after
+ * rounding would give, and no value of t overflows the conversion. NaN gives clamp_min. A tier may clamp from below
+ * after the conversion instead: what cannot be converted becomes the most negative int, hence clamp_min too.
+ * Each fma rounds once; nothing else may be contracted, so everything is built with -ffp-contract=off. The rounding
+ * mode is the default one, nearest even, in every thread.
  */
 #ifndef QD_KERNEL_REQUANT_H
 #define QD_KERNEL_REQUANT_H
 
 #include <math.h>
+#include <stdint.h>
 
 #include "kernel/kernel.h"
 
-static inline uint8_t qd_requant_round(float u, int clamp_min, int clamp_max)
+static inline uint8_t qd_clamp_round(float t, uint8_t clamp_min, uint8_t clamp_max)
 {
-    long steps = lrintf(u);
+    float low = clamp_min, high = clamp_max;
 
-    return (uint8_t)(steps < clamp_min ? clamp_min : steps > clamp_max ? clamp_max : steps);
+    t = t > low ? t : low;
+    t = t < high ? t : high;
+    return (uint8_t)lrintf(t);
 }
 
-static inline uint8_t qd_requant_one(const struct qd_requant *q, int c, int32_t acc, const uint8_t *residual)
+static inline float qd_requant_act(const struct qd_requant *requant, float t)
 {
-    float t = fmaf((float)acc, q->mult[c], q->offset[c]);
+    float gate;
+
+    switch (requant->act) {
+    case QD_REQUANT_LEAKY:
+        return (t < 0 ? t * requant->slope : t) + requant->zero;
+    case QD_REQUANT_HARDSWISH:
+        gate = fmaf(t, requant->slope, 0.5f);
+        gate = gate > 0 ? gate : 0;
+        gate = gate < 1 ? gate : 1;
+        return t * gate + requant->zero;
+    default:
+        return t;
+    }
+}
+
+/* residual: the residual's byte, or NULL. */
+static inline uint8_t qd_requant_byte(const struct qd_requant *requant, int32_t acc, int c, const uint8_t *residual)
+{
+    float t = fmaf((float)acc, requant->mult[c], requant->offset[c]);
 
     if (residual)
-        t = fmaf((float)*residual, q->residual_mult, t);
-    if (q->act == QD_REQUANT_LEAKY)
-        t = (t < 0 ? t * q->slope : t) + q->zero;
-    else if (q->act == QD_REQUANT_HARDSWISH)
-        t = t * fminf(fmaxf(fmaf(t, q->slope, 0.5f), 0.0f), 1.0f) + q->zero;
-    return qd_requant_round(t, q->clamp_min, q->clamp_max);
+        t = fmaf(*residual, requant->residual_mult, t);
+    return qd_clamp_round(qd_requant_act(requant, t), requant->clamp_min, requant->clamp_max);
 }
 
 #endif

@@ -53,8 +53,8 @@ ALWAYS_INLINE_AVX2 __m256 qd_requant_act_avx2(const struct qd_requant_avx2 *r, _
 }
 
 /* Everything up to the clamp from below: eight ints, to be packed with saturation. residual: eight ints, if any. */
-ALWAYS_INLINE_AVX2 __m256i qd_requant_ints_avx2(const struct qd_requant_avx2 *r, __m256i acc, __m256 mult, __m256 offset,
-                                           bool has_residual, __m256i residual)
+ALWAYS_INLINE_AVX2 __m256i qd_requant_ints_avx2(const struct qd_requant_avx2 *r, __m256i acc, __m256 mult,
+                                                __m256 offset, bool has_residual, __m256i residual)
 {
     __m256 t = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), mult, offset);
 

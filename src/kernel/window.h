@@ -37,8 +37,8 @@ static inline struct qd_taps qd_taps_of(const struct qd_pool_params *p, int y, i
     taps.x_stride = (ptrdiff_t)p->dilation_w * p->c;
     taps.in = p->in;
     if (taps.n > 0)
-        taps.in += ((ptrdiff_t)(in_y + taps.first_y * p->dilation_h) * p->w + in_x + taps.first_x * p->dilation_w) *
-                   p->c;
+        taps.in +=
+            ((ptrdiff_t)(in_y + taps.first_y * p->dilation_h) * p->w + in_x + taps.first_x * p->dilation_w) * p->c;
     return taps;
 }
 

@@ -157,10 +157,22 @@ static double depthwise_speed(const struct qd_kernels *kernels, int size, int c,
         return 0;
     kernels->depthwise_pack(weights, w, c, taps);
     usual_requant(&check, c, taps, &requant);
-    *p = (struct qd_depthwise_params){.weights = weights, .h = size, .w = size, .c = c, .out_h = out_size,
-                                      .out_w = out_size, .kernel_h = kernel, .kernel_w = kernel, .stride_h = stride,
-                                      .stride_w = stride, .dilation_h = 1, .dilation_w = 1, .pad_top = kernel / 2,
-                                      .pad_left = kernel / 2, .y_end = out_size, .requant = &requant};
+    *p = (struct qd_depthwise_params){.weights = weights,
+                                      .h = size,
+                                      .w = size,
+                                      .c = c,
+                                      .out_h = out_size,
+                                      .out_w = out_size,
+                                      .kernel_h = kernel,
+                                      .kernel_w = kernel,
+                                      .stride_h = stride,
+                                      .stride_w = stride,
+                                      .dilation_h = 1,
+                                      .dilation_w = 1,
+                                      .pad_top = kernel / 2,
+                                      .pad_left = kernel / 2,
+                                      .y_end = out_size,
+                                      .requant = &requant};
     p->in = check_input(&check, (size_t)size * (size_t)size * (size_t)c, 1);
     p->pad_value = check_input(&check, (size_t)c, 1);
     p->out = check_input(&check, (size_t)out_size * (size_t)out_size * (size_t)c, 1);
@@ -185,14 +197,34 @@ static double bytes_speed(const struct qd_kernels *kernels, call_function *call)
     work.sums = check_input(&check, C * sizeof(int32_t), sizeof(int32_t));
     for (int i = 0; i < N; i++)
         work.floats[i] = check_real(&check, -10, 30);
-    work.pool = (struct qd_pool_params){.in = work.bytes, .out = work.out, .h = SIZE, .w = SIZE, .c = C,
-                                        .out_h = SIZE / 2, .out_w = SIZE / 2, .kernel_h = 3, .kernel_w = 3,
-                                        .stride_h = 2, .stride_w = 2, .dilation_h = 1, .dilation_w = 1, .pad_top = 1,
-                                        .pad_left = 1, .y_end = SIZE / 2, .mult = 1, .clamp_max = 255};
-    work.add = (struct qd_add_params){.a = work.bytes, .b = check_input(&check, N, 1), .out = work.out, .n = N,
-                                      .a_mult = 0.7f, .b_mult = 0.4f, .offset = 3, .clamp_max = 255};
-    work.mul = (struct qd_mul_params){.a = work.bytes, .b = work.add.b, .out = work.out, .m = N / C, .c = C,
-                                      .mult = 0.005f, .clamp_max = 255};
+    work.pool = (struct qd_pool_params){.in = work.bytes,
+                                        .out = work.out,
+                                        .h = SIZE,
+                                        .w = SIZE,
+                                        .c = C,
+                                        .out_h = SIZE / 2,
+                                        .out_w = SIZE / 2,
+                                        .kernel_h = 3,
+                                        .kernel_w = 3,
+                                        .stride_h = 2,
+                                        .stride_w = 2,
+                                        .dilation_h = 1,
+                                        .dilation_w = 1,
+                                        .pad_top = 1,
+                                        .pad_left = 1,
+                                        .y_end = SIZE / 2,
+                                        .mult = 1,
+                                        .clamp_max = 255};
+    work.add = (struct qd_add_params){.a = work.bytes,
+                                      .b = check_input(&check, N, 1),
+                                      .out = work.out,
+                                      .n = N,
+                                      .a_mult = 0.7f,
+                                      .b_mult = 0.4f,
+                                      .offset = 3,
+                                      .clamp_max = 255};
+    work.mul = (struct qd_mul_params){
+        .a = work.bytes, .b = work.add.b, .out = work.out, .m = N / C, .c = C, .mult = 0.005f, .clamp_max = 255};
     ns = best_time(call, &work);
     check_free(&check);
     return N / ns;
@@ -203,9 +235,9 @@ static void bench_products(void)
     static const int gemm_sizes[][3] = {{3136, 64, 64},  {3136, 64, 576},  {784, 128, 1152}, {196, 256, 2304},
                                         {49, 512, 4608}, {196, 1024, 256}, {49, 2048, 512},  {12544, 32, 27},
                                         {3136, 24, 96},  {784, 32, 144},   {196, 96, 576},   {1, 1000, 2048}};
-    static const int depthwise_sizes[][4] = {{112, 32, 3, 1}, {112, 96, 3, 2}, {56, 144, 3, 1}, {28, 192, 3, 1},
-                                             {14, 576, 3, 1}, {7, 960, 3, 1},  {28, 120, 5, 1}, {14, 240, 5, 2},
-                                             {28, 96, 7, 1}};
+    static const int depthwise_sizes[][4] = {{112, 32, 3, 1}, {112, 96, 3, 2}, {56, 144, 3, 1},
+                                             {28, 192, 3, 1}, {14, 576, 3, 1}, {7, 960, 3, 1},
+                                             {28, 120, 5, 1}, {14, 240, 5, 2}, {28, 96, 7, 1}};
 
     for (size_t i = 0; i < QD_ARRAY_SIZE(gemm_sizes); i++) {
         const int *size = gemm_sizes[i];

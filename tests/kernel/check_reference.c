@@ -6,7 +6,8 @@
 
 /*
  * fma for floats without fmaf: the product is exact in double; the sum is rounded to odd, which makes the second
- * rounding, to float, the only one that counts (Boldo and Melquiond, Emulation of FMA and correctly rounded sums, 2008).
+ * rounding, to float, the only one that counts (Boldo and Melquiond, Emulation of FMA and correctly rounded sums,
+ * 2008).
  */
 static float exact_fma(float a, float b, float c)
 {
@@ -137,9 +138,9 @@ static void pool(const struct qd_pool_params *p, bool average)
                 divisor = p->divisor_all ? p->divisor_all : n > 0 ? n : 1;
                 *out = (uint8_t)max;
                 if (average)
-                    *out = to_byte(exact_fma((float)(sum - (int64_t)n * p->in_zero), p->mult / (float)divisor,
-                                             p->out_zero),
-                                   p->clamp_min, p->clamp_max);
+                    *out = to_byte(
+                        exact_fma((float)(sum - (int64_t)n * p->in_zero), p->mult / (float)divisor, p->out_zero),
+                        p->clamp_min, p->clamp_max);
             }
         }
     }
