@@ -1,0 +1,297 @@
+#include "daemon/daemon.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <config.h>
+#include "daemon/notify.h"
+#include "http/http.h"
+#include "util/clock.h"
+#include "util/file.h"
+#include "util/log.h"
+
+struct qd_daemon {
+    const struct qd_config *config;
+    const struct qd_kernels *kernels;
+    struct qd_registry *registry;
+    struct qd_jobs *jobs;
+    struct qd_http *http;
+    char cache[4096];
+    /* Start-up and SIGHUP load in a thread, so that signals are answered meanwhile. */
+    pthread_t loader;
+    bool loading_joinable;
+    atomic_bool loading, stop_loading;
+    atomic_int n_loaded;
+    bool first_load;
+};
+
+static enum qd_status find_level(const char *name, enum qd_log_level *ret, struct qd_error *err)
+{
+    static const struct {
+        const char *name;
+        enum qd_log_level level;
+    } levels[] = {{"error", QD_LOG_ERROR}, {"warning", QD_LOG_WARNING}, {"notice", QD_LOG_NOTICE},
+                  {"info", QD_LOG_INFO},   {"debug", QD_LOG_DEBUG}};
+
+    for (size_t i = 0; i < QD_ARRAY_SIZE(levels); i++) {
+        if (strcmp(levels[i].name, name) == 0) {
+            *ret = levels[i].level;
+            return QD_OK;
+        }
+    }
+    return qd_error_set(err, QD_INVALID, "log_level: expected error, warning, notice, info or debug, found '%.40s'", name);
+}
+
+/* The repository asked for, or the bundled model: installed, or beside an uninstalled program. */
+static void find_models(const struct qd_config *config, char *path, size_t size)
+{
+    static const char *const beside[] = {"../models", "models", "../../models"};
+    char program[4096];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    char *slash;
+
+    snprintf(path, size, "%s", config->models[0] ? config->models : QD_DATA_DIR "/models");
+    if (config->models[0] || qd_is_folder(path) || n <= 0)
+        return;
+    program[n] = 0;
+    slash = strrchr(program, '/');
+    if (slash)
+        *slash = 0;
+    for (size_t i = 0; i < QD_ARRAY_SIZE(beside); i++) {
+        char candidate[4096];
+
+        if (snprintf(candidate, sizeof(candidate), "%s/%s", program, beside[i]) >= (int)sizeof(candidate))
+            continue;
+        if (qd_is_folder(candidate)) {
+            snprintf(path, size, "%.*s", (int)size - 1, candidate);
+            return;
+        }
+    }
+}
+
+/* The folder asked for, systemd's, the system's if it can be written, else the user's. */
+static void find_cache(const struct qd_config *config, char *path, size_t size)
+{
+    const char *systemd = getenv("CACHE_DIRECTORY"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+
+    if (config->cache[0])
+        snprintf(path, size, "%s", config->cache);
+    else if (systemd)
+        snprintf(path, size, "%s", systemd);
+    else if (access(QD_CACHE_DIR, W_OK) == 0)
+        snprintf(path, size, "%s", QD_CACHE_DIR);
+    else if (xdg && xdg[0] == '/')
+        snprintf(path, size, "%s/quantd", xdg);
+    else
+        snprintf(path, size, "%s/.cache/quantd", home ? home : "/tmp");
+}
+
+static bool on_progress(void *context, const char *stage, size_t done, size_t total)
+{
+    struct qd_daemon *daemon = context;
+
+    (void)stage;
+    (void)done;
+    (void)total;
+    return !atomic_load(&daemon->stop_loading);
+}
+
+static void *load_all(void *context)
+{
+    struct qd_daemon *daemon = context;
+    struct qd_progress progress = {on_progress, daemon};
+    struct qd_model_options options = qd_registry_options(daemon->registry)->model;
+    int n_loaded = 0;
+
+    options.progress = &progress;
+    for (int i = 0; i < qd_registry_n_entries(daemon->registry) && !atomic_load(&daemon->stop_loading); i++) {
+        struct qd_error err = {""};
+
+        n_loaded += qd_registry_load(daemon->registry, qd_registry_entry(daemon->registry, i), &options, &err) == QD_OK;
+    }
+    atomic_store(&daemon->n_loaded, n_loaded);
+    atomic_store(&daemon->loading, false);
+    /* The main thread sleeps in sigwait: this wakes it. */
+    kill(getpid(), SIGUSR1);
+    return NULL;
+}
+
+static void start_loading(struct qd_daemon *daemon)
+{
+    if (atomic_load(&daemon->loading)) {
+        qd_log(QD_LOG_WARNING, "models are being loaded already");
+        return;
+    }
+    if (daemon->loading_joinable)
+        pthread_join(daemon->loader, NULL);
+    atomic_store(&daemon->loading, true);
+    daemon->loading_joinable = pthread_create(&daemon->loader, NULL, load_all, daemon) == 0;
+    if (!daemon->loading_joinable) {
+        atomic_store(&daemon->loading, false);
+        qd_log(QD_LOG_ERROR, "cannot start a thread to load models");
+    }
+}
+
+static enum qd_status make_registry(struct qd_daemon *daemon, struct qd_error *err)
+{
+    const struct qd_config *config = daemon->config;
+    char models[4096];
+    struct qd_serve_options options = {
+        .model = {.n_threads = config->threads ? (int)config->threads : qd_default_threads(),
+                  .max_batch = (int)config->max_batch,
+                  .kernels = daemon->kernels,
+                  .cache_folder = daemon->cache,
+                  .limits = {config->max_pixels}},
+        .max_delay_us = (int)config->max_delay_us,
+        .queue_limit = (int)config->queue_limit,
+        .deadline_ms = (int)config->deadline_ms,
+    };
+    enum qd_status status = qd_registry_new(&options, &daemon->registry, err);
+
+    find_models(config, models, sizeof(models));
+    if (status == QD_OK)
+        status = qd_registry_add_folder(daemon->registry, models, err);
+    if (status == QD_OK && !(daemon->jobs = qd_jobs_new(daemon->registry)))
+        status = qd_error_set(err, QD_NO_MEMORY, "no memory for jobs");
+    return status;
+}
+
+enum qd_status qd_daemon_check(const struct qd_config *config, struct qd_error *err)
+{
+    const struct qd_kernels *kernels;
+    enum qd_log_level level = QD_LOG_INFO;
+    char models[4096];
+    enum qd_status status = find_level(config->log_level, &level, err);
+
+    find_models(config, models, sizeof(models));
+    if (status == QD_OK)
+        status = qd_kernels_named(config->isa, &kernels, err);
+    if (status == QD_OK && !qd_is_folder(models))
+        status = qd_error_set(err, QD_NOT_FOUND, "models: '%s' is not a folder", models);
+    return status;
+}
+
+static enum qd_status start(struct qd_daemon *daemon, struct qd_error *err)
+{
+    const struct qd_config *config = daemon->config;
+    enum qd_log_level level = QD_LOG_INFO;
+    enum qd_status status = find_level(config->log_level, &level, err);
+    struct qd_http_options http = {
+        .listen = config->listen,
+        .max_body_bytes = (size_t)config->max_body_bytes,
+        .max_connections = (int)config->max_connections,
+        .timeout_s = (int)config->timeout_s,
+        .max_images = (int)config->max_images,
+    };
+
+    if (status != QD_OK)
+        return status;
+    qd_log_set_level(level);
+    find_cache(config, daemon->cache, sizeof(daemon->cache));
+    status = qd_kernels_named(config->isa, &daemon->kernels, err);
+    if (status == QD_OK)
+        status = make_registry(daemon, err);
+    if (status != QD_OK)
+        return status;
+    http.registry = daemon->registry;
+    http.jobs = daemon->jobs;
+    http.isa = daemon->kernels->name;
+    return qd_http_start(&http, &daemon->http, err);
+}
+
+/* Open requests may finish, for drain_s at most or until a second signal. */
+static void drain(struct qd_daemon *daemon, const sigset_t *signals)
+{
+    int64_t until = qd_now_us() + daemon->config->drain_s * 1000000;
+    struct timespec tick = {0, 20000000};
+
+    qd_log(QD_LOG_NOTICE, "stopping: %d open requests", qd_http_n_active(daemon->http));
+    qd_notify("STOPPING=1");
+    qd_http_drain(daemon->http);
+    while (qd_http_n_active(daemon->http) > 0 && qd_now_us() < until) {
+        int signal_number = sigtimedwait(signals, NULL, &tick);
+
+        if (signal_number == SIGTERM || signal_number == SIGINT) {
+            qd_log(QD_LOG_WARNING, "second signal: %d requests are given up", qd_http_n_active(daemon->http));
+            _exit(1);
+        }
+    }
+}
+
+static void on_loaded(struct qd_daemon *daemon)
+{
+    int n = atomic_load(&daemon->n_loaded), n_all = qd_registry_n_entries(daemon->registry);
+
+    qd_log(n == n_all ? QD_LOG_INFO : QD_LOG_WARNING, "%d of %d models loaded", n, n_all);
+    if (n)
+        qd_notify("READY=1");
+}
+
+/* Returns the exit code. */
+static int wait_for_signals(struct qd_daemon *daemon, const sigset_t *signals)
+{
+    for (;;) {
+        int signal_number = 0;
+
+        if (sigwait(signals, &signal_number) != 0)
+            continue;
+        if (signal_number == SIGHUP) {
+            qd_log(QD_LOG_NOTICE, "SIGHUP: loading the models again");
+            start_loading(daemon);
+        } else if (signal_number == SIGUSR1) {
+            on_loaded(daemon);
+            if (daemon->first_load && !atomic_load(&daemon->n_loaded)) {
+                qd_log(QD_LOG_ERROR, "no model could be loaded");
+                return 1;
+            }
+            daemon->first_load = false;
+        } else {
+            return 0;
+        }
+    }
+}
+
+static void stop(struct qd_daemon *daemon)
+{
+    atomic_store(&daemon->stop_loading, true);
+    qd_jobs_free(daemon->jobs);
+    if (daemon->loading_joinable)
+        pthread_join(daemon->loader, NULL);
+    /* Batchers first: they resume every connection that waits; then the server can close them. */
+    qd_registry_stop(daemon->registry);
+    qd_http_stop(daemon->http);
+    qd_registry_free(daemon->registry);
+}
+
+int qd_daemon_run(const struct qd_config *config)
+{
+    struct qd_daemon daemon = {.config = config, .first_load = true};
+    struct qd_error err = {""};
+    sigset_t signals;
+    int code;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGUSR1);
+    /* Before any thread starts: all inherit it, only sigwait takes these. */
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    if (start(&daemon, &err) != QD_OK) {
+        qd_log(QD_LOG_ERROR, "%s", err.text);
+        stop(&daemon);
+        return 1;
+    }
+    qd_log(QD_LOG_NOTICE, "quantd %s listens on port %d, kernels %s, scale cache %s", PACKAGE_VERSION,
+           qd_http_port(daemon.http), daemon.kernels->name, daemon.cache);
+    start_loading(&daemon);
+    code = wait_for_signals(&daemon, &signals);
+    drain(&daemon, &signals);
+    stop(&daemon);
+    return code;
+}

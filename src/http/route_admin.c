@@ -1,0 +1,129 @@
+/* Recalibration jobs. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "http/internal.h"
+
+static json_t *job_to_json(const struct qd_job_info *job)
+{
+    json_t *json = json_pack("{s:I, s:s, s:s, s:f}", "job", (json_int_t)job->id, "model", job->model, "state",
+                             qd_job_state_name(job->state), "seconds", job->seconds);
+
+    if (job->state == QD_JOB_RUNNING)
+        json_object_set_new(json, "progress",
+                            json_pack("{s:s, s:I, s:I, s:o}", "stage", job->stage, "done", (json_int_t)job->done, "total",
+                                      (json_int_t)job->total, "eta_seconds", qd_json_real(job->eta_seconds)));
+    if (job->state == QD_JOB_DONE)
+        json_object_set_new(json, "result", json_pack("{s:i, s:o}", "generation", job->generation, "gate",
+                                                      qd_accuracy_to_json(&job->gate)));
+    if (job->error[0])
+        json_object_set_new(json, "error", json_string(job->error));
+    return json;
+}
+
+/* One string of the body, or NULL. */
+static enum qd_status read_text(const json_t *root, const char *key, const char **ret, struct qd_error *err)
+{
+    const json_t *value = json_object_get(root, key);
+
+    *ret = json_string_value(value);
+    if (value && !*ret)
+        return qd_error_set(err, QD_INVALID, "%s: expected a string", key);
+    return QD_OK;
+}
+
+static enum qd_status check_keys(const json_t *root, struct qd_error *err)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)root, key, value)
+    {
+        if (strcmp(key, "model") != 0 && strcmp(key, "method") != 0 && strcmp(key, "images") != 0)
+            return qd_error_set(err, QD_INVALID, "unknown key '%.60s': expected model, method or images", key);
+    }
+    return QD_OK;
+}
+
+void qd_route_recalibrate(struct qd_exchange *exchange)
+{
+    const struct qd_http_options *options = &exchange->http->options;
+    const char *model = NULL, *method = NULL, *images = NULL;
+    struct qd_entry *entry = NULL;
+    struct qd_job_info job;
+    struct qd_error err = {""};
+    json_error_t where;
+    json_t *root = NULL;
+    enum qd_status status = QD_OK;
+    long id = 0;
+
+    /* An empty body means: the only model, its own settings. */
+    root = exchange->body.size ? json_loadb((const char *)exchange->body.bytes, exchange->body.size, 0, &where)
+                               : json_object();
+    if (!json_is_object(root))
+        status = qd_error_set(&err, QD_INVALID, "expected a JSON object such as {\"model\": \"name\"}%s%.100s",
+                              root ? "" : ": ", root ? "" : where.text);
+    if (status == QD_OK)
+        status = check_keys(root, &err);
+    if (status == QD_OK)
+        status = read_text(root, "model", &model, &err);
+    if (status == QD_OK)
+        status = read_text(root, "method", &method, &err);
+    if (status == QD_OK)
+        status = read_text(root, "images", &images, &err);
+    if (status == QD_OK && atomic_load(&exchange->http->draining))
+        status = qd_error_set(&err, QD_UNAVAILABLE, "the server is stopping");
+    if (status == QD_OK)
+        status = qd_registry_find(options->registry, model, &entry, &err);
+    if (status == QD_OK)
+        status = qd_jobs_start(options->jobs, entry, method, images, &id, &err);
+    if (status == QD_OK)
+        status = qd_jobs_get(options->jobs, id, &job, &err);
+    if (status == QD_OK) {
+        snprintf(exchange->location, sizeof(exchange->location), "/recalibrate/%ld", id);
+        qd_reply_json(exchange, 202, job_to_json(&job));
+    } else {
+        qd_reply_error(exchange, status, &err);
+    }
+    json_decref(root);
+}
+
+static enum qd_status read_id(const struct qd_exchange *exchange, long *ret, struct qd_error *err)
+{
+    char *end;
+
+    *ret = strtol(exchange->argument, &end, 10);
+    if (end == exchange->argument || *end)
+        return qd_error_set(err, QD_NOT_FOUND, "no job '%.40s'", exchange->argument);
+    return QD_OK;
+}
+
+void qd_route_job(struct qd_exchange *exchange)
+{
+    struct qd_job_info job;
+    struct qd_error err = {""};
+    long id;
+    enum qd_status status = read_id(exchange, &id, &err);
+
+    if (status == QD_OK)
+        status = qd_jobs_get(exchange->http->options.jobs, id, &job, &err);
+    if (status == QD_OK)
+        qd_reply_json(exchange, 200, job_to_json(&job));
+    else
+        qd_reply_error(exchange, status, &err);
+}
+
+void qd_route_job_cancel(struct qd_exchange *exchange)
+{
+    struct qd_error err = {""};
+    long id;
+    enum qd_status status = read_id(exchange, &id, &err);
+
+    if (status == QD_OK)
+        status = qd_jobs_cancel(exchange->http->options.jobs, id, &err);
+    if (status == QD_OK)
+        qd_route_job(exchange);
+    else
+        qd_reply_error(exchange, status, &err);
+}

@@ -1,0 +1,253 @@
+#include "serve/metrics.h"
+
+#include "config.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "serve/registry.h"
+
+static int bucket_of(int64_t value, int64_t first)
+{
+    int b = 0;
+
+    while (b < QD_HISTOGRAM_BUCKETS && value > first << b)
+        b++;
+    return b;
+}
+
+void qd_metrics_observe_us(struct qd_metric_histogram *h, int64_t us)
+{
+    us = us < 0 ? 0 : us;
+    atomic_fetch_add(&h->buckets[bucket_of(us, 100)], 1);
+    atomic_fetch_add(&h->sum, (unsigned long long)us);
+}
+
+void qd_metrics_observe_size(struct qd_metric_histogram *h, int size)
+{
+    atomic_fetch_add(&h->buckets[bucket_of(size, 1)], 1);
+    atomic_fetch_add(&h->sum, (unsigned long long)size);
+}
+
+/* Where a metric prints its samples, for one entry and its model (NULL while none has loaded). */
+struct printer {
+    struct qd_buf *out;
+    struct qd_error *err;
+    enum qd_status status;
+    char label[2 * QD_MODEL_NAME_SIZE + 16]; /* model="..." */
+    struct qd_entry *entry;
+    struct qd_model *model;
+};
+
+#define PRINT(p, ...)                                                                                                  \
+    do {                                                                                                               \
+        if ((p)->status == QD_OK)                                                                                      \
+            (p)->status = qd_buf_printf((p)->out, (p)->err, __VA_ARGS__);                                              \
+    } while (0)
+
+static void escape_label(const char *text, char *to, size_t size)
+{
+    size_t n = 0;
+
+    for (; *text && n + 3 < size; text++) {
+        if (*text == '"' || *text == '\\')
+            to[n++] = '\\';
+        if (*text == '\n') {
+            to[n++] = '\\';
+            to[n++] = 'n';
+        } else {
+            to[n++] = *text;
+        }
+    }
+    to[n] = 0;
+}
+
+static void print_histogram(struct printer *p, const char *name, const char *more, struct qd_metric_histogram *h,
+                            double first, int n_buckets, double unit)
+{
+    unsigned long long total = 0;
+
+    for (int b = 0; b < QD_HISTOGRAM_BUCKETS; b++) {
+        total += atomic_load(&h->buckets[b]);
+        if (b < n_buckets)
+            PRINT(p, "%s_bucket{%s%s,le=\"%.9g\"} %llu\n", name, p->label, more, first * (double)(1ull << b), total);
+    }
+    total += atomic_load(&h->buckets[QD_HISTOGRAM_BUCKETS]);
+    PRINT(p, "%s_bucket{%s%s,le=\"+Inf\"} %llu\n", name, p->label, more, total);
+    PRINT(p, "%s_sum{%s%s} %.9g\n", name, p->label, more, (double)atomic_load(&h->sum) * unit);
+    PRINT(p, "%s_count{%s%s} %llu\n", name, p->label, more, total);
+}
+
+static void print_requests(struct printer *p, const char *name)
+{
+    for (int code = 100; code < QD_N_CODES; code++) {
+        unsigned long long n = atomic_load(&p->entry->metrics.requests[code]);
+
+        if (n || code == 200)
+            PRINT(p, "%s{%s,code=\"%d\"} %llu\n", name, p->label, code, n);
+    }
+}
+
+static void print_images(struct printer *p, const char *name)
+{
+    PRINT(p, "%s{%s} %llu\n", name, p->label, (unsigned long long)atomic_load(&p->entry->metrics.images));
+}
+
+static void print_request_seconds(struct printer *p, const char *name)
+{
+    print_histogram(p, name, "", &p->entry->metrics.request_us, 1e-4, 18, 1e-6);
+}
+
+static void print_stage_seconds(struct printer *p, const char *name)
+{
+    static const char *const stages[QD_N_STAGES] = {"queue", "decode", "compute", "respond"};
+
+    for (int s = 0; s < QD_N_STAGES; s++) {
+        char more[32];
+
+        snprintf(more, sizeof(more), ",stage=\"%s\"", stages[s]);
+        print_histogram(p, name, more, &p->entry->metrics.stage_us[s], 1e-4, 18, 1e-6);
+    }
+}
+
+static void print_batch_size(struct printer *p, const char *name)
+{
+    print_histogram(p, name, "", &p->entry->metrics.batch_size, 1, 7, 1);
+}
+
+static void print_queue(struct printer *p, const char *name)
+{
+    PRINT(p, "%s{%s} %lld\n", name, p->label, (long long)atomic_load(&p->entry->metrics.queue_images));
+}
+
+static void print_rejected(struct printer *p, const char *name)
+{
+    static const char *const reasons[QD_N_REJECTS] = {"queue_full", "deadline", "unavailable", "invalid"};
+
+    for (int r = 0; r < QD_N_REJECTS; r++)
+        PRINT(p, "%s{%s,reason=\"%s\"} %llu\n", name, p->label, reasons[r],
+              (unsigned long long)atomic_load(&p->entry->metrics.rejected[r]));
+}
+
+static void print_accuracy(struct printer *p, const char *name)
+{
+    const struct qd_accuracy *a;
+
+    if (!p->model)
+        return;
+    a = p->model->evaluation.n_images ? &p->model->evaluation : &p->model->result.scales->gate;
+    PRINT(p, "%s{%s,precision=\"int8\",metric=\"agreement\"} %.6g\n", name, p->label, a->agreement);
+    if (isfinite(a->fp32_top1)) {
+        PRINT(p, "%s{%s,precision=\"fp32\",metric=\"top1\"} %.6g\n", name, p->label, a->fp32_top1);
+        PRINT(p, "%s{%s,precision=\"int8\",metric=\"top1\"} %.6g\n", name, p->label, a->int8_top1);
+    }
+}
+
+static void print_sqnr(struct printer *p, const char *name)
+{
+    if (p->model)
+        PRINT(p, "%s{%s} %.6g\n", name, p->label, p->model->result.scales->gate.sqnr_db);
+}
+
+static void print_layer_sqnr(struct printer *p, const char *name)
+{
+    for (size_t i = 0; p->model && i < p->model->result.scales->n_values; i++) {
+        const struct qd_value_scale *v = &p->model->result.scales->values[i];
+        char layer[256];
+
+        escape_label(v->name, layer, sizeof(layer));
+        if (isfinite(v->cumulative_db))
+            PRINT(p, "%s{%s,layer=\"%s\"} %.6g\n", name, p->label, layer, v->cumulative_db);
+    }
+}
+
+static void print_gate(struct printer *p, const char *name)
+{
+    if (p->model)
+        PRINT(p, "%s{%s} %d\n", name, p->label, p->model->result.scales->gate_passed);
+}
+
+static void print_generation(struct printer *p, const char *name)
+{
+    if (p->model)
+        PRINT(p, "%s{%s} %d\n", name, p->label, p->model->generation);
+}
+
+static void print_timestamp(struct printer *p, const char *name)
+{
+    if (p->model)
+        PRINT(p, "%s{%s} %.3f\n", name, p->label, (double)p->model->calibrated_unix_us / 1e6);
+}
+
+static void print_calibration_seconds(struct printer *p, const char *name)
+{
+    if (p->model)
+        PRINT(p, "%s{%s} %.6g\n", name, p->label, p->model->result.seconds);
+}
+
+static const struct {
+    const char *name, *type, *help;
+    void (*print)(struct printer *p, const char *name);
+} qd_metric_defs[] = {
+    {"quantd_requests_total", "counter", "Inference requests by HTTP status.", print_requests},
+    {"quantd_images_total", "counter", "Pictures that went through the network.", print_images},
+    {"quantd_request_seconds", "histogram", "Time from a request's last byte to its answer.", print_request_seconds},
+    {"quantd_stage_seconds", "histogram", "Time of a request's stages; decode and compute are per batch.", print_stage_seconds},
+    {"quantd_batch_size", "histogram", "Pictures per run of the network.", print_batch_size},
+    {"quantd_queue_images", "gauge", "Pictures waiting.", print_queue},
+    {"quantd_rejected_total", "counter", "Requests refused, by reason.", print_rejected},
+    {"quantd_model_accuracy", "gauge", "Share of right answers on the evaluation set, and agreement with fp32.", print_accuracy},
+    {"quantd_model_sqnr_db", "gauge", "Output SQNR of int8 against fp32 on held-out pictures.", print_sqnr},
+    {"quantd_layer_sqnr_db", "gauge", "SQNR of each tensor of the int8 run against the fp32 run.", print_layer_sqnr},
+    {"quantd_model_gate_passed", "gauge", "1 when the scales in use passed their gate.", print_gate},
+    {"quantd_calibration_generation", "gauge", "Which calibration of this model is in use.", print_generation},
+    {"quantd_calibration_timestamp_seconds", "gauge", "When the scales in use were put in place.", print_timestamp},
+    {"quantd_calibration_seconds", "gauge", "How long the last calibration (or its cache) took.", print_calibration_seconds},
+};
+
+/* The standard process metrics, from /proc. */
+static void print_process(struct printer *p)
+{
+    FILE *file = fopen("/proc/self/stat", "r");
+    unsigned long user = 0, system = 0, virtual_bytes = 0;
+    long pages = 0;
+
+    if (file) {
+        if (fscanf(file, "%*d %*s %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %*u %lu %ld",
+                   &user, &system, &virtual_bytes, &pages) != 4)
+            user = system = 0;
+        fclose(file);
+    }
+    PRINT(p, "# HELP process_cpu_seconds_total User and system CPU time.\n# TYPE process_cpu_seconds_total counter\n"
+             "process_cpu_seconds_total %.2f\n", (double)(user + system) / (double)sysconf(_SC_CLK_TCK));
+    PRINT(p, "# HELP process_resident_memory_bytes Resident memory.\n# TYPE process_resident_memory_bytes gauge\n"
+             "process_resident_memory_bytes %ld\n", pages * sysconf(_SC_PAGESIZE));
+    PRINT(p, "# HELP process_virtual_memory_bytes Virtual memory.\n# TYPE process_virtual_memory_bytes gauge\n"
+             "process_virtual_memory_bytes %lu\n", virtual_bytes);
+}
+
+enum qd_status qd_metrics_print(struct qd_registry *registry, const char *isa, struct qd_buf *out, struct qd_error *err)
+{
+    struct printer p = {.out = out, .err = err, .status = QD_OK};
+
+    for (size_t m = 0; m < QD_ARRAY_SIZE(qd_metric_defs); m++) {
+        PRINT(&p, "# HELP %s %s\n# TYPE %s %s\n", qd_metric_defs[m].name, qd_metric_defs[m].help, qd_metric_defs[m].name,
+              qd_metric_defs[m].type);
+        for (int i = 0; i < qd_registry_n_entries(registry); i++) {
+            char name[2 * QD_MODEL_NAME_SIZE];
+
+            p.entry = qd_registry_entry(registry, i);
+            p.model = qd_entry_model(p.entry);
+            escape_label(p.entry->name, name, sizeof(name));
+            snprintf(p.label, sizeof(p.label), "model=\"%s\"", name);
+            qd_metric_defs[m].print(&p, qd_metric_defs[m].name);
+            qd_model_unref(p.model);
+        }
+    }
+    PRINT(&p, "# HELP quantd_build_info What runs here.\n# TYPE quantd_build_info gauge\n"
+              "quantd_build_info{version=\"%s\",isa=\"%s\"} 1\n", PACKAGE_VERSION, isa);
+    print_process(&p);
+    return p.status;
+}

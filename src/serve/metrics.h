@@ -1,0 +1,43 @@
+/*
+ * The metrics: one struct of atomics, one table that says what each is, one printer in Prometheus' text format. Any
+ * thread writes; a scrape reads without a lock.
+ */
+#ifndef QD_SERVE_METRICS_H
+#define QD_SERVE_METRICS_H
+
+#include <stdatomic.h>
+
+#include "serve/model.h"
+
+#define QD_HISTOGRAM_BUCKETS 24
+
+/* Counts over fixed bounds; the sum in the unit of what was observed. */
+struct qd_metric_histogram {
+    atomic_ullong buckets[QD_HISTOGRAM_BUCKETS + 1];
+    atomic_ullong sum;
+};
+
+enum qd_stage { QD_STAGE_QUEUE, QD_STAGE_DECODE, QD_STAGE_COMPUTE, QD_STAGE_RESPOND, QD_N_STAGES };
+enum qd_reject { QD_REJECT_FULL, QD_REJECT_DEADLINE, QD_REJECT_UNAVAILABLE, QD_REJECT_INVALID, QD_N_REJECTS };
+
+#define QD_N_CODES 600
+
+/* Of one model name; lives as long as the process, whatever generations come and go. */
+struct qd_metrics {
+    atomic_ullong requests[QD_N_CODES]; /* by HTTP status */
+    atomic_ullong images;
+    atomic_ullong rejected[QD_N_REJECTS];
+    atomic_llong queue_images;
+    struct qd_metric_histogram request_us, stage_us[QD_N_STAGES], batch_size;
+};
+
+/* Adds one observation. Bounds of times double from 100 us; those of batch sizes from 1. */
+void qd_metrics_observe_us(struct qd_metric_histogram *histogram, int64_t us);
+void qd_metrics_observe_size(struct qd_metric_histogram *histogram, int size);
+
+struct qd_registry;
+
+/* The whole page. */
+enum qd_status qd_metrics_print(struct qd_registry *registry, const char *isa, struct qd_buf *out, struct qd_error *err);
+
+#endif
