@@ -1,9 +1,10 @@
 /*
- * checkkernel --bench: one thread, the best of several runs. The data are random: zeros flatter, and so does nothing
- * else running beside a busy machine: compare tiers of one run only.
+ * checkkernel --bench: one thread, the best of several runs, each matrix product beside an fp32 sgemm of the same size.
+ * The data are random: zeros flatter, and so does an idle machine beside a busy one: compare figures of one run only.
  */
 #include "tests/kernel/check.h"
 
+#include <cblas.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -63,6 +64,16 @@ static double best_time(call_function *call, const struct work *work)
 static void call_gemm(const struct work *work)
 {
     work->kernels->gemm(&work->gemm);
+}
+
+/* floats: a, then the weights as rows of k, then the product. */
+static void call_sgemm(const struct work *work)
+{
+    int m = work->gemm.m, n = work->gemm.n, k = work->gemm.k;
+    const float *a = work->floats, *w = a + (ptrdiff_t)m * k;
+
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, k, 1, a, k, w, k, 0, work->floats + (ptrdiff_t)(m + n) * k,
+                n);
 }
 
 static void call_depthwise(const struct work *work)
@@ -139,6 +150,22 @@ static double gemm_speed(const struct qd_kernels *kernels, int m, int n, int k)
     ns = best_time(call_gemm, &work);
     check_free(&check);
     qd_free(b);
+    return (double)m * n * k / ns;
+}
+
+/* The same product in fp32, by the BLAS that runs the fp32 path: what int8 has to beat. */
+static double sgemm_speed(int m, int n, int k)
+{
+    struct check check = {.random_state = 1};
+    struct work work = {.gemm = {.m = m, .n = n, .k = k}};
+    size_t a_size = (size_t)m * (size_t)k, b_size = (size_t)n * (size_t)k;
+    double ns;
+
+    work.floats = check_input(&check, (a_size + b_size + (size_t)m * (size_t)n) * sizeof(float), sizeof(float));
+    for (size_t i = 0; i < a_size + b_size; i++)
+        work.floats[i] = check_real(&check, -1, 1);
+    ns = best_time(call_sgemm, &work);
+    check_free(&check);
     return (double)m * n * k / ns;
 }
 
@@ -247,7 +274,7 @@ static void bench_products(void)
             if (qd_kernels_of(isa))
                 printf("  %s %7.2f", qd_isa_name(isa), gemm_speed(qd_kernels_of(isa), size[0], size[1], size[2]));
         }
-        printf("\n");
+        printf("  fp32 sgemm %7.2f\n", sgemm_speed(size[0], size[1], size[2]));
     }
     for (size_t i = 0; i < QD_ARRAY_SIZE(depthwise_sizes); i++) {
         const int *size = depthwise_sizes[i];
@@ -278,6 +305,7 @@ void check_bench(void)
         {"dequantize", call_dequantize},
     };
 
+    openblas_set_num_threads(1);
     bench_products();
     for (size_t i = 0; i < QD_ARRAY_SIZE(calls); i++) {
         printf("%-26s 56x56x64, GB/s of bytes:", calls[i].name);
