@@ -41,23 +41,23 @@ enum qd_requant_act {
  * Prepared so that |acc * mult| + |offset| < 2^30 for every possible acc.
  */
 struct qd_requant {
-    const float *mult;     /* [n] */
-    const float *offset;   /* [n] */
-    float residual_mult;   /* D_residual / D_out */
-    float slope;           /* of the activation */
-    float zero;            /* the output's zero point, where the activation is not linear */
+    const float *mult;   /* [n] */
+    const float *offset; /* [n] */
+    float residual_mult; /* D_residual / D_out */
+    float slope;         /* of the activation */
+    float zero;          /* the output's zero point, where the activation is not linear */
     enum qd_requant_act act;
     uint8_t clamp_min;
     uint8_t clamp_max;
 };
 
-/* How the sum of a matrix product leaves: bytes, or (out_f32 set) floats fma(acc, mult[c], offset[c]), no activation. */
+/* A matrix product whose sums leave as bytes, or (out_f32 set) as fma(acc, mult[c], offset[c]) without activation. */
 struct qd_gemm_params {
-    const uint8_t *a;        /* m rows of k bytes, a_stride apart */
+    const uint8_t *a; /* m rows of k bytes, a_stride apart */
     ptrdiff_t a_stride;
-    const void *b;           /* packed by gemm_pack of the same tier */
+    const void *b; /* packed by gemm_pack of the same tier */
     int m, n, k;
-    uint8_t *out;            /* m rows of n bytes, out_stride apart; NULL where out_f32 is set */
+    uint8_t *out; /* m rows of n bytes, out_stride apart; NULL where out_f32 is set */
     ptrdiff_t out_stride;
     float *out_f32;          /* m rows of n floats, out_stride BYTES apart */
     const uint8_t *residual; /* NULL, or m rows of n bytes, residual_stride apart; may be out itself */
@@ -92,7 +92,8 @@ struct qd_add_params {
 };
 
 /*
- * A quantized Mul of m rows of c bytes: acc = (a - a_zero) * (b - b_zero), byte = clamp(nearest_even(fma(acc, mult, zero))).
+ * A quantized Mul of m rows of c bytes: acc = (a - a_zero) * (b - b_zero),
+ * byte = clamp(nearest_even(fma(acc, mult, zero))).
  * b has b_stride bytes from row to row: c for the same shape, 0 for one row that serves all (squeeze-and-excite).
  */
 struct qd_mul_params {

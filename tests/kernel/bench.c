@@ -72,8 +72,8 @@ static void call_sgemm(const struct work *work)
     int m = work->gemm.m, n = work->gemm.n, k = work->gemm.k;
     const float *a = work->floats, *w = a + (ptrdiff_t)m * k;
 
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, k, 1, a, k, w, k, 0, work->floats + (ptrdiff_t)(m + n) * k,
-                n);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, k, 1, a, k, w, k, 0,
+                work->floats + (ptrdiff_t)(m + n) * k, n);
 }
 
 static void call_depthwise(const struct work *work)
