@@ -222,13 +222,25 @@ static void run_step(struct qd_frame *frame, int s, int n_images, int thread, in
     }
 }
 
+/*
+ * Float steps and conversions work image by image, each always in the same thread, so that between two of them nobody
+ * has to wait; an int8 step shares out every image. Where values share memory, though, one image's next value may lie
+ * where another's last one still is read.
+ */
+static bool needs_barrier(const struct qd_plan *plan, int s)
+{
+    return !plan->options.keep_all || s + 1 == plan->n_steps || plan->steps[s].kind == QD_STEP_Q8 || plan->steps[s + 1].kind == QD_STEP_Q8;
+}
+
 void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_threads)
 {
     if (thread == 0 && frame->profile)
         frame->last_ns = qd_now_ns();
     for (int s = 0; s < frame->plan->n_steps; s++) {
         run_step(frame, s, n_images, thread, n_threads);
+        if (needs_barrier(frame->plan, s)) {
 #pragma omp barrier
+        }
         if (thread == 0 && frame->profile) {
             int64_t now = qd_now_ns();
 
