@@ -1,0 +1,85 @@
+/*
+ * dump_outputs MODEL-FOLDER OUT-FOLDER N: for N pictures of the evaluation set, the float tensor that an fp32 runtime gets
+ * (preprocessed, NCHW) as OUT/I.in, and quantd's fp32 output as OUT/I.out, little-endian floats. bench/ort/compare.js
+ * feeds the first to ONNX Runtime and compares.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "serve/model.h"
+#include "util/file.h"
+
+static enum qd_status write_floats(const char *folder, int i, const char *suffix, const float *x, size_t n,
+                                   struct qd_error *err)
+{
+    char path[4096];
+
+    snprintf(path, sizeof(path), "%s/%d.%s", folder, i, suffix);
+    return qd_file_write_atomic(path, x, n * sizeof(float), err);
+}
+
+static enum qd_status dump_one(const struct qd_model *model, struct qd_frame *frame, const struct qd_image_file *file,
+                               const char *folder, int i, struct qd_error *err)
+{
+    const struct qd_preprocess *p = &model->config.preprocess;
+    int c = qd_preprocess_channels(p), pixels = p->crop_h * p->crop_w;
+    const struct qd_image_limits limits = {178956970};
+    uint8_t *bytes = qd_frame_input(frame, 0);
+    float *tensor = NULL;
+    struct qd_buf buf;
+    enum qd_status status = qd_file_read(file->path, (size_t)64 << 20, &buf, err);
+
+    if (status != QD_OK)
+        return status;
+    status = qd_preprocess_run(p, buf.bytes, buf.size, &limits, bytes, err);
+    qd_buf_done(&buf);
+    if (status == QD_OK)
+        status = qd_alloc_for((void **)&tensor, (size_t)pixels, (size_t)c * sizeof(float), "a tensor", err);
+    for (int j = 0; j < pixels * c && status == QD_OK; j++)
+        tensor[j % c * pixels + j / c] = ((float)bytes[j] * p->scale - p->mean[j % c]) / p->std[j % c];
+    if (status == QD_OK)
+        status = write_floats(folder, i, "in", tensor, (size_t)(pixels * c), err);
+    qd_free(tensor);
+    if (status != QD_OK)
+        return status;
+    qd_frame_run(frame, 1, 1);
+    return write_floats(folder, i, "out", qd_frame_output(frame, 0, 0), 
+                        (size_t)qd_shape_count(&model->graph->values[model->graph->outputs[0]].shape), err);
+}
+
+int main(int argc, char **argv)
+{
+    struct qd_plan_options options = {.precision = QD_PRECISION_F32, .max_batch = 1};
+    struct qd_image_set set = {0};
+    struct qd_model *model = NULL;
+    struct qd_frame *frame = NULL;
+    struct qd_plan *plan = NULL;
+    struct qd_error err = {""};
+    enum qd_status status;
+
+    if (argc != 4) {
+        fprintf(stderr, "usage: dump_outputs MODEL-FOLDER OUT-FOLDER N\n");
+        return 2;
+    }
+    status = qd_kernels_init(&options.kernels, &err);
+    if (status == QD_OK)
+        status = qd_folder_make(argv[2], &err);
+    if (status == QD_OK)
+        status = qd_model_load_graph(argv[1], &model, &err);
+    if (status == QD_OK)
+        status = qd_image_set_load(model->config.evaluation_folder, model->config.evaluation_labels, (size_t)atoi(argv[3]),
+                                   &set, &err);
+    if (status == QD_OK)
+        status = qd_plan_new(model->graph, &options, &plan, &err);
+    if (status == QD_OK)
+        status = qd_frame_new(plan, 1, &frame, &err);
+    for (size_t i = 0; i < set.n_files && status == QD_OK; i++)
+        status = dump_one(model, frame, &set.files[i], argv[2], (int)i, &err);
+    if (status != QD_OK)
+        fprintf(stderr, "dump_outputs: %s\n", err.text);
+    qd_frame_free(frame);
+    qd_plan_free(plan);
+    qd_model_unref(model);
+    qd_image_set_done(&set);
+    return status != QD_OK;
+}

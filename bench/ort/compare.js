@@ -1,0 +1,30 @@
+// node compare.js MODEL.onnx DUMP-FOLDER N C H W: ONNX Runtime's outputs against quantd's on the same tensors.
+const ort = require('onnxruntime-node');
+const fs = require('fs');
+
+async function main() {
+  const [file, folder, n, c, h, w] = process.argv.slice(2);
+  const session = await ort.InferenceSession.create(file);
+  const floats = (path) => {
+    const bytes = fs.readFileSync(path);
+    return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
+  };
+  let absolute = 0, relative = 0, same = 0;
+  for (let i = 0; i < Number(n); i++) {
+    const input = new ort.Tensor('float32', floats(`${folder}/${i}.in`), [1, Number(c), Number(h), Number(w)]);
+    const result = await session.run({ [session.inputNames[0]]: input });
+    const theirs = result[session.outputNames[0]].data, ours = floats(`${folder}/${i}.out`);
+    let largest = 0, difference = 0;
+    for (let j = 0; j < theirs.length; j++) {
+      largest = Math.max(largest, Math.abs(theirs[j]));
+      difference = Math.max(difference, Math.abs(theirs[j] - ours[j]));
+    }
+    absolute = Math.max(absolute, difference);
+    relative = Math.max(relative, difference / largest);
+    same += theirs.indexOf(Math.max(...theirs)) === ours.indexOf(Math.max(...ours));
+  }
+  console.log(`${n} pictures: largest difference ${absolute.toExponential(2)}, of the largest output ` +
+              `${relative.toExponential(2)}; same class ${same}`);
+  process.exit(relative < 1e-3 ? 0 : 1);
+}
+main();
