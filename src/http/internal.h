@@ -38,7 +38,7 @@ struct qd_exchange {
     const struct qd_route *route;
     char argument[256];
     struct qd_buf body;
-    bool body_too_large, waiting, answered;
+    bool body_too_large, waiting, answered, counted;
     int64_t start_us;
     struct qd_entry *entry; /* the model asked for, once known: its metrics count the request */
 

@@ -152,13 +152,17 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
         exchange->connection = connection;
         exchange->start_us = qd_now_us();
         qd_buf_init(&exchange->body, http->options.max_body_bytes);
-        atomic_fetch_add(&http->n_active, 1);
         begin(exchange, method, path);
         /* A refused body is not waited for. */
         return exchange->answered && exchange->body_too_large ? send_reply(exchange) : MHD_YES;
     }
     if (*upload_size)
         return take_body(exchange, upload_data, upload_size);
+    /* Only whole requests count as open: a client that left in the middle of its body must not hold up a stop. */
+    if (!exchange->counted) {
+        exchange->counted = true;
+        atomic_fetch_add(&http->n_active, 1);
+    }
     if (exchange->waiting) {
         exchange->waiting = false;
         qd_infer_reply(exchange);
@@ -181,12 +185,13 @@ static void finished(void *context, struct MHD_Connection *connection, void **st
     (void)code;
     if (!exchange)
         return;
+    if (exchange->counted)
+        atomic_fetch_sub(&http->n_active, 1);
     qd_infer_free(exchange->infer);
     qd_buf_done(&exchange->body);
     free(exchange->reply);
     qd_free(exchange);
     *state = NULL;
-    atomic_fetch_sub(&http->n_active, 1);
 }
 
 /* "host:port" or "[v6]:port". */
