@@ -1,6 +1,7 @@
 #include "quant/histogram.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "util/mem.h"
@@ -151,9 +152,11 @@ double qd_bins_error(const struct qd_bin *bins, size_t n, double scale, int zero
     double error = 0;
 
     for (size_t i = 0; i < n; i++) {
-        double q = level_of(bins[i].low, scale, zero_point, max), r = (q - zero_point) * scale;
+        double q = level_of((bins[i].low + bins[i].high) / 2, scale, zero_point, max), r = (q - zero_point) * scale;
+        bool low_inside = q == 0 || bins[i].low >= r - scale / 2, high_inside = q == max || bins[i].high <= r + scale / 2;
 
-        if (q == level_of(bins[i].high, scale, zero_point, max))
+        /* A value on the boundary itself is as far from one level as from the other. */
+        if (low_inside && high_inside)
             error += bins[i].squares - 2 * r * bins[i].sum + bins[i].n * r * r;
         else
             error += split_error(&bins[i], scale, zero_point, max);

@@ -1,0 +1,94 @@
+#!/usr/bin/python3
+"""Makes the malformed models of this folder: NAME.onnx, and NAME.expect with a status and a part of the error's text."""
+import os
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+IMAGE = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])
+OUT = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+W = numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float32), "w")
+
+
+def model(nodes, initializers=(), inputs=(IMAGE,), outputs=(OUT,), opset=13):
+    graph = helper.make_graph(nodes, "g", list(inputs), list(outputs), list(initializers))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+
+
+def write(name, made, status, text):
+    with open(os.path.join(HERE, name + ".onnx"), "wb") as f:
+        f.write(made if isinstance(made, bytes) else made.SerializeToString())
+    with open(os.path.join(HERE, name + ".expect"), "w") as f:
+        f.write(f"{status}\t{text}\n")
+
+
+conv = helper.make_node("Conv", ["x", "w"], ["y"], name="conv1")
+good = model([conv], [W])
+raw = good.SerializeToString()
+
+write("empty", b"", "invalid", "it has no graph")
+write("truncated", raw[:len(raw) // 2], "invalid", "not an ONNX file")
+write("noise", bytes((i * 73 + 41) % 251 for i in range(2000)), "invalid", "not an ONNX file")
+write("text", b"this is not a model at all\n", "invalid", "not an ONNX file")
+write("cycle", model([helper.make_node("Add", ["x", "b"], ["a"], name="first"),
+                      helper.make_node("Relu", ["a"], ["b"], name="second"),
+                      helper.make_node("Relu", ["b"], ["y"], name="third")]), "invalid", "cycle")
+write("missing_input", model([helper.make_node("Add", ["x", "nothing"], ["y"], name="add")]), "invalid",
+      "reads 'nothing', which nothing makes")
+write("made_twice", model([helper.make_node("Relu", ["x"], ["y"], name="a"),
+                           helper.make_node("Sigmoid", ["x"], ["y"], name="b")]), "invalid", "made twice")
+write("unsupported", model([helper.make_node("Erf", ["x"], ["e"], name="e1"),
+                            helper.make_node("Einsum", ["e"], ["y"], name="e2", equation="abcd->abcd")]),
+      "unsupported", "Erf (node 'e1'), Einsum (node 'e2')")
+write("pads", model([helper.make_node("Conv", ["x", "w"], ["y"], name="conv1", pads=[1, 1, 1])], [W]), "invalid",
+      "node 'conv1' (Conv): pads: expected 4 values, found 3")
+write("attribute_kind", model([helper.make_node("Conv", ["x", "w"], ["y"], name="conv1", group="two")], [W]), "invalid",
+      "group: expected an int, found a string")
+write("channels", model([conv], [numpy_helper.from_array(np.ones((4, 5, 3, 3), np.float32), "w")]), "invalid",
+      "do not fit an input")
+write("overflow", model([helper.make_node("Expand", ["x", "s"], ["y"], name="expand")],
+                        [numpy_helper.from_array(np.array([1, 3, 8, 8, 2 ** 40], np.int64)[[0, 1, 4, 3]], "s")]),
+      "invalid", "expand")
+write("overflow_shape", model([helper.make_node("ConstantOfShape", ["s"], ["c"], name="fill"),
+                               helper.make_node("Relu", ["x"], ["y"])],
+                              [numpy_helper.from_array(np.array([70000, 70000], np.int64), "s")]), "too_large", "fill")
+write("reshape", model([helper.make_node("Reshape", ["x", "s"], ["y"], name="reshape")],
+                       [numpy_helper.from_array(np.array([5, 7], np.int64), "s")]), "invalid", "does not hold the elements")
+short = helper.make_tensor("w", TensorProto.FLOAT, [4, 3, 3, 3], np.ones(108, np.float32).tobytes(), raw=True)
+short.raw_data = short.raw_data[:100]
+write("short_data", model([conv], [short]), "invalid", "initializer 'w': expected 108 elements for its shape, found 25")
+negative = helper.make_tensor("w", TensorProto.FLOAT, [4], np.ones(4, np.float32).tobytes(), raw=True)
+negative.dims[0] = -4
+write("negative_dim", model([conv], [negative]), "too_large", "initializer 'w'")
+outside = helper.make_tensor("w", TensorProto.FLOAT, [4, 3, 3, 3], bytes(432), raw=True)
+outside.ClearField("raw_data")
+outside.data_location = TensorProto.EXTERNAL
+entry = outside.external_data.add()
+entry.key, entry.value = "location", "../../etc/passwd"
+write("external_outside", model([conv], [outside]), "invalid", "expected a path inside the model's folder")
+write("batch", model([conv], [W], [helper.make_tensor_value_info("x", TensorProto.FLOAT, [8, 3, 8, 8])]), "unsupported",
+      "the batch dimension is fixed to 8")
+write("opset", model([conv], [W], opset=3), "unsupported", "opset: expected 7 to 17, found 3")
+write("two_inputs", model([helper.make_node("Add", ["x", "z"], ["y"])],
+                          inputs=[IMAGE, helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, 3, 8, 8])]),
+      "unsupported", "expected one input, found 2")
+body = helper.make_graph([helper.make_node("Relu", ["x"], ["r"])], "b", [], [OUT])
+write("subgraph", model([helper.make_node("If", ["x"], ["y"], then_branch=body, else_branch=body)]), "unsupported",
+      "a subgraph")
+write("domain", model([helper.make_node("Magic", ["x"], ["y"], name="m", domain="com.example")]), "unsupported",
+      "com.example.Magic (node 'm')")
+write("window", model([conv], [numpy_helper.from_array(np.ones((4, 3, 30, 30), np.float32), "w")]), "invalid",
+      "a window of 30 does not fit into 8")
+# A hundred thousand messages, one inside the other.
+nested = b""
+for _ in range(20000):
+    size, length = len(nested), b""
+    while True:
+        length += bytes([size & 127 | (128 if size > 127 else 0)])
+        size >>= 7
+        if not size:
+            break
+    nested = b"\x0a" + length + nested
+write("nested", b"\x3a" + b"\xff\xff\xff\x7f" + nested, "invalid", "not an ONNX file")

@@ -1,0 +1,143 @@
+/* Every malformed model of tests/data/bad gives its status and its text; and the bundled model survives want of memory. */
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "onnx/onnx.h"
+#include "op/op.h"
+#include "pass/pass.h"
+#include "tests/unit/unit.h"
+#include "util/file.h"
+
+static void data_path(char *path, size_t size, const char *name)
+{
+    const char *source = getenv("QD_SRC");
+
+    snprintf(path, size, "%s/%s", source ? source : ".", name);
+}
+
+static void check_bad(const char *folder, const char *name)
+{
+    struct qd_onnx_options options = {.folder = folder};
+    struct qd_error err = {""}, ignored = {""};
+    struct qd_graph *graph = NULL;
+    struct qd_buf model, expect;
+    char path[8192], *text;
+    enum qd_status status;
+
+    snprintf(path, sizeof(path), "%s/%s.onnx", folder, name);
+    ck_assert_ok(qd_file_read(path, (size_t)1 << 30, &model, &ignored), &ignored);
+    snprintf(path, sizeof(path), "%s/%s.expect", folder, name);
+    ck_assert_ok(qd_file_read(path, 4096, &expect, &ignored), &ignored);
+    text = strchr((char *)expect.bytes, '\t');
+    ck_assert_ptr_nonnull(text);
+    *text++ = 0;
+    text[strcspn(text, "\n")] = 0;
+    status = qd_onnx_load(model.size ? (const void *)model.bytes : "", model.size, &options, &graph, &err);
+    ck_assert_msg(strcmp(qd_status_name(status), (char *)expect.bytes) == 0 && strstr(err.text, text),
+                  "%s: expected %s with '%s', found %s: %s", name, (char *)expect.bytes, text, qd_status_name(status),
+                  err.text);
+    qd_buf_done(&model);
+    qd_buf_done(&expect);
+}
+
+START_TEST(test_bad_models)
+{
+    char folder[4096];
+    struct dirent *entry;
+    DIR *dir;
+    int n = 0;
+
+    data_path(folder, sizeof(folder), "tests/data/bad");
+    dir = opendir(folder);
+    ck_assert_ptr_nonnull(dir);
+    while ((entry = readdir(dir))) {
+        char *dot = strrchr(entry->d_name, '.');
+
+        if (!dot || strcmp(dot, ".onnx") != 0)
+            continue;
+        *dot = 0;
+        check_bad(folder, entry->d_name);
+        n++;
+    }
+    closedir(dir);
+    ck_assert_int_ge(n, 20);
+}
+END_TEST
+
+/* Loads and runs the passes; the graph is freed. */
+static enum qd_status load(const struct qd_buf *buf)
+{
+    struct qd_onnx_options options = {0};
+    struct qd_graph *graph = NULL;
+    struct qd_error err = {""};
+    float scale = 1, bias = 0;
+    enum qd_status status = qd_onnx_load(buf->bytes, buf->size, &options, &graph, &err);
+
+    if (status == QD_OK)
+        status = qd_pass_insert_normalize(graph, &scale, &bias, 1, &err);
+    if (status == QD_OK)
+        status = qd_passes_run(graph, &err);
+    qd_graph_free(graph);
+    return status;
+}
+
+START_TEST(test_every_allocation_may_fail)
+{
+    struct qd_error err = {""};
+    struct qd_buf buf;
+    char path[4096];
+    long n_all, step;
+
+    data_path(path, sizeof(path), "models/fashion-mnist/1/model.onnx");
+    ck_assert_ok(qd_file_read(path, (size_t)1 << 26, &buf, &err), &err);
+    qd_alloc_fail_after(-1);
+    ck_assert_int_eq(load(&buf), QD_OK);
+    n_all = qd_alloc_fail_after(-1);
+    step = n_all > 500 ? n_all / 500 : 1;
+    for (long n = 0; n < n_all; n += step) {
+        enum qd_status status;
+
+        qd_alloc_fail_after(n);
+        status = load(&buf);
+        qd_alloc_fail_after(-1);
+        ck_assert_msg(status != QD_OK, "allocation %ld of %ld failed, and nobody noticed", n, n_all);
+    }
+    qd_buf_done(&buf);
+}
+END_TEST
+
+/* What the passes leave of the bundled model: everything fused into its convolutions. */
+START_TEST(test_passes_fuse)
+{
+    struct qd_onnx_options options = {0};
+    struct qd_error err = {""};
+    struct qd_graph *graph;
+    struct qd_buf buf;
+    char path[4096];
+    float scale = 0.01f, bias = -1;
+    int n_conv = 0, n_residual = 0, n_act = 0, n_other = 0;
+
+    data_path(path, sizeof(path), "models/fashion-mnist/1/model.onnx");
+    ck_assert_ok(qd_file_read(path, (size_t)1 << 26, &buf, &err), &err);
+    ck_assert_ok(qd_onnx_load(buf.bytes, buf.size, &options, &graph, &err), &err);
+    ck_assert_ok(qd_pass_insert_normalize(graph, &scale, &bias, 1, &err), &err);
+    ck_assert_ok(qd_passes_run(graph, &err), &err);
+    for (int n = 0; n < graph->n_nodes; n++) {
+        const struct qd_node *node = &graph->nodes[n];
+
+        n_conv += node->op == &qd_op_conv;
+        n_residual += node->residual >= 0;
+        n_act += node->act.kind != QD_ACT_NONE;
+        n_other += node->op == &qd_op_batch_normalization || node->op == &qd_op_add || node->op == &qd_op_normalize;
+    }
+    ck_assert_int_eq(n_conv, 18);
+    ck_assert_int_eq(n_residual, 4);
+    ck_assert_int_eq(n_act, 13);
+    ck_assert_int_eq(n_other, 0);
+    qd_graph_free(graph);
+    qd_buf_done(&buf);
+}
+END_TEST
+
+QD_UNIT_MAIN("onnx", test_bad_models, test_every_allocation_may_fail, test_passes_fuse)
