@@ -1,0 +1,404 @@
+/*
+ * Operators one by one: hand-worked float cases, and the int8 form against the float one within a stated number of
+ * steps of the output, for every tier and 1 to 3 threads (all with the same bytes).
+ */
+#include <math.h>
+#include <string.h>
+
+#include "engine/plan.h"
+#include "op/conv.h"
+#include "op/op.h"
+#include "tests/unit/unit.h"
+
+static struct qd_graph *graph;
+static struct qd_error err;
+
+static struct qd_shape shape4(int64_t c, int64_t h, int64_t w)
+{
+    return (struct qd_shape){.n_dims = 4, .dims = {1, c, h, w}};
+}
+
+static void begin(struct qd_shape shape)
+{
+    int x;
+
+    graph = qd_graph_new();
+    ck_assert_ok(qd_graph_add_value(graph, "x", &x, &err), &err);
+    graph->values[x].has_shape = true;
+    graph->values[x].shape = shape;
+    graph->values[x].dtype = QD_F32;
+    graph->inputs = qd_alloc_array(1, sizeof(int));
+    graph->outputs = qd_alloc_array(1, sizeof(int));
+    graph->inputs[0] = x;
+    graph->n_inputs = 1;
+}
+
+static uint32_t state = 1;
+
+static float random_float(void)
+{
+    state = state * 1664525 + 1013904223;
+    return (float)(state >> 8) / (float)(1 << 24) - 0.5f;
+}
+
+static int constant(const char *name, struct qd_shape shape, float scale)
+{
+    int index;
+    void *data;
+
+    ck_assert_ok(qd_graph_add_constant(graph, name, QD_F32, &shape, NULL, &index, &data, &err), &err);
+    for (int64_t i = 0; i < qd_shape_count(&shape); i++)
+        ((float *)data)[i] = random_float() * scale;
+    return index;
+}
+
+static int integers(const char *name, int n, const int64_t *values)
+{
+    struct qd_shape shape = {.n_dims = 1, .dims = {n}};
+    int index;
+
+    ck_assert_ok(qd_graph_add_constant(graph, name, QD_I64, &shape, values, &index, NULL, &err), &err);
+    return index;
+}
+
+/* A node of the operator with these inputs; its output's name is `out`. attrs may be NULL. */
+static int node(const char *op_name, const char *out, const int *inputs, int n_inputs, struct qd_attr *attrs, int n_attrs)
+{
+    const struct qd_op *op = qd_op_find(op_name);
+    struct qd_node *made;
+    int y;
+
+    ck_assert_ptr_nonnull(op);
+    ck_assert_ok(qd_graph_add_value(graph, out, &y, &err), &err);
+    ck_assert_ok(qd_graph_add_node(graph, out, op_name, op, inputs, n_inputs, &y, 1, &made, &err), &err);
+    made->opset = 13;
+    made->attrs = attrs;
+    made->n_attrs = n_attrs;
+    ck_assert_ok(op->parse ? op->parse(graph, made, &err) : QD_OK, &err);
+    ck_assert_ok(op->infer(graph, made, &err), &err);
+    return y;
+}
+
+static int node1(const char *op_name, const char *out, int input)
+{
+    return node(op_name, out, &input, 1, NULL, 0);
+}
+
+static struct qd_attr ints(const char *name, int n, const int64_t *values)
+{
+    return (struct qd_attr){.name = name, .kind = QD_ATTR_INTS, .ints = values, .n = n};
+}
+
+static struct qd_attr one(const char *name, int64_t value)
+{
+    return (struct qd_attr){.name = name, .kind = QD_ATTR_INT, .i = value};
+}
+
+static void end(int y)
+{
+    graph->outputs[0] = y;
+    graph->n_outputs = 1;
+    ck_assert_ok(qd_graph_sort(graph, &err), &err);
+    ck_assert_ok(qd_graph_verify(graph, &err), &err);
+}
+
+static struct qd_frame *run_plan(enum qd_precision precision, const struct qd_kernels *kernels, int threads,
+                                 struct qd_plan **ret_plan)
+{
+    struct qd_plan_options options = {precision, 2, kernels, true};
+    struct qd_frame *frame;
+    int h, w, c;
+
+    ck_assert_ok(qd_plan_new(graph, &options, ret_plan, &err), &err);
+    ck_assert_ok(qd_frame_new(*ret_plan, threads, &frame, &err), &err);
+    qd_plan_input_size(*ret_plan, &h, &w, &c);
+    for (int i = 0; i < 2; i++)
+        for (int j = 0; j < h * w * c; j++)
+            qd_frame_input(frame, i)[j] = (uint8_t)(j * 31 + (j * j) % 17 * 11 + i * 5);
+    qd_frame_run(frame, 2, threads);
+    return frame;
+}
+
+/* Scales from the float run (as minmax would choose), then the int8 run of every tier against it. */
+static void check_q8(double steps)
+{
+    struct qd_plan *plan, *q_plan;
+    struct qd_frame *f32, *q8;
+    int y = graph->outputs[0], first = 1;
+    int64_t count = qd_shape_count(&graph->values[y].shape);
+    float reference[1 << 14];
+
+    ck_assert_int_le(count, 1 << 14);
+    f32 = run_plan(QD_PRECISION_F32, qd_kernels_of(QD_ISA_SCALAR), 1, &plan);
+    for (int v = 0; v < graph->n_values; v++) {
+        const float *x = qd_frame_value_f32(f32, v, 0), *x1 = qd_frame_value_f32(f32, v, 1);
+        float low = 0, high = 1e-6f;
+
+        if (graph->values[v].producer < 0)
+            continue;
+        for (int64_t i = 0; i < qd_shape_count(&graph->values[v].shape); i++) {
+            low = fminf(low, fminf(x[i], x1[i]));
+            high = fmaxf(high, fmaxf(x[i], x1[i]));
+        }
+        graph->values[v].q = (struct qd_qparams){(high - low) / 255, (int)rintf(-low / ((high - low) / 255)), 8};
+    }
+    /* Movement shares its input's scale. */
+    for (int n = 0; n < graph->n_nodes; n++)
+        if ((graph->nodes[n].op->flags & QD_OP_SAME_SCALE) && graph->nodes[n].inputs[0] != graph->inputs[0])
+            graph->values[graph->nodes[n].outputs[0]].q = graph->values[graph->nodes[n].inputs[0]].q;
+    for (int isa = 0; isa < QD_N_ISA; isa++) {
+        const struct qd_kernels *kernels = qd_kernels_of((enum qd_isa)isa);
+
+        for (int threads = 1; threads <= 3 && kernels; threads++) {
+            const float *want, *found;
+            float step = graph->values[y].q.scale;
+
+            q8 = run_plan(QD_PRECISION_Q8, kernels, threads, &q_plan);
+            for (int s = 0; s < qd_plan_n_steps(q_plan); s++) {
+                struct qd_step_info info;
+
+                qd_plan_step(q_plan, s, &info);
+                ck_assert_msg(info.kind != QD_STEP_F32, "%s runs in fp32: %s", info.name, info.why_f32);
+            }
+            for (int i = 0; i < 2; i++) {
+                want = qd_frame_output(f32, 0, i);
+                found = qd_frame_output(q8, 0, i);
+                for (int64_t j = 0; j < count; j++)
+                    ck_assert_msg(fabs((double)want[j] - (double)found[j]) <= steps * (double)step + 1e-6,
+                                  "%s, %d threads, image %d, element %d: expected %g, found %g, a step is %g", kernels->name,
+                                  threads, i, (int)j, (double)want[j], (double)found[j], (double)step);
+            }
+            found = qd_frame_output(q8, 0, 1);
+            if (first)
+                memcpy(reference, found, (size_t)count * sizeof(float));
+            ck_assert_mem_eq(reference, found, (size_t)count * sizeof(float));
+            first = 0;
+            qd_frame_free(q8);
+            qd_plan_free(q_plan);
+        }
+    }
+    qd_frame_free(f32);
+    qd_plan_free(plan);
+    qd_graph_free(graph);
+}
+
+/* x -> Relu'd convolution, so that what follows reads a quantized tensor of c channels, 8 x 9. */
+static int start_features(int64_t c)
+{
+    int inputs[2];
+
+    begin(shape4(3, 8, 9));
+    inputs[0] = graph->inputs[0];
+    inputs[1] = constant("w0", (struct qd_shape){4, {c, 3, 1, 1}}, 0.02f);
+    return node("Conv", "features", inputs, 2, NULL, 0);
+}
+
+/* A Conv behind it: every value of a convolution is within a few steps, its weights are rounded too. */
+static void check_conv(int64_t c, int64_t n, int64_t kernel, int64_t group, const int64_t *stride, const int64_t *dilation,
+                       const int64_t *pads, const char *act)
+{
+    struct qd_attr attrs[4] = {ints("strides", 2, stride), ints("dilations", 2, dilation), ints("pads", 4, pads),
+                               one("group", group)};
+    int inputs[3], y;
+
+    inputs[0] = start_features(c);
+    inputs[1] = constant("w", (struct qd_shape){4, {n, c / group, kernel, kernel}}, 1);
+    inputs[2] = constant("b", (struct qd_shape){1, {n}}, 2);
+    y = node("Conv", "y", inputs, 3, attrs, 4);
+    if (act)
+        graph->nodes[graph->n_nodes - 1].act = strcmp(act, "leaky") == 0 ? (struct qd_activation){QD_ACT_LEAKY, 0, 0, 0.1f}
+                                               : strcmp(act, "clip") == 0 ? (struct qd_activation){QD_ACT_CLIP, 0, 6, 0}
+                                                                          : (struct qd_activation){QD_ACT_HARDSWISH, 0, 0, 0};
+    end(y);
+    check_q8(5);
+}
+
+static const int64_t ones[] = {1, 1}, twos[] = {2, 2}, none[] = {0, 0, 0, 0}, same[] = {1, 1, 1, 1}, uneven[] = {0, 1, 1, 2};
+
+START_TEST(test_conv)
+{
+    check_conv(8, 16, 1, 1, ones, ones, none, NULL);
+    check_conv(8, 70, 3, 1, ones, ones, same, NULL);
+    check_conv(5, 7, 3, 1, twos, ones, uneven, NULL);
+    check_conv(4, 9, 3, 1, ones, twos, same, NULL);
+    check_conv(8, 8, 2, 2, twos, ones, none, NULL);
+    check_conv(8, 16, 3, 8, ones, ones, same, NULL);
+}
+END_TEST
+
+START_TEST(test_conv_depthwise)
+{
+    check_conv(8, 8, 3, 8, ones, ones, same, NULL);
+    check_conv(35, 35, 3, 35, twos, ones, uneven, NULL);
+    check_conv(20, 20, 5, 20, ones, ones, same, NULL);
+}
+END_TEST
+
+START_TEST(test_conv_activations)
+{
+    check_conv(8, 16, 3, 1, ones, ones, same, "clip");
+    check_conv(8, 16, 3, 1, ones, ones, same, "leaky");
+    check_conv(8, 16, 3, 1, ones, ones, same, "hardswish");
+    check_conv(8, 8, 3, 8, ones, ones, same, "hardswish");
+}
+END_TEST
+
+START_TEST(test_residual)
+{
+    struct qd_node *conv;
+    int inputs[2], y;
+
+    inputs[0] = start_features(8);
+    inputs[1] = constant("w", (struct qd_shape){4, {8, 8, 1, 1}}, 1);
+    y = node("Conv", "y", inputs, 2, NULL, 0);
+    conv = &graph->nodes[graph->n_nodes - 1];
+    ck_assert_ok(qd_graph_set_input(graph, conv, 3, inputs[0], &err), &err);
+    conv->residual = 3;
+    end(y);
+    check_q8(4);
+}
+END_TEST
+
+START_TEST(test_pools)
+{
+    const int64_t three[] = {3, 3};
+    struct qd_attr attrs[4] = {ints("kernel_shape", 2, three), ints("strides", 2, twos), ints("pads", 4, same),
+                               one("ceil_mode", 1)};
+    int x = start_features(10), y = node("MaxPool", "y", &x, 1, attrs, 4);
+
+    end(y);
+    check_q8(1);
+    x = start_features(10);
+    y = node("AveragePool", "y", &x, 1, attrs, 3);
+    end(y);
+    check_q8(2);
+    x = start_features(10);
+    y = node1("GlobalAveragePool", "y", x);
+    end(y);
+    check_q8(2);
+}
+END_TEST
+
+START_TEST(test_elementwise)
+{
+    int inputs[2], y;
+
+    inputs[0] = start_features(10);
+    inputs[1] = node1("Sigmoid", "s", inputs[0]);
+    y = node("Add", "y", inputs, 2, NULL, 0);
+    end(y);
+    check_q8(2);
+    inputs[0] = start_features(10);
+    inputs[1] = node1("Sigmoid", "s", inputs[0]);
+    y = node("Mul", "y", inputs, 2, NULL, 0);
+    end(y);
+    check_q8(3);
+    inputs[0] = start_features(10);
+    inputs[1] = node1("GlobalAveragePool", "gate", inputs[0]);
+    y = node("Mul", "y", inputs, 2, NULL, 0);
+    end(y);
+    check_q8(3);
+    inputs[0] = start_features(10);
+    inputs[1] = constant("k", shape4(10, 1, 1), 3);
+    y = node("Mul", "y", inputs, 2, NULL, 0);
+    end(y);
+    check_q8(3);
+}
+END_TEST
+
+START_TEST(test_unary)
+{
+    static const char *const names[] = {"Relu", "LeakyRelu", "HardSigmoid", "HardSwish", "Sigmoid", "Tanh"};
+
+    for (size_t i = 0; i < QD_ARRAY_SIZE(names); i++) {
+        int x = start_features(6), y = node1(names[i], "y", x);
+
+        end(y);
+        check_q8(3);
+    }
+}
+END_TEST
+
+START_TEST(test_movement)
+{
+    const int64_t perm[] = {0, 2, 3, 1}, starts[] = {1, 0}, ends[] = {8, 9}, axes[] = {2, 3}, steps[] = {2, 3};
+    const int64_t pads[] = {0, 0, 1, 2, 0, 0, 2, 1};
+    struct qd_attr attr;
+    int inputs[5], y;
+
+    inputs[0] = start_features(6);
+    attr = ints("perm", 4, perm);
+    y = node("Transpose", "y", inputs, 1, &attr, 1);
+    end(y);
+    check_q8(1);
+    inputs[0] = start_features(6);
+    inputs[1] = integers("starts", 2, starts);
+    inputs[2] = integers("ends", 2, ends);
+    inputs[3] = integers("axes", 2, axes);
+    inputs[4] = integers("steps", 2, steps);
+    y = node("Slice", "y", inputs, 5, NULL, 0);
+    end(y);
+    check_q8(1);
+    inputs[0] = start_features(6);
+    inputs[1] = integers("pads", 8, pads);
+    y = node("Pad", "y", inputs, 2, NULL, 0);
+    end(y);
+    check_q8(1);
+    inputs[0] = start_features(6);
+    inputs[1] = node1("Identity", "same", inputs[0]);
+    attr = one("axis", 1);
+    y = node("Concat", "y", inputs, 2, &attr, 1);
+    end(y);
+    check_q8(1);
+}
+END_TEST
+
+/* NHWC bytes must come out in ONNX's order for the matrix behind a Flatten of [1,c,h,w]. */
+START_TEST(test_flatten_gemm)
+{
+    struct qd_attr attr = one("transB", 1);
+    int inputs[3], x = start_features(4), y;
+
+    inputs[0] = node1("Flatten", "flat", x);
+    inputs[1] = constant("w", (struct qd_shape){2, {11, 288}}, 1);
+    inputs[2] = constant("b", (struct qd_shape){1, {11}}, 1);
+    y = node("Gemm", "y", inputs, 3, &attr, 1);
+    end(y);
+    check_q8(5);
+}
+END_TEST
+
+/* 3x3 of ones over 1..9 with padding 1: sums of neighbours, by hand. */
+START_TEST(test_conv_by_hand)
+{
+    static const float want[] = {12, 21, 16, 27, 45, 33, 24, 39, 28};
+    struct qd_attr attr = ints("pads", 4, same);
+    struct qd_plan_options options = {QD_PRECISION_F32, 1, qd_kernels_of(QD_ISA_SCALAR), true};
+    struct qd_shape shape = {4, {1, 1, 3, 3}};
+    struct qd_frame *frame;
+    struct qd_plan *plan;
+    int inputs[2], y;
+    void *data;
+
+    begin(shape);
+    inputs[0] = graph->inputs[0];
+    ck_assert_ok(qd_graph_add_constant(graph, "w", QD_F32, &shape, NULL, &inputs[1], &data, &err), &err);
+    for (int i = 0; i < 9; i++)
+        ((float *)data)[i] = 1;
+    y = node("Conv", "y", inputs, 2, &attr, 1);
+    end(y);
+    ck_assert_ok(qd_plan_new(graph, &options, &plan, &err), &err);
+    ck_assert_ok(qd_frame_new(plan, 1, &frame, &err), &err);
+    for (int i = 0; i < 9; i++)
+        qd_frame_input(frame, 0)[i] = (uint8_t)(i + 1);
+    qd_frame_run(frame, 1, 1);
+    for (int i = 0; i < 9; i++)
+        ck_assert_float_eq(qd_frame_output(frame, 0, 0)[i], want[i]);
+    qd_frame_free(frame);
+    qd_plan_free(plan);
+    qd_graph_free(graph);
+}
+END_TEST
+
+QD_UNIT_MAIN("op", test_conv, test_conv_depthwise, test_conv_activations, test_residual, test_pools, test_elementwise,
+             test_unary, test_movement, test_flatten_gemm, test_conv_by_hand)
