@@ -68,6 +68,7 @@ static void judge(const struct qd_pipeline_options *options, struct qd_scales *s
 {
     const struct qd_value_scale *worst = worst_tensor(scales);
 
+    scales->gate_text[0] = 0; /* a cached verdict may be from other thresholds */
     scales->gate_passed = scales->gate.agreement >= options->min_agreement && !(scales->gate.sqnr_db < options->min_sqnr_db);
     if (!scales->gate_passed)
         snprintf(scales->gate_text, sizeof(scales->gate_text),
