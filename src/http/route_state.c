@@ -125,7 +125,7 @@ void qd_route_readyz(struct qd_exchange *exchange)
     if (atomic_load(&exchange->http->draining))
         qd_reply_error_as(exchange, 503, qd_status_name(QD_UNAVAILABLE), "draining");
     else if (!qd_registry_is_ready(exchange->http->options.registry))
-        qd_reply_error_as(exchange, 503, qd_status_name(QD_UNAVAILABLE), "not every model is loaded yet");
+        qd_reply_error_as(exchange, 503, qd_status_name(QD_UNAVAILABLE), "models are still loading, or none could be loaded");
     else
         qd_reply_json(exchange, 200, json_pack("{s:s}", "status", "ready"));
 }

@@ -274,11 +274,15 @@ void qd_entry_error(struct qd_entry *entry, char text[QD_ERROR_TEXT_SIZE])
 
 bool qd_registry_is_ready(struct qd_registry *registry)
 {
-    bool ready = registry->n_entries > 0;
+    bool loading = false, serving = false;
 
     pthread_mutex_lock(&models_lock);
-    for (int i = 0; i < registry->n_entries; i++)
-        ready = ready && registry->entries[i]->model && registry->entries[i]->known_answers_ok;
+    for (int i = 0; i < registry->n_entries; i++) {
+        const struct qd_entry *entry = registry->entries[i];
+
+        loading |= !entry->model && !entry->load_error[0];
+        serving |= entry->model && entry->known_answers_ok;
+    }
     pthread_mutex_unlock(&models_lock);
-    return ready;
+    return serving && !loading;
 }

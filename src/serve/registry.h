@@ -64,7 +64,10 @@ struct qd_model *qd_entry_model(struct qd_entry *entry);
 /* Copies why the last load failed, or makes it empty. */
 void qd_entry_error(struct qd_entry *entry, char text[QD_ERROR_TEXT_SIZE]);
 
-/* True when every entry has a model that gave its known answers. */
+/*
+ * True when no entry waits for its first load any more and at least one serves, its known answers checked: a broken model
+ * in the repository does not take the others out of service.
+ */
 bool qd_registry_is_ready(struct qd_registry *registry);
 
 #endif

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Start, cache, broken models, reload, stop.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
-echo 1..18
+echo 1..20
 log_has() { grep -qF -- "$1" "$work/log"; }
 cache=$work/cache
 start
@@ -49,6 +49,10 @@ check "a random model: a clear error" log_has "model 'noise': '$work/models/nois
 check "an unknown key in model.json: the nearest" log_has "did you mean 'preprocess'?"
 ask -H 'Content-Type: image/jpeg' --data-binary "@$picture" "$url/infer?model=fashion-mnist"
 check "the good one beside them serves" test "$status" = 200
+ask "$url/readyz"
+check "  and the server is ready" test "$status" = 200
+ask "$url/models/cut"
+check "  and /models says what is wrong with the others" body_has '"state":"failed"'
 stop
 rm "$work/models/fashion-mnist"
 start
