@@ -30,22 +30,38 @@ enum qd_requant_act {
     QD_REQUANT_LINEAR,    /* the clamp does the rest: none, Relu, Clip */
     QD_REQUANT_LEAKY,     /* t < 0 ? t * slope : t */
     QD_REQUANT_HARDSWISH, /* t * min(max(fma(t, slope, 0.5), 0), 1); slope = D_out / 6 */
+    QD_REQUANT_PIECEWISE, /* a cubic in each of 16 segments: struct qd_piecewise */
 };
+
+/*
+ * A function of t, in steps of the output, by 16 cubics over equal segments (SiLU, Sigmoid, Tanh, Gelu, Mish):
+ *   u = min(max(fma(t, scale, first), 2^23), 2^23 + 15); the segment s is the low four bits of u as it lies in memory
+ *   act(t) = fma(fma(fma(c[3][s], t, c[2][s]), t, c[1][s]), t, c[0][s])
+ * first is 2^23 plus a whole number, so that the fma itself rounds to the nearest segment. Segments 0 and 15 go on
+ * outwards without end: they are lines, c[3] and c[2] are 0 there. c[0] holds the output's zero point.
+ */
+struct qd_piecewise {
+    float scale, first;
+    float c[4][16]; /* by power and segment */
+};
+#define QD_PIECEWISE_FIRST 8388608.0f /* 2^23: floats from here on are whole numbers */
 
 /*
  * How accumulators become bytes. t is the value in steps of the output:
  *   t = fma(acc, mult[c], offset[c]); with a residual r: t = fma(r, residual_mult, t)
  *   t = act(t); byte = clamp(nearest_even(t + zero), clamp_min, clamp_max)
- * For QD_REQUANT_LINEAR zero is 0 and offset[c] holds the output's zero point itself, so no addition is made.
+ * For QD_REQUANT_LINEAR offset[c] holds the output's zero point itself, for QD_REQUANT_PIECEWISE the cubics do: no
+ * addition is made.
  * offset[c] holds the bias, the compensation -Z_in * sum(w) * mult[c] and, with a residual, -Z_r * residual_mult.
  * Prepared so that |acc * mult| + |offset| < 2^30 for every possible acc.
  */
 struct qd_requant {
-    const float *mult;   /* [n] */
-    const float *offset; /* [n] */
-    float residual_mult; /* D_residual / D_out */
-    float slope;         /* of the activation */
-    float zero;          /* the output's zero point, where the activation is not linear */
+    const float *mult;                    /* [n] */
+    const float *offset;                  /* [n] */
+    float residual_mult;                  /* D_residual / D_out */
+    float slope;                          /* of the activation */
+    float zero;                           /* the output's zero point, where the activation is LEAKY or HARDSWISH */
+    const struct qd_piecewise *piecewise; /* where the activation is PIECEWISE */
     enum qd_requant_act act;
     uint8_t clamp_min;
     uint8_t clamp_max;

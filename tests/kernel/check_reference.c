@@ -34,6 +34,15 @@ static uint8_t to_byte(float t, int clamp_min, int clamp_max)
     return rounded > clamp_max ? (uint8_t)clamp_max : (uint8_t)rounded;
 }
 
+/* The segment whose middle, (s - k) / scale with first = 2^23 + k, is nearest; ties to the even one. */
+static float piecewise(const struct qd_piecewise *p, float t)
+{
+    double u = rint((double)exact_fma(t, p->scale, p->first)) - 0x1p23;
+    int s = isnan(u) ? 0 : (int)fmin(fmax(u, 0), 15);
+
+    return exact_fma(exact_fma(exact_fma(p->c[3][s], t, p->c[2][s]), t, p->c[1][s]), t, p->c[0][s]);
+}
+
 static uint8_t requant(const struct qd_requant *r, int64_t acc, int c, const uint8_t *residual)
 {
     float t = exact_fma((float)acc, r->mult[c], r->offset[c]);
@@ -42,6 +51,8 @@ static uint8_t requant(const struct qd_requant *r, int64_t acc, int c, const uin
         t = exact_fma(*residual, r->residual_mult, t);
     if (r->act == QD_REQUANT_LEAKY)
         t = (t < 0 ? t * r->slope : t) + r->zero;
+    if (r->act == QD_REQUANT_PIECEWISE)
+        t = piecewise(r->piecewise, t);
     if (r->act == QD_REQUANT_HARDSWISH)
         t = t * fminf(fmaxf(exact_fma(t, r->slope, 0.5f), 0), 1) + r->zero;
     return to_byte(t, r->clamp_min, r->clamp_max);
