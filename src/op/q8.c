@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "op/piecewise.h"
+
 struct qd_qparams qd_q8_of(const struct qd_graph *graph, int value)
 {
     struct qd_qparams pixels = {.scale = 1, .zero_point = 0, .bits = 8};
@@ -38,7 +40,33 @@ void qd_q8_clamp(const struct qd_activation *act, struct qd_qparams q, uint8_t *
     if (act->kind == QD_ACT_CLIP) {
         *ret_min = qd_q8_byte(act->min, q);
         *ret_max = qd_q8_byte(act->max, q);
+    } else if (act->kind == QD_ACT_HARDSIGMOID) {
+        *ret_min = qd_q8_byte(0, q);
+        *ret_max = qd_q8_byte(1, q);
     }
+}
+
+/* The activation's part of *ret, whose clamp is set. step: of the output; zero: its zero point. */
+static enum qd_status set_activation(struct qd_q8_prepare *prepare, double step, double zero, struct qd_requant *ret,
+                                     struct qd_error *err)
+{
+    const struct qd_activation *act = &prepare->node->act;
+    struct qd_piecewise *piecewise;
+
+    ret->act = QD_REQUANT_LINEAR;
+    if (act->kind == QD_ACT_LEAKY || act->kind == QD_ACT_HARDSWISH) {
+        ret->act = act->kind == QD_ACT_LEAKY ? QD_REQUANT_LEAKY : QD_REQUANT_HARDSWISH;
+        ret->slope = act->kind == QD_ACT_LEAKY ? act->alpha : (float)(step / 6);
+        ret->zero = (float)zero;
+    }
+    if (!qd_piecewise_fits(act->kind))
+        return QD_OK;
+    piecewise = qd_arena_alloc(prepare->arena, sizeof(*piecewise));
+    if (!piecewise)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for an activation");
+    ret->act = QD_REQUANT_PIECEWISE;
+    ret->piecewise = piecewise;
+    return qd_piecewise_fit(act, step, zero, ret->clamp_min, ret->clamp_max, piecewise, err);
 }
 
 /* The largest |acc| of a row: all bytes 255 where weights are positive, or where they are negative. */
@@ -62,39 +90,42 @@ enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, con
     const struct qd_node *node = prepare->node;
     struct qd_qparams in = qd_q8_input(prepare, 0), out = qd_q8_output(prepare);
     double step = prepare->output_f32 ? 1 : (double)out.scale, zero = prepare->output_f32 ? 0 : out.zero_point;
-    double residual_mult = 0, residual_zero = 0;
+    double residual_mult = 0, residual_zero = 0, gain = 1, shift = 0;
     float *mult = qd_arena_array(prepare->arena, (size_t)n + 16, sizeof(float));
     float *offset = qd_arena_array(prepare->arena, (size_t)n + 16, sizeof(float));
-    bool linear = node->act.kind == QD_ACT_NONE || node->act.kind == QD_ACT_CLIP;
+    enum qd_status status;
 
     if (!mult || !offset)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for scales");
+    *ret = (struct qd_requant){.mult = mult, .offset = offset};
+    qd_q8_clamp(&node->act, out, &ret->clamp_min, &ret->clamp_max);
+    status = set_activation(prepare, step, zero, ret, err);
+    if (status != QD_OK)
+        return status;
+    /* A line is not quantized by itself: HardSigmoid's goes into the scales, its bounds are the clamp's. */
+    if (node->act.kind == QD_ACT_HARDSIGMOID) {
+        gain = (double)node->act.alpha;
+        shift = (double)node->act.beta;
+    }
+    zero = ret->act == QD_REQUANT_LINEAR ? zero : 0;
     if (node->residual >= 0) {
         struct qd_qparams q = qd_q8_input(prepare, node->residual);
 
-        residual_mult = (double)q.scale / step;
+        residual_mult = (double)q.scale / step * gain;
         residual_zero = q.zero_point;
     }
     for (int c = 0; c < n; c++) {
         double sum, largest = largest_sum(w + (size_t)c * (size_t)k, k, &sum);
-        double m = (double)in.scale * (double)scale[c] / step;
-        double o = (bias ? (double)bias[c] : 0) / step - in.zero_point * sum * m - residual_zero * residual_mult +
-                   (linear ? zero : 0);
+        double m = (double)in.scale * (double)scale[c] / step * gain;
+        double o = ((bias ? (double)bias[c] : 0) * gain + shift) / step - in.zero_point * sum * m -
+                   residual_zero * residual_mult + zero;
 
-        if (!(largest * m + fabs(o) + 255 * residual_mult < 0x1p30) && !prepare->output_f32)
+        if (!(largest * fabs(m) + fabs(o) + 255 * residual_mult < 0x1p30) && !prepare->output_f32)
             return qd_error_set(err, QD_UNSUPPORTED, "channel %d: its values pass 2^30 output steps", c);
         mult[c] = (float)m;
         offset[c] = (float)o;
     }
-    ret->mult = mult;
-    ret->offset = offset;
     ret->residual_mult = (float)residual_mult;
-    ret->act = node->act.kind == QD_ACT_LEAKY       ? QD_REQUANT_LEAKY
-               : node->act.kind == QD_ACT_HARDSWISH ? QD_REQUANT_HARDSWISH
-                                                    : QD_REQUANT_LINEAR;
-    ret->slope = node->act.kind == QD_ACT_LEAKY ? node->act.alpha : (float)(step / 6);
-    ret->zero = linear ? 0 : (float)zero;
-    qd_q8_clamp(&node->act, out, &ret->clamp_min, &ret->clamp_max);
     return QD_OK;
 }
 

@@ -38,4 +38,26 @@ bool qd_unary_supports_q8(const struct qd_graph *graph, const struct qd_node *no
     .n_outputs = 1, .infer = qd_unary_infer, .run_f32 = run_f32, .supports_q8 = qd_unary_supports_q8,                  \
     .prepare_q8 = prepare_q8, .run_q8 = qd_q8_tables_run
 
+/*
+ * The same for an operator that is an activation of the graph's: as_activation fills a struct qd_activation, and the
+ * function is that one's.
+ */
+void qd_unary_activation_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                                 void *scratch);
+enum qd_status qd_unary_activation_prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err);
+
+#define QD_UNARY_ACTIVATION_FIELDS                                                                                     \
+    .n_outputs = 1, .infer = qd_unary_infer, .run_f32 = qd_unary_activation_run_f32, .as_activation = as_activation,   \
+    .supports_q8 = qd_unary_supports_q8, .prepare_q8 = qd_unary_activation_prepare_q8, .run_q8 = qd_q8_tables_run
+
+/* as_activation of an operator without attributes. */
+#define QD_UNARY_AS(act_kind)                                                                                          \
+    static bool as_activation(const struct qd_graph *graph, const struct qd_node *node, struct qd_activation *ret)     \
+    {                                                                                                                  \
+        (void)graph;                                                                                                   \
+        (void)node;                                                                                                    \
+        *ret = (struct qd_activation){.kind = act_kind};                                                               \
+        return true;                                                                                                   \
+    }
+
 #endif

@@ -10,6 +10,7 @@ static const struct qd_pass qd_passes[] = {
     {"fold_batch_norm", qd_pass_fold_batch_norm},
     {"fuse_pad", qd_pass_fuse_pad},
     {"fold_preprocessing", qd_pass_fold_preprocessing},
+    {"name_activations", qd_pass_name_activations},
     {"fuse_residual", qd_pass_fuse_residual},
     {"fuse_activation", qd_pass_fuse_activation},
     {"drop_dead", qd_pass_drop_dead},

@@ -62,7 +62,8 @@ static int integers(const char *name, int n, const int64_t *values)
 }
 
 /* A node of the operator with these inputs; its output's name is `out`. attrs may be NULL. */
-static int node(const char *op_name, const char *out, const int *inputs, int n_inputs, struct qd_attr *attrs, int n_attrs)
+static int node(const char *op_name, const char *out, const int *inputs, int n_inputs, struct qd_attr *attrs,
+                int n_attrs)
 {
     const struct qd_op *op = qd_op_find(op_name);
     struct qd_node *made;
@@ -165,8 +166,8 @@ static void check_q8(double steps)
                 found = qd_frame_output(q8, 0, i);
                 for (int64_t j = 0; j < count; j++)
                     ck_assert_msg(fabs((double)want[j] - (double)found[j]) <= steps * (double)step + 1e-6,
-                                  "%s, %d threads, image %d, element %d: expected %g, found %g, a step is %g", kernels->name,
-                                  threads, i, (int)j, (double)want[j], (double)found[j], (double)step);
+                                  "%s, %d threads, image %d, element %d: expected %g, found %g, a step is %g",
+                                  kernels->name, threads, i, (int)j, (double)want[j], (double)found[j], (double)step);
             }
             found = qd_frame_output(q8, 0, 1);
             if (first)
@@ -193,27 +194,40 @@ static int start_features(int64_t c)
     return node("Conv", "features", inputs, 2, NULL, 0);
 }
 
+static const struct qd_activation activations[] = {
+    {.kind = QD_ACT_CLIP, .min = 0, .max = 6},
+    {.kind = QD_ACT_LEAKY, .alpha = 0.1f},
+    {.kind = QD_ACT_HARDSWISH},
+    {.kind = QD_ACT_HARDSIGMOID, .alpha = 0.2f, .beta = 0.5f},
+    {.kind = QD_ACT_SIGMOID},
+    {.kind = QD_ACT_TANH},
+    {.kind = QD_ACT_SILU},
+    {.kind = QD_ACT_GELU},
+    {.kind = QD_ACT_MISH},
+};
+
 /* A Conv behind it: every value of a convolution is within a few steps, its weights are rounded too. */
-static void check_conv(int64_t c, int64_t n, int64_t kernel, int64_t group, const int64_t *stride, const int64_t *dilation,
-                       const int64_t *pads, const char *act)
+static void check_conv(int64_t c, int64_t n, int64_t kernel, int64_t group, const int64_t *stride,
+                       const int64_t *dilation, const int64_t *pads, const char *act)
 {
     struct qd_attr attrs[4] = {ints("strides", 2, stride), ints("dilations", 2, dilation), ints("pads", 4, pads),
                                one("group", group)};
     int inputs[3], y;
 
     inputs[0] = start_features(c);
-    inputs[1] = constant("w", (struct qd_shape){4, {n, c / group, kernel, kernel}}, 1);
-    inputs[2] = constant("b", (struct qd_shape){1, {n}}, 2);
+    /* Behind a bounded function the weights' rounding counts by what goes in, not by what comes out. */
+    inputs[1] = constant("w", (struct qd_shape){4, {n, c / group, kernel, kernel}}, act ? 0.1f : 1);
+    inputs[2] = constant("b", (struct qd_shape){1, {n}}, act ? 1 : 2);
     y = node("Conv", "y", inputs, 3, attrs, 4);
-    if (act)
-        graph->nodes[graph->n_nodes - 1].act = strcmp(act, "leaky") == 0 ? (struct qd_activation){QD_ACT_LEAKY, 0, 0, 0.1f}
-                                               : strcmp(act, "clip") == 0 ? (struct qd_activation){QD_ACT_CLIP, 0, 6, 0}
-                                                                          : (struct qd_activation){QD_ACT_HARDSWISH, 0, 0, 0};
+    for (size_t i = 0; act && i < QD_ARRAY_SIZE(activations); i++)
+        if (strcmp(act, qd_activation_name(&activations[i])) == 0)
+            graph->nodes[graph->n_nodes - 1].act = activations[i];
     end(y);
     check_q8(5);
 }
 
-static const int64_t ones[] = {1, 1}, twos[] = {2, 2}, none[] = {0, 0, 0, 0}, same[] = {1, 1, 1, 1}, uneven[] = {0, 1, 1, 2};
+static const int64_t ones[] = {1, 1}, twos[] = {2, 2}, none[] = {0, 0, 0, 0}, same[] = {1, 1, 1, 1},
+                     uneven[] = {0, 1, 1, 2};
 
 START_TEST(test_conv)
 {
@@ -236,10 +250,10 @@ END_TEST
 
 START_TEST(test_conv_activations)
 {
-    check_conv(8, 16, 3, 1, ones, ones, same, "clip");
-    check_conv(8, 16, 3, 1, ones, ones, same, "leaky");
-    check_conv(8, 16, 3, 1, ones, ones, same, "hardswish");
+    for (size_t i = 0; i < QD_ARRAY_SIZE(activations); i++)
+        check_conv(8, 16, 3, 1, ones, ones, same, qd_activation_name(&activations[i]));
     check_conv(8, 8, 3, 8, ones, ones, same, "hardswish");
+    check_conv(8, 8, 3, 8, ones, ones, same, "silu");
 }
 END_TEST
 
@@ -308,7 +322,8 @@ END_TEST
 
 START_TEST(test_unary)
 {
-    static const char *const names[] = {"Relu", "LeakyRelu", "HardSigmoid", "HardSwish", "Sigmoid", "Tanh"};
+    static const char *const names[] = {"Relu", "LeakyRelu", "HardSigmoid", "HardSwish",  "Sigmoid",
+                                        "Tanh", "Gelu",      "Mish",        "quantd.Silu"};
 
     for (size_t i = 0; i < QD_ARRAY_SIZE(names); i++) {
         int x = start_features(6), y = node1(names[i], "y", x);
