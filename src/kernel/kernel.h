@@ -108,18 +108,28 @@ struct qd_add_params {
 };
 
 /*
- * A quantized Mul of m rows of c bytes: acc = (a - a_zero) * (b - b_zero),
- * byte = clamp(nearest_even(fma(acc, mult, zero))).
- * b has b_stride bytes from row to row: c for the same shape, 0 for one row that serves all (squeeze-and-excite).
+ * A quantized Mul, element by element: acc = (a - a_zero) * (b - b_zero),
+ * byte = clamp(nearest_even(fma(acc, mult, zero))). (By a row that serves all, as in squeeze-and-excite: affine.)
  */
 struct qd_mul_params {
     const uint8_t *a, *b;
-    ptrdiff_t b_stride;
-    uint8_t *out; /* may be a */
-    size_t m;
-    int c;
+    uint8_t *out; /* may be a or b */
+    size_t n;
     int a_zero, b_zero;
     float mult, zero;
+    uint8_t clamp_min, clamp_max;
+};
+
+/*
+ * A line per channel over m rows of c bytes (a batch normalization, a product with a row, a constant per channel):
+ * byte = clamp(nearest_even(fma(in, mult[c], offset[c]))). offset holds the zero points of both sides.
+ */
+struct qd_affine_params {
+    const uint8_t *in;
+    uint8_t *out; /* may be in */
+    size_t m;
+    int c;
+    const float *mult, *offset; /* [c] */
     uint8_t clamp_min, clamp_max;
 };
 
@@ -158,10 +168,11 @@ struct qd_kernels {
 
     void (*add)(const struct qd_add_params *params);
     void (*mul)(const struct qd_mul_params *params);
+    void (*affine)(const struct qd_affine_params *params);
     void (*max_pool)(const struct qd_pool_params *params);
     void (*average_pool)(const struct qd_pool_params *params);
-    /* sums[c] += the sum over m rows of c bytes; the caller zeroes sums. Exact while m * 255 < 2^31. */
-    void (*sum_rows)(const uint8_t *in, size_t m, int c, int32_t *sums);
+    /* sums[c] += the sum over m rows of c bytes, stride apart; the caller zeroes sums. Exact while m * 255 < 2^31. */
+    void (*sum_rows)(const uint8_t *in, ptrdiff_t stride, size_t m, int c, int32_t *sums);
     /* out[i] = table[in[i]]; out may be in. */
     void (*lookup)(const uint8_t *in, uint8_t *out, size_t n, const uint8_t table[256]);
     /* out[i] = clamp(nearest_even(fma(in[i], inverse_scale, zero)), 0, 255); NaN gives 0. */

@@ -56,9 +56,9 @@ void qd_average_pool_scalar(const struct qd_pool_params *params)
     }
 }
 
-void qd_sum_rows_scalar(const uint8_t *in, size_t m, int c, int32_t *sums)
+void qd_sum_rows_scalar(const uint8_t *in, ptrdiff_t stride, size_t m, int c, int32_t *sums)
 {
-    for (size_t i = 0; i < m; i++, in += c) {
+    for (size_t i = 0; i < m; i++, in += stride) {
         for (int j = 0; j < c; j++)
             sums[j] += in[j];
     }

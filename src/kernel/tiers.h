@@ -18,10 +18,11 @@
 #define QD_POOL_TIER(tier)                                                                                             \
     void qd_max_pool_##tier(const struct qd_pool_params *params);                                                      \
     void qd_average_pool_##tier(const struct qd_pool_params *params);                                                  \
-    void qd_sum_rows_##tier(const uint8_t *in, size_t m, int c, int32_t *sums)
+    void qd_sum_rows_##tier(const uint8_t *in, ptrdiff_t stride, size_t m, int c, int32_t *sums)
 #define QD_ELEMENTWISE_TIER(tier)                                                                                      \
     void qd_add_##tier(const struct qd_add_params *params);                                                            \
     void qd_mul_##tier(const struct qd_mul_params *params);                                                            \
+    void qd_affine_##tier(const struct qd_affine_params *params);                                                      \
     void qd_lookup_##tier(const uint8_t *in, uint8_t *out, size_t n, const uint8_t table[256]);                        \
     void qd_quantize_##tier(const float *in, uint8_t *out, size_t n, float inverse_scale, float zero);                 \
     void qd_dequantize_##tier(const uint8_t *in, float *out, size_t n, float scale, int zero)
@@ -38,5 +39,6 @@ QD_ELEMENTWISE_TIER(avx2);
 
 QD_GEMM_TIER(vnni);
 QD_DEPTHWISE_TIER(vnni);
+void qd_affine_vnni(const struct qd_affine_params *params);
 
 #endif

@@ -11,9 +11,15 @@ static int64_t i64(int64_t a, int64_t b)
     return (int64_t)((uint64_t)a + (uint64_t)b);
 }
 
+static void line(double b, double *ret_mult, double *ret_add)
+{
+    *ret_mult = 1;
+    *ret_add = b;
+}
+
 static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
-    static const struct qd_elementwise functions = {f32, i64};
+    static const struct qd_elementwise functions = {f32, i64, line};
 
     (void)graph;
     (void)err;
@@ -35,12 +41,6 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
     return status;
 }
 
-static bool fuses(const struct qd_node *node, const struct qd_activation *act)
-{
-    (void)node;
-    return act->kind == QD_ACT_CLIP;
-}
-
 static bool is_sum(const struct qd_graph *graph, const struct qd_node *node)
 {
     const struct qd_value *a = qd_node_input(graph, node, 0), *b = qd_node_input(graph, node, 1);
@@ -50,14 +50,14 @@ static bool is_sum(const struct qd_graph *graph, const struct qd_node *node)
 
 static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
 {
-    return qd_elementwise_is_table(graph, node) || is_sum(graph, node);
+    return qd_elementwise_is_line(graph, node) || is_sum(graph, node);
 }
 
 struct add_q8 {
     const struct qd_kernels *kernels;
     struct qd_add_params params; /* n: bytes of an image */
-    bool table;
-    const void *tables;
+    bool line;                   /* the second operand is constant */
+    const void *lines;
 };
 
 static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
@@ -68,10 +68,10 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
 
     if (!add)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for an addition");
-    if (qd_elementwise_is_table(prepare->graph, prepare->node)) {
-        status = qd_elementwise_prepare_table(prepare, err);
-        add->table = true;
-        add->tables = prepare->prepared;
+    if (qd_elementwise_is_line(prepare->graph, prepare->node)) {
+        status = qd_elementwise_prepare_line(prepare, err);
+        add->line = true;
+        add->lines = prepare->prepared;
         prepare->prepared = add;
         return status;
     }
@@ -94,11 +94,11 @@ static void run_q8(const struct qd_q8_run *run, int thread, int n_threads)
     struct qd_add_params params = add->params;
     int64_t begin, end;
 
-    if (add->table) {
-        struct qd_q8_run table_run = *run;
+    if (add->line) {
+        struct qd_q8_run line_run = *run;
 
-        table_run.prepared = add->tables;
-        qd_q8_tables_run(&table_run, thread, n_threads);
+        line_run.prepared = add->lines;
+        qd_q8_lines_run(&line_run, thread, n_threads);
         return;
     }
     qd_share((int64_t)add->params.n, thread, n_threads, &begin, &end);
@@ -121,7 +121,7 @@ const struct qd_op qd_op_add = {
     .parse = parse,
     .infer = infer,
     .run_f32 = qd_elementwise_run_f32,
-    .fuses = fuses,
+    .fuses = qd_elementwise_fuses,
     .supports_q8 = supports_q8,
     .prepare_q8 = prepare_q8,
     .run_q8 = run_q8,

@@ -75,5 +75,5 @@ const struct qd_op qd_op_clip = {
     .as_activation = as_activation,
     .supports_q8 = qd_unary_supports_q8,
     .prepare_q8 = prepare_q8,
-    .run_q8 = qd_q8_tables_run,
+    .run_q8 = qd_q8_table_run,
 };

@@ -11,9 +11,15 @@ static int64_t i64(int64_t a, int64_t b)
     return (int64_t)((uint64_t)a * (uint64_t)b);
 }
 
+static void line(double b, double *ret_mult, double *ret_add)
+{
+    *ret_mult = b;
+    *ret_add = 0;
+}
+
 static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
-    static const struct qd_elementwise functions = {f32, i64};
+    static const struct qd_elementwise functions = {f32, i64, line};
 
     (void)graph;
     (void)err;
@@ -33,12 +39,6 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
         node->inputs[1] = first;
     }
     return status;
-}
-
-static bool fuses(const struct qd_node *node, const struct qd_activation *act)
-{
-    (void)node;
-    return act->kind == QD_ACT_CLIP;
 }
 
 /* [1,c,1,1] against [1,c,h,w]: squeeze-and-excite. Returns the gate's position, or -1. */
@@ -64,15 +64,16 @@ static bool is_product(const struct qd_graph *graph, const struct qd_node *node)
 
 static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
 {
-    return qd_elementwise_is_table(graph, node) || is_product(graph, node);
+    return qd_elementwise_is_line(graph, node) || is_product(graph, node);
 }
 
 struct mul_q8 {
     const struct qd_kernels *kernels;
-    struct qd_mul_params params; /* m: rows of an image */
-    int gate;                    /* the input that has one row for all, or -1 */
-    bool table;
-    const void *tables;
+    struct qd_mul_params params; /* n: bytes of an image */
+    int c;
+    int gate;  /* the input that has one row for all, or -1 */
+    bool line; /* the second operand is constant */
+    const void *lines;
 };
 
 static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
@@ -86,10 +87,10 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
 
     if (!mul)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a product");
-    if (qd_elementwise_is_table(graph, node)) {
-        status = qd_elementwise_prepare_table(prepare, err);
-        mul->table = true;
-        mul->tables = prepare->prepared;
+    if (qd_elementwise_is_line(graph, node)) {
+        status = qd_elementwise_prepare_line(prepare, err);
+        mul->line = true;
+        mul->lines = prepare->prepared;
         prepare->prepared = mul;
         return status;
     }
@@ -99,9 +100,7 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     a = qd_q8_input(prepare, mul->gate == 0 ? 1 : 0);
     b = qd_q8_input(prepare, mul->gate == 0 ? 0 : 1);
     mul->kernels = prepare->kernels;
-    mul->params.c = (int)(shape->n_dims == 4 ? shape->dims[1] : qd_shape_count(shape));
-    mul->params.m = (size_t)(mul->params.c ? qd_shape_count(shape) / mul->params.c : 0);
-    mul->params.b_stride = mul->gate >= 0 ? 0 : mul->params.c;
+    mul->params.n = (size_t)qd_shape_count(shape);
     mul->params.a_zero = a.zero_point;
     mul->params.b_zero = b.zero_point;
     mul->params.mult = a.scale * b.scale / out.scale;
@@ -109,30 +108,62 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     qd_q8_clamp(&node->act, out, &mul->params.clamp_min, &mul->params.clamp_max);
     if (!(65025.0 * (double)mul->params.mult < 0x1p30))
         return qd_error_set(err, QD_UNSUPPORTED, "its values pass 2^30 output steps");
+    if (mul->gate >= 0) {
+        mul->c = (int)shape->dims[1];
+        prepare->scratch_size = 2 * (size_t)mul->c * sizeof(float) + QD_KERNEL_SLACK;
+    }
     prepare->prepared = mul;
     return QD_OK;
+}
+
+/* A row for all: its bytes become a line per channel, image by image. */
+static void run_gate(const struct mul_q8 *mul, const struct qd_q8_run *run, int thread, int n_threads)
+{
+    const struct qd_mul_params *p = &mul->params;
+    float *mult = run->scratch, *offset = mult + mul->c;
+    struct qd_affine_params params = {
+        .c = mul->c, .mult = mult, .offset = offset, .clamp_min = p->clamp_min, .clamp_max = p->clamp_max};
+    int64_t begin, end;
+
+    qd_share((int64_t)p->n / mul->c, thread, n_threads, &begin, &end);
+    params.m = (size_t)(end - begin);
+    for (int image = 0; image < run->n_images && begin < end; image++) {
+        const uint8_t *gate = run->inputs[mul->gate] + (size_t)image * run->input_pitch[mul->gate];
+        size_t at = (size_t)begin * (size_t)mul->c;
+
+        for (int c = 0; c < mul->c; c++) {
+            mult[c] = (float)(gate[c] - p->b_zero) * p->mult;
+            offset[c] = p->zero - (float)p->a_zero * mult[c];
+        }
+        params.in = run->inputs[1 - mul->gate] + (size_t)image * run->input_pitch[1 - mul->gate] + at;
+        params.out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0] + at;
+        mul->kernels->affine(&params);
+    }
 }
 
 static void run_q8(const struct qd_q8_run *run, int thread, int n_threads)
 {
     const struct mul_q8 *mul = run->prepared;
     struct qd_mul_params params = mul->params;
-    int a = mul->gate == 0 ? 1 : 0, b = 1 - a;
     int64_t begin, end;
 
-    if (mul->table) {
-        struct qd_q8_run table_run = *run;
+    if (mul->line) {
+        struct qd_q8_run line_run = *run;
 
-        table_run.prepared = mul->tables;
-        qd_q8_tables_run(&table_run, thread, n_threads);
+        line_run.prepared = mul->lines;
+        qd_q8_lines_run(&line_run, thread, n_threads);
         return;
     }
-    qd_share((int64_t)mul->params.m, thread, n_threads, &begin, &end);
+    if (mul->gate >= 0) {
+        run_gate(mul, run, thread, n_threads);
+        return;
+    }
+    qd_share((int64_t)mul->params.n, thread, n_threads, &begin, &end);
     for (int image = 0; image < run->n_images; image++) {
-        params.a = run->inputs[a] + (size_t)image * run->input_pitch[a] + begin * params.c;
-        params.b = run->inputs[b] + (size_t)image * run->input_pitch[b] + begin * params.b_stride;
-        params.out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0] + begin * params.c;
-        params.m = (size_t)(end - begin);
+        params.a = run->inputs[0] + (size_t)image * run->input_pitch[0] + begin;
+        params.b = run->inputs[1] + (size_t)image * run->input_pitch[1] + begin;
+        params.out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0] + begin;
+        params.n = (size_t)(end - begin);
         mul->kernels->mul(&params);
     }
 }
@@ -147,7 +178,7 @@ const struct qd_op qd_op_mul = {
     .parse = parse,
     .infer = infer,
     .run_f32 = qd_elementwise_run_f32,
-    .fuses = fuses,
+    .fuses = qd_elementwise_fuses,
     .supports_q8 = supports_q8,
     .prepare_q8 = prepare_q8,
     .run_q8 = run_q8,

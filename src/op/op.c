@@ -86,12 +86,14 @@ enum qd_status qd_op_const_ints(const struct qd_graph *graph, const struct qd_no
     int64_t n;
 
     if (!value || !value->data)
-        return qd_error_set(err, QD_UNSUPPORTED, "input %d: expected a constant, found a value known only at run time", i);
+        return qd_error_set(err, QD_UNSUPPORTED, "input %d: expected a constant, found a value known only at run time",
+                            i);
     n = qd_shape_count(&value->shape);
     if (value->dtype != QD_I64 && value->dtype != QD_I32)
         return qd_error_set(err, QD_INVALID, "input %d: expected integers, found %s", i, qd_dtype_name(value->dtype));
     if (n > limit)
-        return qd_error_set(err, QD_INVALID, "input %d: expected at most %d values, found %lld", i, limit, (long long)n);
+        return qd_error_set(err, QD_INVALID, "input %d: expected at most %d values, found %lld", i, limit,
+                            (long long)n);
     for (int64_t j = 0; j < n; j++)
         ret_values[j] = value->dtype == QD_I64 ? ((const int64_t *)value->data)[j] : ((const int32_t *)value->data)[j];
     *ret_n = (int)n;

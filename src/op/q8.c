@@ -129,44 +129,91 @@ enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, con
     return QD_OK;
 }
 
-enum qd_status qd_q8_tables_prepare(struct qd_q8_prepare *prepare, int n_tables,
-                                    float (*f)(const void *context, int table, float x), const void *context,
-                                    struct qd_error *err)
-{
-    struct qd_q8_tables *tables = qd_arena_alloc(prepare->arena, sizeof(*tables));
-    struct qd_qparams in = qd_q8_input(prepare, 0), out = qd_q8_output(prepare);
-    uint8_t *bytes = qd_arena_alloc(prepare->arena, (size_t)n_tables * 256);
+struct table_q8 {
+    const struct qd_kernels *kernels;
+    int64_t count; /* bytes of an image */
+    uint8_t table[256];
+};
 
-    if (!tables || !bytes)
-        return qd_error_set(err, QD_NO_MEMORY, "no memory for tables");
-    for (int t = 0; t < n_tables; t++)
-        for (int b = 0; b < 256; b++)
-            bytes[t * 256 + b] = qd_q8_byte(f(context, t, (float)(b - in.zero_point) * in.scale), out);
-    tables->kernels = prepare->kernels;
-    tables->n_tables = n_tables;
-    tables->count = qd_shape_count(&prepare->graph->values[prepare->node->outputs[0]].shape);
-    tables->tables = bytes;
-    prepare->prepared = tables;
+enum qd_status qd_q8_table_prepare(struct qd_q8_prepare *prepare, float (*f)(const void *context, float x),
+                                   const void *context, struct qd_error *err)
+{
+    struct table_q8 *table = qd_arena_alloc(prepare->arena, sizeof(*table));
+    struct qd_qparams in = qd_q8_input(prepare, 0), out = qd_q8_output(prepare);
+
+    if (!table)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for a table");
+    for (int b = 0; b < 256; b++)
+        table->table[b] = qd_q8_byte(f(context, (float)(b - in.zero_point) * in.scale), out);
+    table->kernels = prepare->kernels;
+    table->count = qd_shape_count(&prepare->graph->values[prepare->node->outputs[0]].shape);
+    prepare->prepared = table;
     return QD_OK;
 }
 
-void qd_q8_tables_run(const struct qd_q8_run *run, int thread, int n_threads)
+void qd_q8_table_run(const struct qd_q8_run *run, int thread, int n_threads)
 {
-    const struct qd_q8_tables *tables = run->prepared;
+    const struct table_q8 *table = run->prepared;
     int64_t begin, end;
 
-    /* Channels are the innermost dimension; a share is a whole number of pixels. */
-    qd_share(tables->count / tables->n_tables, thread, n_threads, &begin, &end);
+    qd_share(table->count, thread, n_threads, &begin, &end);
     for (int image = 0; image < run->n_images; image++) {
         const uint8_t *in = run->inputs[0] + (size_t)image * run->input_pitch[0];
         uint8_t *out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0];
 
-        if (tables->n_tables == 1) {
-            tables->kernels->lookup(in + begin, out + begin, (size_t)(end - begin), tables->tables);
-            continue;
-        }
-        for (int64_t i = begin * tables->n_tables; i < end * tables->n_tables; i++)
-            out[i] = tables->tables[i % tables->n_tables * 256 + in[i]];
+        table->kernels->lookup(in + begin, out + begin, (size_t)(end - begin), table->table);
+    }
+}
+
+struct lines_q8 {
+    const struct qd_kernels *kernels;
+    struct qd_affine_params params; /* m: rows of an image */
+};
+
+enum qd_status qd_q8_lines_prepare(struct qd_q8_prepare *prepare,
+                                   void (*line)(const void *context, int c, double *ret_mult, double *ret_add),
+                                   const void *context, struct qd_error *err)
+{
+    const struct qd_shape *shape = &prepare->graph->values[prepare->node->outputs[0]].shape;
+    struct qd_qparams in = qd_q8_input(prepare, 0), out = qd_q8_output(prepare);
+    int c = (int)(shape->n_dims == 4 ? shape->dims[1] : shape->n_dims ? shape->dims[shape->n_dims - 1] : 1);
+    struct lines_q8 *lines = qd_arena_alloc(prepare->arena, sizeof(*lines));
+    float *mult = qd_arena_array(prepare->arena, (size_t)c + 16, sizeof(float));
+    float *offset = qd_arena_array(prepare->arena, (size_t)c + 16, sizeof(float));
+
+    if (!lines || !mult || !offset)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for scales");
+    for (int i = 0; i < c; i++) {
+        double m, o;
+
+        line(context, i, &m, &o);
+        m = m * (double)in.scale / (double)out.scale;
+        o = o / (double)out.scale + out.zero_point - in.zero_point * m;
+        if (!(255 * fabs(m) + fabs(o) < 0x1p30))
+            return qd_error_set(err, QD_UNSUPPORTED, "channel %d: its values pass 2^30 output steps", i);
+        mult[i] = (float)m;
+        offset[i] = (float)o;
+    }
+    lines->kernels = prepare->kernels;
+    lines->params = (struct qd_affine_params){
+        .m = (size_t)(c ? qd_shape_count(shape) / c : 0), .c = c, .mult = mult, .offset = offset};
+    qd_q8_clamp(&prepare->node->act, out, &lines->params.clamp_min, &lines->params.clamp_max);
+    prepare->prepared = lines;
+    return QD_OK;
+}
+
+void qd_q8_lines_run(const struct qd_q8_run *run, int thread, int n_threads)
+{
+    const struct lines_q8 *lines = run->prepared;
+    struct qd_affine_params params = lines->params;
+    int64_t begin, end;
+
+    qd_share((int64_t)lines->params.m, thread, n_threads, &begin, &end);
+    params.m = (size_t)(end - begin);
+    for (int image = 0; image < run->n_images; image++) {
+        params.in = run->inputs[0] + (size_t)image * run->input_pitch[0] + begin * params.c;
+        params.out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0] + begin * params.c;
+        lines->kernels->affine(&params);
     }
 }
 

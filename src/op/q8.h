@@ -20,23 +20,25 @@ void qd_q8_clamp(const struct qd_activation *act, struct qd_qparams q, uint8_t *
 
 /*
  * Fills *ret for a matrix product of input 0 with weights w ([n][k], scale per row): multipliers, offsets (bias, zero
- * points, residual), activation, clamp; for output_f32 real values instead of steps. The arrays live in the plan's arena.
- * QD_UNSUPPORTED: an accumulator could pass 2^30 output steps.
+ * points, residual), activation, clamp; for output_f32 real values instead of steps. The arrays live in the plan's
+ * arena. QD_UNSUPPORTED: an accumulator could pass 2^30 output steps.
  */
 enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, const float *scale, const float *bias,
                              int n, int k, struct qd_requant *ret, struct qd_error *err);
 
-/* A table of 256 bytes per channel (n_tables 1: one for all): out = byte of f(real of in). */
-struct qd_q8_tables {
-    const struct qd_kernels *kernels;
-    int n_tables;
-    int64_t count; /* bytes of an image */
-    uint8_t *tables;
-};
-enum qd_status qd_q8_tables_prepare(struct qd_q8_prepare *prepare, int n_tables,
-                                    float (*f)(const void *context, int table, float x), const void *context,
-                                    struct qd_error *err);
-void qd_q8_tables_run(const struct qd_q8_run *run, int thread, int n_threads);
+/* A function of one input as a table of 256 bytes: out = byte of f(real of in). */
+enum qd_status qd_q8_table_prepare(struct qd_q8_prepare *prepare, float (*f)(const void *context, float x),
+                                   const void *context, struct qd_error *err);
+void qd_q8_table_run(const struct qd_q8_run *run, int thread, int n_threads);
+
+/*
+ * A line per channel of input 0, in real values: out = in * mult + add, then the node's clip if any. Channels are those
+ * of [1,c,h,w], the last dimension of other ranks.
+ */
+enum qd_status qd_q8_lines_prepare(struct qd_q8_prepare *prepare,
+                                   void (*line)(const void *context, int c, double *ret_mult, double *ret_add),
+                                   const void *context, struct qd_error *err);
+void qd_q8_lines_run(const struct qd_q8_run *run, int thread, int n_threads);
 
 /* Element strides of a quantized tensor as it lies in memory (rank 4: NHWC), by ONNX dimension. */
 void qd_q8_strides(const struct qd_shape *shape, int64_t ret_strides[QD_MAX_DIMS]);

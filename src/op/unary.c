@@ -27,9 +27,8 @@ void qd_unary_activation_run_f32(const struct qd_node *node, const struct qd_vie
     qd_activation_run_f32(&act, out[0].data, count);
 }
 
-static float table_value(const void *context, int table, float x)
+static float table_value(const void *context, float x)
 {
-    (void)table;
     return (float)qd_activation_f64(context, (double)x);
 }
 
@@ -38,5 +37,5 @@ enum qd_status qd_unary_activation_prepare_q8(struct qd_q8_prepare *prepare, str
     struct qd_activation act;
 
     (void)prepare->node->op->as_activation(prepare->graph, prepare->node, &act);
-    return qd_q8_tables_prepare(prepare, 1, table_value, &act, err);
+    return qd_q8_table_prepare(prepare, table_value, &act, err);
 }

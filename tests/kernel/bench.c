@@ -22,6 +22,7 @@ struct work {
     struct qd_pool_params pool;
     struct qd_add_params add;
     struct qd_mul_params mul;
+    struct qd_affine_params affine;
     uint8_t *bytes, *out;
     float *floats;
     const uint8_t *table;
@@ -101,10 +102,15 @@ static void call_mul(const struct work *work)
     work->kernels->mul(&work->mul);
 }
 
+static void call_affine(const struct work *work)
+{
+    work->kernels->affine(&work->affine);
+}
+
 static void call_sum_rows(const struct work *work)
 {
     memset(work->sums, 0, (size_t)work->c * sizeof(int32_t));
-    work->kernels->sum_rows(work->bytes, work->n / (size_t)work->c, work->c, work->sums);
+    work->kernels->sum_rows(work->bytes, work->c, work->n / (size_t)work->c, work->c, work->sums);
 }
 
 static void call_lookup(const struct work *work)
@@ -215,6 +221,7 @@ static double bytes_speed(const struct qd_kernels *kernels, call_function *call)
     enum { SIZE = 56, C = 64, N = SIZE * SIZE * C };
     struct check check = {.random_state = 1};
     struct work work = {.kernels = kernels, .n = N, .c = C};
+    struct qd_requant requant;
     double ns;
 
     work.bytes = check_input(&check, N, 1);
@@ -251,7 +258,15 @@ static double bytes_speed(const struct qd_kernels *kernels, call_function *call)
                                       .offset = 3,
                                       .clamp_max = 255};
     work.mul = (struct qd_mul_params){
-        .a = work.bytes, .b = work.add.b, .out = work.out, .m = N / C, .c = C, .mult = 0.005f, .clamp_max = 255};
+        .a = work.bytes, .b = work.add.b, .out = work.out, .n = N, .mult = 0.005f, .clamp_max = 255};
+    usual_requant(&check, C, 1, &requant);
+    work.affine = (struct qd_affine_params){.in = work.bytes,
+                                            .out = work.out,
+                                            .m = N / C,
+                                            .c = C,
+                                            .mult = requant.mult,
+                                            .offset = requant.offset,
+                                            .clamp_max = 255};
     ns = best_time(call, &work);
     check_free(&check);
     return N / ns;
@@ -296,7 +311,8 @@ void check_bench(void)
         call_function *call;
     } calls[] = {
         {"add", call_add},
-        {"mul by a row", call_mul},
+        {"mul", call_mul},
+        {"affine", call_affine},
         {"max_pool 3x3 stride 2", call_max_pool},
         {"average_pool 3x3 stride 2", call_average_pool},
         {"sum_rows", call_sum_rows},

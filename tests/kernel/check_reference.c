@@ -176,18 +176,24 @@ static void add(const struct qd_add_params *p)
 
 static void mul(const struct qd_mul_params *p)
 {
-    for (size_t i = 0; i < p->m * (size_t)p->c; i++) {
-        ptrdiff_t m = (ptrdiff_t)i / p->c, c = (ptrdiff_t)i % p->c;
-        int acc = (p->a[i] - p->a_zero) * (p->b[m * p->b_stride + c] - p->b_zero);
+    for (size_t i = 0; i < p->n; i++)
+        p->out[i] = to_byte(exact_fma((float)((p->a[i] - p->a_zero) * (p->b[i] - p->b_zero)), p->mult, p->zero),
+                            p->clamp_min, p->clamp_max);
+}
 
-        p->out[i] = to_byte(exact_fma((float)acc, p->mult, p->zero), p->clamp_min, p->clamp_max);
+static void affine(const struct qd_affine_params *p)
+{
+    for (size_t i = 0; i < p->m * (size_t)p->c; i++) {
+        size_t c = i % (size_t)p->c;
+
+        p->out[i] = to_byte(exact_fma(p->in[i], p->mult[c], p->offset[c]), p->clamp_min, p->clamp_max);
     }
 }
 
-static void sum_rows(const uint8_t *in, size_t m, int c, int32_t *sums)
+static void sum_rows(const uint8_t *in, ptrdiff_t stride, size_t m, int c, int32_t *sums)
 {
     for (size_t i = 0; i < m * (size_t)c; i++)
-        sums[i % (size_t)c] += in[i];
+        sums[i % (size_t)c] += in[(ptrdiff_t)(i / (size_t)c) * stride + (ptrdiff_t)(i % (size_t)c)];
 }
 
 static void lookup(const uint8_t *in, uint8_t *out, size_t n, const uint8_t table[256])
@@ -219,6 +225,7 @@ const struct qd_kernels check_reference = {
     .depthwise = depthwise,
     .add = add,
     .mul = mul,
+    .affine = affine,
     .max_pool = max_pool,
     .average_pool = average_pool,
     .sum_rows = sum_rows,

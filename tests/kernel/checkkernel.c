@@ -33,6 +33,7 @@ static const struct named_check checks[] = {
     {"gemm", check_gemm},
     {"gemm to float", check_gemm_f32},
     {"depthwise", check_depthwise},
+    {"affine", check_affine},
 #ifndef CHECK_EMULATED
     {"add", check_add},
     {"mul", check_mul},
@@ -77,6 +78,7 @@ static void run_tiers(uint64_t seed, int n_iterations)
         .depthwise_pack_size = qd_depthwise_pack_size_emulated,
         .depthwise_pack = qd_depthwise_pack_emulated,
         .depthwise = qd_depthwise_emulated,
+        .affine = qd_affine_emulated,
     };
 
     if (!qd_kernels_of(QD_ISA_AVX2)) {

@@ -19,6 +19,7 @@
 #define qd_depthwise_pack_size_vnni qd_depthwise_pack_size_emulated
 #define qd_depthwise_pack_vnni qd_depthwise_pack_emulated
 #define qd_depthwise_vnni qd_depthwise_emulated
+#define qd_affine_vnni qd_affine_emulated
 
 static inline __m512 emulate_cvtepi32_ps(__m512i a)
 {

@@ -1,4 +1,4 @@
-/* The VNNI kernels compiled over simde: gemm_emulated.c, depthwise_emulated.c. */
+/* The VNNI kernels compiled over simde: gemm_emulated.c, depthwise_emulated.c, elementwise_emulated.c. */
 #ifndef QD_TESTS_KERNEL_EMULATED_H
 #define QD_TESTS_KERNEL_EMULATED_H
 
@@ -6,5 +6,6 @@
 
 QD_GEMM_TIER(emulated);
 QD_DEPTHWISE_TIER(emulated);
+void qd_affine_emulated(const struct qd_affine_params *params);
 
 #endif

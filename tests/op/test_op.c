@@ -312,11 +312,46 @@ START_TEST(test_elementwise)
     y = node("Mul", "y", inputs, 2, NULL, 0);
     end(y);
     check_q8(3);
-    inputs[0] = start_features(10);
-    inputs[1] = constant("k", shape4(10, 1, 1), 3);
-    y = node("Mul", "y", inputs, 2, NULL, 0);
-    end(y);
-    check_q8(3);
+}
+END_TEST
+
+/* A constant per channel, or one for all: a line, and a clip that is fused into it. */
+START_TEST(test_lines)
+{
+    static const char *const names[] = {"Add", "Sub", "Mul", "Div"};
+
+    for (size_t i = 0; i < QD_ARRAY_SIZE(names); i++) {
+        for (int one_for_all = 0; one_for_all < 2; one_for_all++) {
+            int inputs[2], y;
+            float *data;
+
+            inputs[0] = start_features(70);
+            inputs[1] = constant("k", one_for_all ? (struct qd_shape){0} : shape4(70, 1, 1), 3);
+            data = (float *)(uintptr_t)graph->values[inputs[1]].data;
+            for (int64_t j = 0; j < qd_shape_count(&graph->values[inputs[1]].shape); j++)
+                data[j] += 2; /* nothing near 0, which Div would make large */
+            y = node(names[i], "y", inputs, 2, NULL, 0);
+            if (one_for_all)
+                graph->nodes[graph->n_nodes - 1].act = activations[0];
+            end(y);
+            check_q8(one_for_all ? 6 : 3); /* a clip leaves finer steps than the input's */
+        }
+    }
+}
+END_TEST
+
+START_TEST(test_batch_normalization)
+{
+    static const char *const names[] = {"gamma", "beta", "mean", "var"};
+    struct qd_attr attr = {.name = "epsilon", .kind = QD_ATTR_FLOAT, .f = 0.6f};
+    int inputs[5];
+
+    inputs[0] = start_features(70);
+    for (int i = 0; i < 4; i++)
+        inputs[1 + i] = constant(names[i], (struct qd_shape){1, {70}}, 1);
+    end(node("BatchNormalization", "y", inputs, 5, &attr, 1));
+    graph->nodes[graph->n_nodes - 1].act = activations[0];
+    check_q8(2);
 }
 END_TEST
 
@@ -416,4 +451,4 @@ START_TEST(test_conv_by_hand)
 END_TEST
 
 QD_UNIT_MAIN("op", test_conv, test_conv_depthwise, test_conv_activations, test_residual, test_pools, test_elementwise,
-             test_unary, test_movement, test_flatten_gemm, test_conv_by_hand)
+             test_lines, test_batch_normalization, test_unary, test_movement, test_flatten_gemm, test_conv_by_hand)
