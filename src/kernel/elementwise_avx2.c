@@ -138,6 +138,26 @@ void qd_affine_avx2(const struct qd_affine_params *params)
     }
 }
 
+/* Two groups, the usual number, are unpacked; a row's last vector ends with the row and may overlap the one before. */
+void qd_shuffle_avx2(const uint8_t *in, uint8_t *out, size_t m, int c, int groups)
+{
+    int size = c / groups;
+
+    if (groups != 2 || size < LANES) {
+        qd_shuffle_scalar(in, out, m, c, groups);
+        return;
+    }
+    for (; m > 0; m--, in += c, out += c) {
+        for (int i = 0; i < size; i += LANES) {
+            int at = i + LANES <= size ? i : size - LANES;
+            __m128i a = load16(in + at), b = load16(in + size + at);
+
+            _mm_storeu_si128((__m128i *)(out + 2 * (ptrdiff_t)at), _mm_unpacklo_epi8(a, b));
+            _mm_storeu_si128((__m128i *)(out + 2 * (ptrdiff_t)at) + 1, _mm_unpackhi_epi8(a, b));
+        }
+    }
+}
+
 /*
  * 32 lookups among 128: the table is eight rows of 16, each looked up with vpshufb by the low four bits and added by
  * xor. rows[i] is row i xor row i - 1, and counts for a byte where byte - 16 * i is not negative: what is negative

@@ -34,6 +34,18 @@ void qd_affine_scalar(const struct qd_affine_params *params)
     }
 }
 
+void qd_shuffle_scalar(const uint8_t *in, uint8_t *out, size_t m, int c, int groups)
+{
+    int size = c / groups;
+
+    for (; m > 0; m--, in += c, out += c) {
+        for (int j = 0; j < groups; j++) {
+            for (int i = 0; i < size; i++)
+                out[i * groups + j] = in[j * size + i];
+        }
+    }
+}
+
 void qd_lookup_scalar(const uint8_t *in, uint8_t *out, size_t n, const uint8_t table[256])
 {
     for (size_t i = 0; i < n; i++)

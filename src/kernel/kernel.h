@@ -173,6 +173,8 @@ struct qd_kernels {
     void (*average_pool)(const struct qd_pool_params *params);
     /* sums[c] += the sum over m rows of c bytes, stride apart; the caller zeroes sums. Exact while m * 255 < 2^31. */
     void (*sum_rows)(const uint8_t *in, ptrdiff_t stride, size_t m, int c, int32_t *sums);
+    /* m rows of c bytes, each groups groups of channels: out[i * groups + j] = in[j * (c / groups) + i]. */
+    void (*shuffle)(const uint8_t *in, uint8_t *out, size_t m, int c, int groups);
     /* out[i] = table[in[i]]; out may be in. */
     void (*lookup)(const uint8_t *in, uint8_t *out, size_t n, const uint8_t table[256]);
     /* out[i] = clamp(nearest_even(fma(in[i], inverse_scale, zero)), 0, 255); NaN gives 0. */

@@ -23,6 +23,7 @@
     void qd_add_##tier(const struct qd_add_params *params);                                                            \
     void qd_mul_##tier(const struct qd_mul_params *params);                                                            \
     void qd_affine_##tier(const struct qd_affine_params *params);                                                      \
+    void qd_shuffle_##tier(const uint8_t *in, uint8_t *out, size_t m, int c, int groups);                              \
     void qd_lookup_##tier(const uint8_t *in, uint8_t *out, size_t n, const uint8_t table[256]);                        \
     void qd_quantize_##tier(const float *in, uint8_t *out, size_t n, float inverse_scale, float zero);                 \
     void qd_dequantize_##tier(const uint8_t *in, float *out, size_t n, float scale, int zero)

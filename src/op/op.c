@@ -10,6 +10,7 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_average_pool,
     &qd_op_batch_normalization,
     &qd_op_cast,
+    &qd_op_channel_shuffle,
     &qd_op_clip,
     &qd_op_concat,
     &qd_op_constant,

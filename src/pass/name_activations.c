@@ -65,18 +65,6 @@ static int shifted_clip(struct qd_graph *graph, const struct qd_node *clip, floa
     return clip->inputs[0];
 }
 
-/* Makes the node another operator of one input. */
-static void become(struct qd_node *node, const struct qd_op *op, int input, void *params)
-{
-    node->op = op;
-    node->op_name = op->name;
-    node->inputs[0] = input;
-    node->n_inputs = 1;
-    node->attrs = NULL;
-    node->n_attrs = 0;
-    node->params = params;
-}
-
 static void drop(const struct qd_graph *graph, bool *keep, const struct qd_node *node)
 {
     if (node)
@@ -100,7 +88,7 @@ static enum qd_status name_hard_sigmoid(struct qd_graph *graph, struct qd_node *
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a pass");
     params->alpha = factor;
     params->beta = shift * factor;
-    become(node, &qd_op_hard_sigmoid, x, params);
+    qd_pass_become(node, &qd_op_hard_sigmoid, x, params);
     drop(graph, keep, clip);
     drop(graph, keep, add);
     return QD_OK;
@@ -120,10 +108,10 @@ static void name_product(struct qd_graph *graph, struct qd_node *node, bool *kee
         int x = node->inputs[1 - i];
 
         if ((gate = maker(graph, node->inputs[i], &qd_op_sigmoid)) && gate->inputs[0] == x) {
-            become(node, &qd_op_silu, x, NULL);
+            qd_pass_become(node, &qd_op_silu, x, NULL);
         } else if ((gate = maker(graph, node->inputs[i], &qd_op_hard_sigmoid)) && gate->inputs[0] == x &&
                    is_swish_gate(gate)) {
-            become(node, &qd_op_hard_swish, x, NULL);
+            qd_pass_become(node, &qd_op_hard_swish, x, NULL);
         } else {
             continue;
         }
@@ -147,7 +135,7 @@ static void name_scaled_product(struct qd_graph *graph, struct qd_node *node, bo
         clip = maker(graph, product->inputs[i], &qd_op_clip);
         if (!clip || shifted_clip(graph, clip, &shift, &top, &add) != x || !near(shift, 3) || !near(top, 6))
             continue;
-        become(node, &qd_op_hard_swish, x, NULL);
+        qd_pass_become(node, &qd_op_hard_swish, x, NULL);
         drop(graph, keep, product);
         drop(graph, keep, clip);
         drop(graph, keep, add);

@@ -113,6 +113,11 @@ static void call_sum_rows(const struct work *work)
     work->kernels->sum_rows(work->bytes, work->c, work->n / (size_t)work->c, work->c, work->sums);
 }
 
+static void call_shuffle(const struct work *work)
+{
+    work->kernels->shuffle(work->bytes, work->out, work->n / (size_t)work->c, work->c, 2);
+}
+
 static void call_lookup(const struct work *work)
 {
     work->kernels->lookup(work->bytes, work->out, work->n, work->table);
@@ -316,6 +321,7 @@ void check_bench(void)
         {"max_pool 3x3 stride 2", call_max_pool},
         {"average_pool 3x3 stride 2", call_average_pool},
         {"sum_rows", call_sum_rows},
+        {"shuffle of 2 groups", call_shuffle},
         {"lookup", call_lookup},
         {"quantize", call_quantize},
         {"dequantize", call_dequantize},

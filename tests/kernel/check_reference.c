@@ -196,6 +196,15 @@ static void sum_rows(const uint8_t *in, ptrdiff_t stride, size_t m, int c, int32
         sums[i % (size_t)c] += in[(ptrdiff_t)(i / (size_t)c) * stride + (ptrdiff_t)(i % (size_t)c)];
 }
 
+static void shuffle(const uint8_t *in, uint8_t *out, size_t m, int c, int groups)
+{
+    for (size_t i = 0; i < m * (size_t)c; i++) {
+        size_t row = i / (size_t)c, at = i % (size_t)c, to = at % (size_t)groups, channel = at / (size_t)groups;
+
+        out[i] = in[row * (size_t)c + to * (size_t)(c / groups) + channel];
+    }
+}
+
 static void lookup(const uint8_t *in, uint8_t *out, size_t n, const uint8_t table[256])
 {
     for (size_t i = 0; i < n; i++)
@@ -229,6 +238,7 @@ const struct qd_kernels check_reference = {
     .max_pool = max_pool,
     .average_pool = average_pool,
     .sum_rows = sum_rows,
+    .shuffle = shuffle,
     .lookup = lookup,
     .quantize = quantize,
     .dequantize = dequantize,

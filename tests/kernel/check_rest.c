@@ -165,6 +165,19 @@ bool check_sum_rows(struct check *check)
     return check_same(check, &out, "sum of %zu rows of %d, %td apart", m, c, stride);
 }
 
+bool check_shuffle(struct check *check)
+{
+    int groups = check_chance(check, 2) ? 2 : check_between(check, 1, 5), c = groups * check_size(check, 70, 300);
+    size_t m = (size_t)check_between(check, 1, 12);
+    const uint8_t *in = check_activations(check, m * (size_t)c);
+    struct check_output out;
+
+    check_output(check, m * (size_t)c, 1, &out);
+    check->base->shuffle(in, out.base, m, c, groups);
+    check->tested->shuffle(in, out.tested, m, c, groups);
+    return check_same(check, &out, "shuffle of %zu rows of %d in %d groups", m, c, groups);
+}
+
 bool check_lookup(struct check *check)
 {
     size_t n = (size_t)check_size(check, 300, 5000);

@@ -40,6 +40,7 @@ static const struct named_check checks[] = {
     {"max_pool", check_max_pool},
     {"average_pool", check_average_pool},
     {"sum_rows", check_sum_rows},
+    {"shuffle", check_shuffle},
     {"lookup", check_lookup},
     {"quantize", check_quantize},
     {"dequantize", check_dequantize},

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/plan.h"
+#include "op/channel_shuffle.h"
 #include "op/conv.h"
 #include "op/op.h"
 #include "tests/unit/unit.h"
@@ -403,6 +404,33 @@ START_TEST(test_movement)
 }
 END_TEST
 
+/* Channel i of group j becomes channel i * groups + j: features that name their channel. */
+START_TEST(test_channel_shuffle)
+{
+    static const int groups[] = {2, 3};
+
+    for (size_t i = 0; i < QD_ARRAY_SIZE(groups); i++) {
+        struct qd_channel_shuffle_params params = {groups[i]};
+        struct qd_plan *plan;
+        struct qd_frame *frame;
+        const float *in, *out;
+        int x = start_features(36), y = node1("quantd.ChannelShuffle", "y", x), plane = 8 * 9, size = 36 / groups[i];
+
+        graph->nodes[graph->n_nodes - 1].params = &params;
+        end(y);
+        frame = run_plan(QD_PRECISION_F32, qd_kernels_of(QD_ISA_SCALAR), 1, &plan);
+        in = qd_frame_value_f32(frame, x, 0);
+        out = qd_frame_value_f32(frame, y, 0);
+        for (int c = 0; c < 36; c++)
+            ck_assert_mem_eq(out + (c % size * groups[i] + c / size) * plane, in + c * plane,
+                             (size_t)plane * sizeof(float));
+        qd_frame_free(frame);
+        qd_plan_free(plan);
+        check_q8(1);
+    }
+}
+END_TEST
+
 /* NHWC bytes must come out in ONNX's order for the matrix behind a Flatten of [1,c,h,w]. */
 START_TEST(test_flatten_gemm)
 {
@@ -451,4 +479,5 @@ START_TEST(test_conv_by_hand)
 END_TEST
 
 QD_UNIT_MAIN("op", test_conv, test_conv_depthwise, test_conv_activations, test_residual, test_pools, test_elementwise,
-             test_lines, test_batch_normalization, test_unary, test_movement, test_flatten_gemm, test_conv_by_hand)
+             test_lines, test_batch_normalization, test_unary, test_movement, test_channel_shuffle, test_flatten_gemm,
+             test_conv_by_hand)

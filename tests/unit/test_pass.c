@@ -159,6 +159,33 @@ START_TEST(test_hard_swish)
 }
 END_TEST
 
+static int reshape(const char *out, int x, const char *name, int n, const int64_t *dims)
+{
+    struct qd_shape shape = {.n_dims = 1, .dims = {n}};
+    int inputs[2] = {x, 0};
+
+    ck_assert_ok(qd_graph_add_constant(graph, name, QD_I64, &shape, dims, &inputs[1], NULL, &err), &err);
+    return node_with("Reshape", out, inputs, 2, NULL, 0);
+}
+
+START_TEST(test_shuffle)
+{
+    static const int64_t grouped[] = {1, 2, 4, 4, 5}, flat[] = {1, 8, 4, 5}, swap[] = {0, 2, 1, 3, 4},
+                         other[] = {0, 2, 1, 4, 3};
+
+    for (int i = 0; i < 2; i++) {
+        struct qd_attr perm = {.name = "perm", .kind = QD_ATTR_INTS, .ints = i ? other : swap, .n = 5};
+        int x;
+
+        begin(3, 4, 5);
+        x = reshape("split", conv("c", graph->inputs[0], 8, 3, 1), "grouped", 5, grouped);
+        x = node_with("Transpose", "swap", &x, 1, &perm, 1);
+        run(reshape("y", x, "flat", 4, flat));
+        check_left(i ? "Conv Reshape Transpose Reshape" : "Conv quantd.ChannelShuffle");
+    }
+}
+END_TEST
+
 /* The float and the double definition of each activation, and cubics for steps from fine to coarse. */
 START_TEST(test_piecewise)
 {
@@ -189,4 +216,4 @@ START_TEST(test_piecewise)
 }
 END_TEST
 
-QD_UNIT_MAIN("pass", test_silu, test_hard_swish, test_piecewise)
+QD_UNIT_MAIN("pass", test_silu, test_hard_swish, test_shuffle, test_piecewise)
