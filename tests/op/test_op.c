@@ -9,6 +9,7 @@
 #include "op/channel_shuffle.h"
 #include "op/conv.h"
 #include "op/op.h"
+#include "pass/pass.h"
 #include "tests/unit/unit.h"
 
 static struct qd_graph *graph;
@@ -442,6 +443,16 @@ START_TEST(test_flatten_gemm)
     inputs[2] = constant("b", (struct qd_shape){1, {11}}, 1);
     y = node("Gemm", "y", inputs, 3, &attr, 1);
     end(y);
+    check_q8(5);
+    /* A Gemm over the picture itself, as the pass leaves it. */
+    x = start_features(4);
+    inputs[0] = node1("Flatten", "flat", x);
+    inputs[1] = constant("w", (struct qd_shape){2, {288, 11}}, 1);
+    y = node("Gemm", "y", inputs, 2, NULL, 0);
+    end(y);
+    ck_assert_ok(qd_passes_run(graph, &err), &err);
+    ck_assert_int_eq(graph->n_nodes, 2);
+    ck_assert_int_eq(graph->nodes[1].inputs[0], x);
     check_q8(5);
 }
 END_TEST
