@@ -4,6 +4,8 @@
 
 #include "op/q8.h"
 
+#define SHORT_ROW 8
+
 static void copy_row(const uint8_t *in, int64_t in_stride, uint8_t *out, int64_t out_stride, int64_t n, size_t size)
 {
     if (in_stride == 1 && out_stride == 1) {
@@ -36,9 +38,12 @@ void qd_move_run(const struct qd_move *move, size_t size, const void *in, void *
         memcpy(to, from, size);
         return;
     }
-    /* The row is the dimension that is contiguous in the output, so that writes are in order. */
+    /* The row is the dimension that is contiguous in the output, so that writes are in order, unless it is short. */
     for (int d = 1; d < move->n_dims; d++)
         if (move->out_strides[d] == 1 && move->dims[d] > 1)
+            inner = d;
+    for (int d = 1; d < move->n_dims && move->dims[inner] < SHORT_ROW; d++)
+        if (move->dims[d] > move->dims[inner])
             inner = d;
     if (last == 0) {
         copy_row(from + begin * move->in_strides[0] * (int64_t)size, move->in_strides[0],

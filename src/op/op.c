@@ -36,6 +36,7 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_pad,
     &qd_op_reduce_mean,
     &qd_op_relu,
+    &qd_op_repeat_channels,
     &qd_op_reshape,
     &qd_op_shape,
     &qd_op_sigmoid,

@@ -250,6 +250,35 @@ START_TEST(test_conv_depthwise)
 }
 END_TEST
 
+/* Two and three outputs per channel: a plain depthwise convolution over repeated channels gives what the Conv gives. */
+START_TEST(test_conv_multiplier)
+{
+    for (int64_t times = 2; times <= 3; times++) {
+        struct qd_attr attrs[] = {ints("pads", 4, same), one("group", 20)};
+        struct qd_plan *plan, *passed_plan;
+        struct qd_frame *frame, *passed;
+        int inputs[2], y;
+
+        inputs[0] = start_features(20);
+        inputs[1] = constant("w", (struct qd_shape){4, {20 * times, 1, 3, 3}}, 1);
+        y = node("Conv", "y", inputs, 2, attrs, 2);
+        end(y);
+        frame = run_plan(QD_PRECISION_F32, qd_kernels_of(QD_ISA_SCALAR), 1, &plan);
+        /* The passes change the Conv, which the plan points to, but the frame has run. */
+        ck_assert_ok(qd_passes_run(graph, &err), &err);
+        ck_assert_int_eq(graph->n_nodes, 3);
+        passed = run_plan(QD_PRECISION_F32, qd_kernels_of(QD_ISA_SCALAR), 1, &passed_plan);
+        for (int64_t i = 0; i < qd_shape_count(&graph->values[y].shape); i++)
+            ck_assert_float_eq_tol(qd_frame_output(frame, 0, 0)[i], qd_frame_output(passed, 0, 0)[i], 1e-3f);
+        qd_frame_free(frame);
+        qd_plan_free(plan);
+        qd_frame_free(passed);
+        qd_plan_free(passed_plan);
+        check_q8(5);
+    }
+}
+END_TEST
+
 START_TEST(test_conv_activations)
 {
     for (size_t i = 0; i < QD_ARRAY_SIZE(activations); i++)
@@ -489,6 +518,6 @@ START_TEST(test_conv_by_hand)
 }
 END_TEST
 
-QD_UNIT_MAIN("op", test_conv, test_conv_depthwise, test_conv_activations, test_residual, test_pools, test_elementwise,
-             test_lines, test_batch_normalization, test_unary, test_movement, test_channel_shuffle, test_flatten_gemm,
-             test_conv_by_hand)
+QD_UNIT_MAIN("op", test_conv, test_conv_depthwise, test_conv_multiplier, test_conv_activations, test_residual,
+             test_pools, test_elementwise, test_lines, test_batch_normalization, test_unary, test_movement,
+             test_channel_shuffle, test_flatten_gemm, test_conv_by_hand)
