@@ -57,8 +57,11 @@ static const struct qd_kernels kernels_avx2 = {
     .dequantize = qd_dequantize_avx2,
 };
 
-/* What is bound by memory rather than by products is AVX2's: wider vectors have not been shown to gain there. */
-static const struct qd_kernels kernels_vnni = {
+/*
+ * What is bound by memory rather than by products is AVX2's: wider vectors have not been shown to gain there. Written
+ * once, by find_tiers: lookup is another's where the CPU has VBMI.
+ */
+static struct qd_kernels kernels_vnni = {
     .isa = QD_ISA_VNNI,
     .name = "vnni",
     .gemm_pack_size = qd_gemm_pack_size_vnni,
@@ -121,6 +124,14 @@ static bool cpu_has_vnni(void)
         return false;
     return HAS(b, (unsigned)(bit_AVX512F | bit_AVX512BW | bit_AVX512DQ) | bit_AVX512VL) && HAS(c, bit_AVX512VNNI);
 }
+
+/* Asked of a CPU that has the vnni tier. */
+static bool cpu_has_vbmi(void)
+{
+    unsigned a, b, c, d;
+
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && HAS(c, bit_AVX512VBMI);
+}
 #endif
 
 static void find_tiers(void)
@@ -129,8 +140,11 @@ static void find_tiers(void)
 #ifdef QD_X86
     if (cpu_has_avx2())
         tiers[QD_ISA_AVX2] = &kernels_avx2;
-    if (cpu_has_vnni())
+    if (cpu_has_vnni()) {
+        if (cpu_has_vbmi())
+            kernels_vnni.lookup = qd_lookup_vbmi;
         tiers[QD_ISA_VNNI] = &kernels_vnni;
+    }
 #endif
 }
 

@@ -41,5 +41,7 @@ QD_ELEMENTWISE_TIER(avx2);
 QD_GEMM_TIER(vnni);
 QD_DEPTHWISE_TIER(vnni);
 void qd_affine_vnni(const struct qd_affine_params *params);
+/* Of those CPUs of the vnni tier that have AVX-512 VBMI. */
+void qd_lookup_vbmi(const uint8_t *in, uint8_t *out, size_t n, const uint8_t table[256]);
 
 #endif
