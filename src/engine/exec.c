@@ -175,7 +175,17 @@ static void image_size(const struct qd_value *value, int64_t *ret_channels, int6
     *ret_pixels = *ret_channels ? count / *ret_channels : 0;
 }
 
-static void convert(struct qd_frame *frame, const struct qd_step *step, int image, int thread)
+/* Pixels that are converted at once: their bytes stay in L1 while they are transposed. */
+static int64_t block_pixels(int64_t channels)
+{
+    int64_t n = channels ? 8192 / channels : 1;
+
+    return n < 16 ? 16 : n;
+}
+
+/* Pixels [first, first + n) of one image, both ways between NHWC bytes and NCHW floats. */
+static void convert_block(struct qd_frame *frame, const struct qd_step *step, int image, int64_t first, int64_t n,
+                          int thread)
 {
     const struct qd_plan *plan = frame->plan;
     const struct qd_kernels *kernels = plan->options.kernels;
@@ -183,21 +193,45 @@ static void convert(struct qd_frame *frame, const struct qd_step *step, int imag
     uint8_t *q8 = place_at(frame, QD_FORM_Q8, step->value, image);
     float *f32 = place_at(frame, QD_FORM_F32, step->value, image);
     uint8_t *scratch = frame->scratch + (size_t)thread * plan->scratch_size;
+    bool pixels_raw = step->kind == QD_STEP_PIXELS;
     int64_t channels, pixels;
-    size_t count;
 
     image_size(value, &channels, &pixels);
-    count = (size_t)(channels * pixels);
+    q8 += first * channels;
+    f32 += first;
     if (step->kind == QD_STEP_QUANTIZE) {
-        kernels->quantize(f32, scratch, count, 1 / value->q.scale, (float)value->q.zero_point);
-        qd_transpose_u8(scratch, q8, channels, pixels);
+        for (int64_t c = 0; c < channels; c++)
+            kernels->quantize(f32 + c * pixels, scratch + c * n, (size_t)n, 1 / value->q.scale,
+                              (float)value->q.zero_point);
+        qd_transpose_u8(scratch, q8, channels, n);
         return;
     }
-    qd_transpose_u8(q8, scratch, pixels, channels);
-    if (step->kind == QD_STEP_PIXELS)
-        kernels->dequantize(scratch, f32, count, 1, 0);
-    else
-        kernels->dequantize(scratch, f32, count, value->q.scale, value->q.zero_point);
+    qd_transpose_u8(q8, scratch, n, channels);
+    for (int64_t c = 0; c < channels; c++)
+        kernels->dequantize(scratch + c * n, f32 + c * pixels, (size_t)n, pixels_raw ? 1 : value->q.scale,
+                            pixels_raw ? 0 : value->q.zero_point);
+}
+
+/* Images [0, n_images), shared by blocks of pixels; by whole images where no barrier may follow (see needs_barrier). */
+static void convert(struct qd_frame *frame, const struct qd_step *step, int n_images, int thread, int n_threads)
+{
+    int64_t channels, pixels, block, n_blocks, begin, end;
+
+    image_size(&frame->plan->graph->values[step->value], &channels, &pixels);
+    block = block_pixels(channels);
+    n_blocks = (pixels + block - 1) / block;
+    if (frame->plan->options.keep_all) {
+        for (int image = thread; image < n_images; image += n_threads)
+            for (int64_t p = 0; p < pixels; p += block)
+                convert_block(frame, step, image, p, pixels - p < block ? pixels - p : block, thread);
+        return;
+    }
+    qd_share(n_blocks * n_images, thread, n_threads, &begin, &end);
+    for (; begin < end; begin++) {
+        int64_t p = begin % n_blocks * block;
+
+        convert_block(frame, step, (int)(begin / n_blocks), p, pixels - p < block ? pixels - p : block, thread);
+    }
 }
 
 static void run_step(struct qd_frame *frame, int s, int n_images, int thread, int n_threads)
@@ -213,13 +247,13 @@ static void run_step(struct qd_frame *frame, int s, int n_images, int thread, in
         plan->graph->nodes[step->node].op->run_q8(&run, thread, n_threads);
         return;
     }
-    /* Float steps and conversions: whole images, so that a sum's order never depends on the number of threads. */
-    for (int image = thread; image < n_images; image += n_threads) {
-        if (step->kind == QD_STEP_F32)
-            run_node_f32(frame, &plan->graph->nodes[step->node], image, thread);
-        else
-            convert(frame, step, image, thread);
+    if (step->kind != QD_STEP_F32) {
+        convert(frame, step, n_images, thread, n_threads);
+        return;
     }
+    /* Float steps: whole images, so that a sum's order never depends on the number of threads. */
+    for (int image = thread; image < n_images; image += n_threads)
+        run_node_f32(frame, &plan->graph->nodes[step->node], image, thread);
 }
 
 /*
