@@ -141,9 +141,10 @@ static void usual_requant(struct check *check, int n, int k, struct qd_requant *
     ret->clamp_max = 255;
 }
 
-static double gemm_speed(const struct qd_kernels *kernels, int m, int n, int k)
+static double gemm_speed(const struct qd_kernels *kernels, int m, int n, int k, enum qd_requant_act act)
 {
     struct check check = {.random_state = 1};
+    struct qd_piecewise piecewise = {.scale = 0.05f, .first = QD_PIECEWISE_FIRST + 3};
     struct qd_requant requant;
     struct work work = {.kernels = kernels};
     int8_t *w = check_weights(&check, (size_t)n * (size_t)k);
@@ -154,6 +155,9 @@ static double gemm_speed(const struct qd_kernels *kernels, int m, int n, int k)
         return 0;
     kernels->gemm_pack(b, w, n, k);
     usual_requant(&check, n, k, &requant);
+    requant.act = act;
+    requant.slope = 0.01f;
+    requant.piecewise = &piecewise;
     work.gemm = (struct qd_gemm_params){.a_stride = k, .b = b, .m = m, .n = n, .k = k, .out_stride = n};
     work.gemm.a = check_input(&check, (size_t)m * (size_t)k, 1);
     work.gemm.out = check_input(&check, (size_t)m * (size_t)n, 1);
@@ -292,7 +296,8 @@ static void bench_products(void)
         printf("gemm m %5d n %4d k %4d, GMAC/s:        ", size[0], size[1], size[2]);
         for (int isa = 0; isa < QD_N_ISA; isa++) {
             if (qd_kernels_of(isa))
-                printf("  %s %7.2f", qd_isa_name(isa), gemm_speed(qd_kernels_of(isa), size[0], size[1], size[2]));
+                printf("  %s %7.2f", qd_isa_name(isa),
+                       gemm_speed(qd_kernels_of(isa), size[0], size[1], size[2], QD_REQUANT_LINEAR));
         }
         printf("  fp32 sgemm %7.2f\n", sgemm_speed(size[0], size[1], size[2]));
     }
@@ -304,6 +309,22 @@ static void bench_products(void)
             if (qd_kernels_of(isa))
                 printf("  %s %7.2f", qd_isa_name(isa),
                        depthwise_speed(qd_kernels_of(isa), size[0], size[1], size[2], size[3]));
+        }
+        printf("\n");
+    }
+}
+
+/* A product with little to sum, whose time is what is done with the sums. */
+static void bench_activations(void)
+{
+    static const char *const names[] = {"linear", "leaky", "hardswish", "piecewise"};
+
+    for (int act = QD_REQUANT_LINEAR; act <= QD_REQUANT_PIECEWISE; act++) {
+        printf("gemm m 12544 n 96 k 16 with %-9s, GMAC/s:", names[act]);
+        for (int isa = 0; isa < QD_N_ISA; isa++) {
+            if (qd_kernels_of(isa))
+                printf("  %s %7.2f", qd_isa_name(isa),
+                       gemm_speed(qd_kernels_of(isa), 12544, 96, 16, (enum qd_requant_act)act));
         }
         printf("\n");
     }
@@ -329,6 +350,7 @@ void check_bench(void)
 
     openblas_set_num_threads(1);
     bench_products();
+    bench_activations();
     for (size_t i = 0; i < QD_ARRAY_SIZE(calls); i++) {
         printf("%-26s 56x56x64, GB/s of bytes:", calls[i].name);
         for (int isa = 0; isa < QD_N_ISA; isa++) {
