@@ -4,6 +4,8 @@
  *   Clip(x + b, 0, 1 / k) * k               HardSigmoid(alpha k, beta b * k); without b too
  *   x * HardSigmoid(x; 1/6, 1/2)            HardSwish (torch, before opset 14)
  *   x * Clip(x + 3, 0, 6) * (1 / 6)         HardSwish, the product first
+ *   x * Tanh(Softplus(x))                   Mish
+ *   x * (Erf(x / sqrt(2)) + 1) * 0.5        Gelu, the half of x or of the product
  * The factor may be a Div's divisor; nothing else may read what lies between.
  */
 #include <math.h>
@@ -94,6 +96,59 @@ static enum qd_status name_hard_sigmoid(struct qd_graph *graph, struct qd_node *
     return QD_OK;
 }
 
+/* x where the value is Erf(x / sqrt(2)) + 1, or -1. */
+static int erf_plus_one(struct qd_graph *graph, int value, struct qd_node *ret_chain[3])
+{
+    float one, factor;
+
+    ret_chain[0] = maker(graph, value, &qd_op_add);
+    if (!ret_chain[0] || !scalar(graph, ret_chain[0], &one) || !near(one, 1))
+        return -1;
+    ret_chain[1] = maker(graph, ret_chain[0]->inputs[0], &qd_op_erf);
+    if (!ret_chain[1])
+        return -1;
+    ret_chain[2] = maker(graph, ret_chain[1]->inputs[0], &qd_op_div);
+    if (!ret_chain[2])
+        ret_chain[2] = maker(graph, ret_chain[1]->inputs[0], &qd_op_mul);
+    if (!ret_chain[2] || !is_factor(graph, ret_chain[2], &factor) || !near(factor, 0.70710678f))
+        return -1;
+    return ret_chain[2]->inputs[0];
+}
+
+/* What is multiplied with a half: its node's first input, or -1. */
+static int halved(struct qd_graph *graph, const struct qd_node *node)
+{
+    float factor;
+
+    return node && is_factor(graph, node, &factor) && near(factor, 0.5f) ? node->inputs[0] : -1;
+}
+
+static void name_gelu(struct qd_graph *graph, struct qd_node *node, bool *keep)
+{
+    int whole = halved(graph, node);
+    struct qd_node *product = whole >= 0 ? maker(graph, whole, &qd_op_mul) : node, *chain[3], *half = NULL;
+
+    if (!product || product->op != &qd_op_mul)
+        return;
+    for (int i = 0; i < 2; i++) {
+        int other = product->inputs[1 - i], x = erf_plus_one(graph, product->inputs[i], chain);
+
+        if (x < 0)
+            continue;
+        if (whole < 0) {
+            half = maker(graph, other, &qd_op_mul);
+            other = halved(graph, half);
+        }
+        if (other != x)
+            continue;
+        for (int j = 0; j < 3; j++)
+            drop(graph, keep, chain[j]);
+        drop(graph, keep, product != node ? product : half);
+        qd_pass_become(node, &qd_op_gelu, x, NULL);
+        return;
+    }
+}
+
 static bool is_swish_gate(const struct qd_node *node)
 {
     const struct qd_hard_sigmoid_params *params = node->params;
@@ -104,7 +159,7 @@ static bool is_swish_gate(const struct qd_node *node)
 static void name_product(struct qd_graph *graph, struct qd_node *node, bool *keep)
 {
     for (int i = 0; i < 2; i++) {
-        struct qd_node *gate;
+        struct qd_node *gate, *inner = NULL;
         int x = node->inputs[1 - i];
 
         if ((gate = maker(graph, node->inputs[i], &qd_op_sigmoid)) && gate->inputs[0] == x) {
@@ -112,10 +167,14 @@ static void name_product(struct qd_graph *graph, struct qd_node *node, bool *kee
         } else if ((gate = maker(graph, node->inputs[i], &qd_op_hard_sigmoid)) && gate->inputs[0] == x &&
                    is_swish_gate(gate)) {
             qd_pass_become(node, &qd_op_hard_swish, x, NULL);
+        } else if ((gate = maker(graph, node->inputs[i], &qd_op_tanh)) &&
+                   (inner = maker(graph, gate->inputs[0], &qd_op_softplus)) && inner->inputs[0] == x) {
+            qd_pass_become(node, &qd_op_mish, x, NULL);
         } else {
             continue;
         }
         drop(graph, keep, gate);
+        drop(graph, keep, inner);
         return;
     }
 }
@@ -150,6 +209,7 @@ enum qd_status qd_pass_name_activations(struct qd_graph *graph, struct qd_error 
 
     for (int n = 0; n < graph->n_nodes && status == QD_OK; n++) {
         keep[n] = true;
+        name_gelu(graph, &graph->nodes[n], keep);
         name_scaled_product(graph, &graph->nodes[n], keep);
         status = name_hard_sigmoid(graph, &graph->nodes[n], keep, err);
     }

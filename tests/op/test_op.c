@@ -388,8 +388,8 @@ END_TEST
 
 START_TEST(test_unary)
 {
-    static const char *const names[] = {"Relu", "LeakyRelu", "HardSigmoid", "HardSwish",  "Sigmoid",
-                                        "Tanh", "Gelu",      "Mish",        "quantd.Silu"};
+    static const char *const names[] = {"Relu", "LeakyRelu", "HardSigmoid", "HardSwish", "Sigmoid",    "Tanh",
+                                        "Erf",  "Softplus",  "Gelu",        "Mish",      "quantd.Silu"};
 
     for (size_t i = 0; i < QD_ARRAY_SIZE(names); i++) {
         int x = start_features(6), y = node1(names[i], "y", x);

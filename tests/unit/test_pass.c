@@ -159,6 +159,28 @@ START_TEST(test_hard_swish)
 }
 END_TEST
 
+START_TEST(test_mish_and_gelu)
+{
+    int x, erf;
+
+    begin(3, 4, 5);
+    x = conv("c", graph->inputs[0], 8, 3, 1);
+    run(node("Mul", "y", x, node("Tanh", "t", node("Softplus", "s", x, -1), -1)));
+    check_left("Conv+mish");
+    for (int half_first = 0; half_first < 2; half_first++) {
+        begin(3, 4, 5);
+        x = conv("c", graph->inputs[0], 8, 3, 1);
+        erf = node("Erf", "erf", node("Div", "d", x, scalar("root", 1.4142135f)), -1);
+        erf = node("Add", "add", erf, scalar("one", 1));
+        if (half_first)
+            run(node("Mul", "y", node("Mul", "h", x, scalar("half", 0.5f)), erf));
+        else
+            run(node("Mul", "y", node("Mul", "h", x, erf), scalar("half", 0.5f)));
+        check_left("Conv+gelu");
+    }
+}
+END_TEST
+
 static int reshape(const char *out, int x, const char *name, int n, const int64_t *dims)
 {
     struct qd_shape shape = {.n_dims = 1, .dims = {n}};
@@ -216,4 +238,4 @@ START_TEST(test_piecewise)
 }
 END_TEST
 
-QD_UNIT_MAIN("pass", test_silu, test_hard_swish, test_shuffle, test_piecewise)
+QD_UNIT_MAIN("pass", test_silu, test_hard_swish, test_mish_and_gelu, test_shuffle, test_piecewise)
