@@ -149,13 +149,38 @@ START_TEST(test_hard_swish)
     run(node("Mul", "y", node("Mul", "gate", gate, scalar("sixth", 1.0f / 6)), graph->inputs[0]));
     ck_assert_int_eq(graph->nodes[0].act.kind, QD_ACT_HARDSIGMOID);
     ck_assert_float_eq_tol(graph->nodes[0].act.alpha, 1.0f / 6, 1e-6f);
-    ck_assert_float_eq_tol(graph->nodes[0].act.beta, 0.5f, 1e-6f);
+    ck_assert_float_eq_tol(graph->nodes[0].act.beta, 0, 1e-6f); /* the 3 is in the bias */
     check_left("Conv+hardsigmoid Mul");
     begin(3, 4, 5); /* another number */
     x = conv("c", graph->inputs[0], 8, 3, 1);
     gate = clip("clip", node("Add", "add", x, scalar("three", 3)), 6);
     run(node("Mul", "y", x, node("Div", "gate", gate, scalar("five", 5))));
     check_left("Conv Add+clip Div Mul");
+}
+END_TEST
+
+/* conv * k + b - 1, per channel: all in the weights and the bias. */
+START_TEST(test_fold_lines)
+{
+    struct qd_shape per_channel = {3, {8, 1, 1}};
+    const float *weights, *bias;
+    int x;
+
+    begin(3, 4, 5);
+    x = conv("c", graph->inputs[0], 8, 3, 1);
+    x = node("Mul", "m", x, constant("k", per_channel, 2));
+    x = node("Add", "a", x, constant("b", per_channel, 3));
+    run(node("Sub", "y", x, scalar("one", 1)));
+    ck_assert_int_eq(graph->n_nodes, 1);
+    weights = graph->values[graph->nodes[0].inputs[1]].data;
+    bias = graph->values[graph->nodes[0].inputs[2]].data;
+    for (int c = 0; c < 8; c++) {
+        ck_assert_float_eq_tol(bias[c], (float)(3 * (c % 7 + 1) - 1), 1e-5f);
+        for (int i = 0; i < 3; i++)
+            ck_assert_float_eq_tol(weights[3 * c + i], 0.1f * (float)((3 * c + i) % 7 + 1) * 2 * (float)(c % 7 + 1),
+                                   1e-5f);
+    }
+    check_left("Conv");
 }
 END_TEST
 
@@ -238,4 +263,4 @@ START_TEST(test_piecewise)
 }
 END_TEST
 
-QD_UNIT_MAIN("pass", test_silu, test_hard_swish, test_mish_and_gelu, test_shuffle, test_piecewise)
+QD_UNIT_MAIN("pass", test_silu, test_fold_lines, test_hard_swish, test_mish_and_gelu, test_shuffle, test_piecewise)
