@@ -30,7 +30,7 @@ bool qd_unary_supports_q8(const struct qd_graph *graph, const struct qd_node *no
     }                                                                                                                  \
     static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)                              \
     {                                                                                                                  \
-        return qd_q8_table_prepare(prepare, table_value, prepare->node->params, err);                                \
+        return qd_q8_table_prepare(prepare, table_value, prepare->node->params, err);                                  \
     }
 
 #define QD_UNARY_FIELDS                                                                                                \

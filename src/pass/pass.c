@@ -6,12 +6,16 @@
 
 /* In the order in which they run. Residuals before activations, so that Conv, Add, Relu becomes one node. */
 static const struct qd_pass qd_passes[] = {
-    {"drop_identity", qd_pass_drop_identity}, {"fold_batch_norm", qd_pass_fold_batch_norm},
-    {"fuse_pad", qd_pass_fuse_pad},           {"fold_preprocessing", qd_pass_fold_preprocessing},
+    {"drop_identity", qd_pass_drop_identity},
+    {"fold_batch_norm", qd_pass_fold_batch_norm},
+    {"fuse_pad", qd_pass_fuse_pad},
+    {"fold_preprocessing", qd_pass_fold_preprocessing},
     {"split_multiplier", qd_pass_split_multiplier},
-    {"fuse_shuffle", qd_pass_fuse_shuffle},   {"name_activations", qd_pass_name_activations},
+    {"fuse_shuffle", qd_pass_fuse_shuffle},
+    {"name_activations", qd_pass_name_activations},
     {"fuse_flatten", qd_pass_fuse_flatten},
-    {"fuse_residual", qd_pass_fuse_residual}, {"fuse_activation", qd_pass_fuse_activation},
+    {"fuse_residual", qd_pass_fuse_residual},
+    {"fuse_activation", qd_pass_fuse_activation},
     {"drop_dead", qd_pass_drop_dead},
 };
 
