@@ -11,6 +11,7 @@
 
 static const struct qd_command *const qd_commands[] = {
     &qd_command_serve, &qd_command_calibrate, &qd_command_evaluate, &qd_command_inspect, &qd_command_bench,
+    &qd_command_export,
 };
 
 static void print_usage(void)

@@ -23,7 +23,7 @@ int qd_cli_main(int argc, char **argv);
 struct qd_cli_options {
     const char *path;
     bool json;
-    const char *images, *labels, *calibration, *method, *isa, *precision, *cache;
+    const char *images, *labels, *calibration, *method, *isa, *precision, *cache, *qdq;
     size_t limit;
     int batch, threads, repeats;
     bool compare;
@@ -55,6 +55,6 @@ int qd_cli_fail(const struct qd_error *err);
 int qd_cli_print_json(json_t *json);
 
 extern const struct qd_command qd_command_serve, qd_command_calibrate, qd_command_evaluate, qd_command_inspect,
-    qd_command_bench;
+    qd_command_bench, qd_command_export;
 
 #endif
