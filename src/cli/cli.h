@@ -26,7 +26,7 @@ struct qd_cli_options {
     const char *images, *labels, *calibration, *method, *isa, *precision, *cache, *qdq;
     size_t limit;
     int batch, threads, repeats;
-    bool compare;
+    bool compare, layers;
 };
 
 /* One option of a sub-command. */
