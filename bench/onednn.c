@@ -25,7 +25,8 @@ static const struct qd_cli_flag flags[] = {
     {"--batch", "N", "images per run (default 1)", QD_FLAG_INT, offsetof(struct qd_cli_options, batch)},
     {"--threads", "N", "threads of both (default: as OpenMP says)", QD_FLAG_INT,
      offsetof(struct qd_cli_options, threads)},
-    {"--isa", "NAME", "quantd's tier; oneDNN's follows", QD_FLAG_TEXT, offsetof(struct qd_cli_options, isa)},
+    {"--isa", "NAME", "quantd's tier, oneDNN's follows; default: the best of", QD_FLAG_ISA,
+     offsetof(struct qd_cli_options, isa)},
     {"--repeats", "N", "timed runs of each (default 30)", QD_FLAG_INT, offsetof(struct qd_cli_options, repeats)},
     {"--cache", "DIR", "scale cache folder (default: none)", QD_FLAG_TEXT, offsetof(struct qd_cli_options, cache)},
 };

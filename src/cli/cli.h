@@ -29,18 +29,18 @@ struct qd_cli_options {
     bool compare, layers;
 };
 
-/* One option of a sub-command. */
+/* One option of a sub-command. QD_FLAG_ISA: text, and help lists the tiers. */
 struct qd_cli_flag {
     const char *name;  /* "--limit" */
     const char *value; /* "N", or NULL for a switch */
     const char *help;
-    enum { QD_FLAG_SWITCH, QD_FLAG_TEXT, QD_FLAG_INT, QD_FLAG_SIZE } kind;
+    enum { QD_FLAG_SWITCH, QD_FLAG_TEXT, QD_FLAG_ISA, QD_FLAG_INT, QD_FLAG_SIZE } kind;
     size_t offset; /* into struct qd_cli_options */
 };
 
 /*
- * Reads argv into *ret by the table; prints help (exit code 0) or an error with the nearest option (2) and returns false
- * then, with *ret_code set.
+ * Reads argv into *ret by the table; prints help (exit code 0) or an error with the nearest option (2) and returns
+ * false then, with *ret_code set.
  */
 bool qd_cli_parse(int argc, char **argv, const struct qd_command *command, const struct qd_cli_flag *flags,
                   size_t n_flags, struct qd_cli_options *ret, int *ret_code);

@@ -89,4 +89,7 @@ const uint8_t *qd_frame_value_q8(const struct qd_frame *frame, int value, int im
 void qd_frame_profile(struct qd_frame *frame, bool on);
 int64_t qd_frame_step_ns(const struct qd_frame *frame, int step);
 
+/* What the tier's multiply-accumulate units give at most with that many threads, measured now (some 100 ms). */
+double qd_peak_macs_per_second(const struct qd_kernels *kernels, int n_threads);
+
 #endif
