@@ -1,10 +1,11 @@
 /*
- * dump_outputs MODEL-FOLDER OUT-FOLDER N: for N pictures of the evaluation set, the float tensor that an fp32 runtime gets
- * (preprocessed, NCHW) as OUT/I.in, and quantd's fp32 output as OUT/I.out, little-endian floats. bench/ort/compare.js
- * feeds the first to ONNX Runtime and compares.
+ * dump_outputs MODEL-FOLDER OUT-FOLDER N [int8]: for N pictures of the evaluation set, the float tensor that another
+ * runtime gets (preprocessed, NCHW) as OUT/I.in, and quantd's fp32 (or int8) output as OUT/I.out, little-endian floats.
+ * bench/ort/compare.js feeds the first to ONNX Runtime and compares.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "serve/model.h"
 #include "util/file.h"
@@ -43,34 +44,47 @@ static enum qd_status dump_one(const struct qd_model *model, struct qd_frame *fr
     if (status != QD_OK)
         return status;
     qd_frame_run(frame, 1, 1);
-    return write_floats(folder, i, "out", qd_frame_output(frame, 0, 0), 
+    return write_floats(folder, i, "out", qd_frame_output(frame, 0, 0),
                         (size_t)qd_shape_count(&model->graph->values[model->graph->outputs[0]].shape), err);
+}
+
+/* The fp32 plan needs no scales; the int8 one comes with a calibrated model. */
+static enum qd_status load(const char *path, bool int8, struct qd_model **ret, const struct qd_plan **ret_plan,
+                           struct qd_error *err)
+{
+    struct qd_model_options options = {.n_threads = qd_default_threads(), .max_batch = 1, .limits = {178956970}};
+    struct qd_plan_options plan_options = {.precision = QD_PRECISION_F32, .max_batch = 1};
+    enum qd_status status = qd_kernels_init(&options.kernels, err);
+
+    plan_options.kernels = options.kernels;
+    if (status == QD_OK)
+        status = int8 ? qd_model_load(path, &options, ret, err) : qd_model_load_graph(path, ret, err);
+    if (status == QD_OK && !int8)
+        status = qd_plan_new((*ret)->graph, &plan_options, &(*ret)->result.fp32, err);
+    if (status == QD_OK)
+        *ret_plan = int8 ? (*ret)->result.int8 : (*ret)->result.fp32;
+    return status;
 }
 
 int main(int argc, char **argv)
 {
-    struct qd_plan_options options = {.precision = QD_PRECISION_F32, .max_batch = 1};
     struct qd_image_set set = {0};
     struct qd_model *model = NULL;
     struct qd_frame *frame = NULL;
-    struct qd_plan *plan = NULL;
+    const struct qd_plan *plan = NULL;
     struct qd_error err = {""};
     enum qd_status status;
 
-    if (argc != 4) {
-        fprintf(stderr, "usage: dump_outputs MODEL-FOLDER OUT-FOLDER N\n");
+    if (argc != 4 && !(argc == 5 && strcmp(argv[4], "int8") == 0)) {
+        fprintf(stderr, "usage: dump_outputs MODEL-FOLDER OUT-FOLDER N [int8]\n");
         return 2;
     }
-    status = qd_kernels_init(&options.kernels, &err);
+    status = qd_folder_make(argv[2], &err);
     if (status == QD_OK)
-        status = qd_folder_make(argv[2], &err);
+        status = load(argv[1], argc == 5, &model, &plan, &err);
     if (status == QD_OK)
-        status = qd_model_load_graph(argv[1], &model, &err);
-    if (status == QD_OK)
-        status = qd_image_set_load(model->config.evaluation_folder, model->config.evaluation_labels, (size_t)atoi(argv[3]),
-                                   &set, &err);
-    if (status == QD_OK)
-        status = qd_plan_new(model->graph, &options, &plan, &err);
+        status = qd_image_set_load(model->config.evaluation_folder, model->config.evaluation_labels,
+                                   (size_t)atoi(argv[3]), &set, &err);
     if (status == QD_OK)
         status = qd_frame_new(plan, 1, &frame, &err);
     for (size_t i = 0; i < set.n_files && status == QD_OK; i++)
@@ -78,7 +92,6 @@ int main(int argc, char **argv)
     if (status != QD_OK)
         fprintf(stderr, "dump_outputs: %s\n", err.text);
     qd_frame_free(frame);
-    qd_plan_free(plan);
     qd_model_unref(model);
     qd_image_set_done(&set);
     return status != QD_OK;

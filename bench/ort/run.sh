@@ -1,8 +1,10 @@
 #!/bin/sh
-# quantd's fp32 outputs against ONNX Runtime's on the same preprocessed tensors, for every classifier of a repository.
+# quantd's outputs against ONNX Runtime's on the same preprocessed tensors, for every classifier of a repository: fp32 with
+# the original file, int8 with the QDQ file that quantd exports.
 # Usage: bench/ort/run.sh DUMP_OUTPUTS REPOSITORY [N]     (make bench/dump_outputs; npm install --ignore-scripts in bench/ort)
 set -eu
 dump=$1 repository=$2 n=${3:-8}
+quantd=$(dirname "$dump")/../quantd
 here=$(dirname "$0")
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
@@ -19,5 +21,10 @@ print(1 if p["color"] == "gray" else 3, h, w)' "$model/model.json")
     printf '%s: ' "$name"
     # shellcheck disable=SC2086
     node "$here/compare.js" "$(ls -d "$model"/[0-9]*/model.onnx | tail -n 1)" "$out/$name" "$n" $shape || status=1
+    "$dump" "$model" "$out/$name" "$n" int8 2>/dev/null
+    "$quantd" export --qdq "$out/qdq.onnx" "$model" >"$out/log" 2>&1 || { tail -n 1 "$out/log"; status=1; continue; }
+    printf '%s, int8: ' "$name"
+    # shellcheck disable=SC2086
+    node "$here/compare.js" "$out/qdq.onnx" "$out/$name" "$n" $shape 0.9 || status=1
 done
 exit $status

@@ -10,7 +10,8 @@
 #include "util/name.h"
 
 static const struct qd_command *const qd_commands[] = {
-    &qd_command_serve, &qd_command_calibrate, &qd_command_evaluate, &qd_command_inspect, &qd_command_bench,
+    &qd_command_serve,   &qd_command_calibrate, &qd_command_evaluate,
+    &qd_command_inspect, &qd_command_bench,     &qd_command_export,
 };
 
 static void print_usage(void)
@@ -48,9 +49,15 @@ int qd_cli_main(int argc, char **argv)
 
 static void print_command_help(const struct qd_command *command, const struct qd_cli_flag *flags, size_t n_flags)
 {
+    char tiers[64];
+
     printf("usage: quantd %s %s [OPTIONS]\n%s\n\n", command->name, command->arguments, command->summary);
-    for (size_t i = 0; i < n_flags; i++)
-        printf("  %-14s %-6s %s\n", flags[i].name, flags[i].value ? flags[i].value : "", flags[i].help);
+    for (size_t i = 0; i < n_flags; i++) {
+        bool isa = flags[i].kind == QD_FLAG_ISA;
+
+        printf("  %-14s %-6s %s%s%s\n", flags[i].name, flags[i].value ? flags[i].value : "", flags[i].help,
+               isa ? " " : "", isa ? qd_isa_list(tiers, sizeof(tiers), false) : "");
+    }
 }
 
 static bool set_flag(const struct qd_cli_flag *flag, const char *value, struct qd_cli_options *options)
@@ -63,7 +70,7 @@ static bool set_flag(const struct qd_cli_flag *flag, const char *value, struct q
         *(bool *)field = true;
         return true;
     }
-    if (flag->kind == QD_FLAG_TEXT) {
+    if (flag->kind == QD_FLAG_TEXT || flag->kind == QD_FLAG_ISA) {
         *(const char **)field = value;
         return true;
     }
@@ -95,7 +102,8 @@ bool qd_cli_parse(int argc, char **argv, const struct qd_command *command, const
         }
         if (argv[a][0] != '-') {
             if (ret->path) {
-                fprintf(stderr, "quantd %s: expected one model, found '%s' and '%s'\n", command->name, ret->path, argv[a]);
+                fprintf(stderr, "quantd %s: expected one model, found '%s' and '%s'\n", command->name, ret->path,
+                        argv[a]);
                 return false;
             }
             ret->path = argv[a];
@@ -114,7 +122,8 @@ bool qd_cli_parse(int argc, char **argv, const struct qd_command *command, const
             return false;
         }
         if (!set_flag(&flags[i], flags[i].value ? argv[++a] : NULL, ret)) {
-            fprintf(stderr, "quantd %s: %s: expected 0 to 1000000, found '%s'\n", command->name, flags[i].name, argv[a]);
+            fprintf(stderr, "quantd %s: %s: expected 0 to 1000000, found '%s'\n", command->name, flags[i].name,
+                    argv[a]);
             return false;
         }
     }

@@ -23,24 +23,24 @@ int qd_cli_main(int argc, char **argv);
 struct qd_cli_options {
     const char *path;
     bool json;
-    const char *images, *labels, *calibration, *method, *isa, *precision, *cache;
+    const char *images, *labels, *calibration, *method, *isa, *precision, *cache, *qdq;
     size_t limit;
     int batch, threads, repeats;
-    bool compare;
+    bool compare, layers;
 };
 
-/* One option of a sub-command. */
+/* One option of a sub-command. QD_FLAG_ISA: text, and help lists the tiers. */
 struct qd_cli_flag {
     const char *name;  /* "--limit" */
     const char *value; /* "N", or NULL for a switch */
     const char *help;
-    enum { QD_FLAG_SWITCH, QD_FLAG_TEXT, QD_FLAG_INT, QD_FLAG_SIZE } kind;
+    enum { QD_FLAG_SWITCH, QD_FLAG_TEXT, QD_FLAG_ISA, QD_FLAG_INT, QD_FLAG_SIZE } kind;
     size_t offset; /* into struct qd_cli_options */
 };
 
 /*
- * Reads argv into *ret by the table; prints help (exit code 0) or an error with the nearest option (2) and returns false
- * then, with *ret_code set.
+ * Reads argv into *ret by the table; prints help (exit code 0) or an error with the nearest option (2) and returns
+ * false then, with *ret_code set.
  */
 bool qd_cli_parse(int argc, char **argv, const struct qd_command *command, const struct qd_cli_flag *flags,
                   size_t n_flags, struct qd_cli_options *ret, int *ret_code);
@@ -55,6 +55,6 @@ int qd_cli_fail(const struct qd_error *err);
 int qd_cli_print_json(json_t *json);
 
 extern const struct qd_command qd_command_serve, qd_command_calibrate, qd_command_evaluate, qd_command_inspect,
-    qd_command_bench;
+    qd_command_bench, qd_command_export;
 
 #endif

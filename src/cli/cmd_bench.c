@@ -10,10 +10,11 @@ static const struct qd_cli_flag flags[] = {
     {"--json", NULL, "print one JSON object", QD_FLAG_SWITCH, offsetof(struct qd_cli_options, json)},
     {"--batch", "N", "images per run (default 1)", QD_FLAG_INT, offsetof(struct qd_cli_options, batch)},
     {"--threads", "N", "threads (default: as OpenMP says)", QD_FLAG_INT, offsetof(struct qd_cli_options, threads)},
-    {"--isa", "NAME", "scalar, avx2 or vnni (default: the best)", QD_FLAG_TEXT, offsetof(struct qd_cli_options, isa)},
+    {"--isa", "NAME", "default: the best of", QD_FLAG_ISA, offsetof(struct qd_cli_options, isa)},
     {"--precision", "NAME", "int8 (default) or fp32", QD_FLAG_TEXT, offsetof(struct qd_cli_options, precision)},
     {"--repeats", "N", "timed runs (default 30)", QD_FLAG_INT, offsetof(struct qd_cli_options, repeats)},
-    {"--calibration", "DIR", "calibration pictures instead of model.json's", QD_FLAG_TEXT, offsetof(struct qd_cli_options, calibration)},
+    {"--calibration", "DIR", "calibration pictures instead of model.json's", QD_FLAG_TEXT,
+     offsetof(struct qd_cli_options, calibration)},
     {"--cache", "DIR", "scale cache folder (default: none)", QD_FLAG_TEXT, offsetof(struct qd_cli_options, cache)},
 };
 
@@ -68,45 +69,155 @@ static enum qd_status measure(const struct qd_plan *plan, struct qd_frame *frame
     return QD_OK;
 }
 
-static json_t *layers_to_json(const struct qd_plan *plan, const struct qd_frame *frame, int batch, int repeats)
+/* What a plan does, and how fast. */
+struct result {
+    const struct qd_model *model;
+    const struct qd_plan *plan;
+    const struct qd_frame *frame;
+    const char *precision, *isa;
+    int batch, threads, repeats;
+    struct timing timing;
+    double peak; /* multiply-accumulates per second */
+};
+
+/* Microseconds per image. */
+static double step_us(const struct result *r, int step)
+{
+    return (double)qd_frame_step_ns(r->frame, step) / 1e3 / r->repeats / r->batch;
+}
+
+static double percent_of_peak(const struct result *r)
+{
+    return 100 * (double)qd_plan_macs(r->plan, false) / (r->timing.best / 1e3) / r->peak;
+}
+
+static json_t *layers_to_json(const struct result *r)
 {
     json_t *layers = json_array();
 
-    for (int i = 0; i < qd_plan_n_steps(plan); i++) {
+    for (int i = 0; i < qd_plan_n_steps(r->plan); i++) {
         struct qd_step_info info;
+        double us = step_us(r, i);
 
-        qd_plan_step(plan, i, &info);
-        json_array_append_new(
-            layers, json_pack("{s:s, s:s, s:s, s:f, s:I}", "name", info.name, "op", info.node ? info.node->op->name : "-",
-                              "precision", qd_step_kind_name(info.kind), "us",
-                              (double)qd_frame_step_ns(frame, i) / 1e3 / repeats / batch, "macs", (json_int_t)info.macs));
+        qd_plan_step(r->plan, i, &info);
+        json_array_append_new(layers, json_pack("{s:s, s:s, s:s, s:f, s:I, s:f}", "name", info.name, "op",
+                                                info.node ? info.node->op->name : "-", "precision",
+                                                qd_step_kind_name(info.kind), "us", us, "macs", (json_int_t)info.macs,
+                                                "gmacs_per_s", us > 0 ? (double)info.macs / us / 1e3 : 0.0));
     }
     return layers;
+}
+
+static int result_to_json(const struct result *r, json_t *float_steps, double float_share)
+{
+    json_t *json = json_pack(
+        "{s:s, s:{s:f, s:f}, s:i, s:i, s:s, s:s, s:I, s:o, s:f, s:f, s:I, s:I, s:I, s:f, s:O, s:o}", "model",
+        r->model->config.name, "ms_per_image", "best", r->timing.best, "median", r->timing.median, "batch", r->batch,
+        "threads", r->threads, "isa", r->isa, "precision", r->precision, "macs",
+        (json_int_t)qd_plan_macs(r->plan, false), "percent_of_peak",
+        r->plan == r->model->result.int8 ? json_real(percent_of_peak(r)) : json_null(), "peak_gmacs_per_s",
+        r->peak / 1e9, "load_seconds", r->model->load_seconds, "memory_bytes",
+        (json_int_t)(qd_plan_memory_bytes(r->plan) + qd_plan_frame_bytes(r->plan, r->threads)), "plan_bytes",
+        (json_int_t)qd_plan_memory_bytes(r->plan), "frame_bytes", (json_int_t)qd_plan_frame_bytes(r->plan, r->threads),
+        "float_share", float_share, "float_steps", float_steps, "layers", layers_to_json(r));
+
+    return qd_cli_print_json(json);
+}
+
+/* What an int8 plan does in float, and what it takes to get there: the names, and their share of the time. */
+static json_t *find_float_steps(const struct result *r, double *ret_share)
+{
+    json_t *names = json_array();
+    double all = 0, some = 0;
+
+    for (int i = 0; i < qd_plan_n_steps(r->plan); i++) {
+        struct qd_step_info info;
+
+        qd_plan_step(r->plan, i, &info);
+        all += step_us(r, i);
+        if (info.kind == QD_STEP_Q8)
+            continue;
+        some += step_us(r, i);
+        json_array_append_new(names, json_sprintf("%s (%s)", info.name, qd_step_kind_name(info.kind)));
+    }
+    *ret_share = all > 0 ? some / all : 0;
+    return names;
+}
+
+static void print_float_steps(const json_t *names, double share)
+{
+    const json_t *name;
+    size_t i;
+
+    printf("  fp32 steps and conversions: %.1f %% of the time", 100 * share);
+    json_array_foreach(names, i, name) printf("%s%s", i ? ", " : ": ", json_string_value(name));
+    printf("\n");
+}
+
+static void print_result(const struct result *r, const json_t *float_steps, double float_share)
+{
+    printf("%s: %.3f ms per image best, %.3f median (%s, batch %d, %d threads, %s, %.0f M macs)\n",
+           r->model->config.name, r->timing.best, r->timing.median, r->precision, r->batch, r->threads, r->isa,
+           (double)qd_plan_macs(r->plan, false) / 1e6);
+    if (r->plan == r->model->result.int8) {
+        printf("  %.1f %% of the measured peak of %.0f GMAC/s\n", percent_of_peak(r), r->peak / 1e9);
+        print_float_steps(float_steps, float_share);
+    }
+    printf("  loaded in %.2f s; weights and plan %.1f MB, a frame %.1f MB\n", r->model->load_seconds,
+           (double)qd_plan_memory_bytes(r->plan) / 1e6, (double)qd_plan_frame_bytes(r->plan, r->threads) / 1e6);
+    for (int i = 0; i < qd_plan_n_steps(r->plan); i++) {
+        struct qd_step_info info;
+        double us = step_us(r, i);
+
+        qd_plan_step(r->plan, i, &info);
+        printf("  %-28.28s %-18s %-12s %9.1f us %8.1f GMAC/s\n", info.name, info.node ? info.node->op->name : "-",
+               qd_step_kind_name(info.kind), us, us > 0 ? (double)info.macs / us / 1e3 : 0.0);
+    }
+}
+
+static int report(const struct result *r, bool as_json)
+{
+    double float_share;
+    json_t *float_steps = find_float_steps(r, &float_share);
+    int code = 0;
+
+    if (as_json)
+        code = result_to_json(r, float_steps, float_share);
+    else
+        print_result(r, float_steps, float_share);
+    json_decref(float_steps);
+    return code;
+}
+
+static int check_options(const struct qd_cli_options *cli)
+{
+    if (cli->precision && strcmp(cli->precision, "int8") != 0 && strcmp(cli->precision, "fp32") != 0) {
+        fprintf(stderr, "quantd bench: --precision: expected int8 or fp32, found '%s'\n", cli->precision);
+        return 2;
+    }
+    if (cli->batch < 1 || cli->repeats < 1) {
+        fprintf(stderr, "quantd bench: --batch and --repeats: expected 1 or more\n");
+        return 2;
+    }
+    return 0;
 }
 
 static int run(int argc, char **argv)
 {
     struct qd_cli_options cli = {.repeats = 30, .batch = 1};
     struct qd_model_options options;
-    const struct qd_plan *plan;
     struct qd_model *model = NULL;
     struct qd_frame *frame = NULL;
     struct qd_error err = {""};
-    struct timing timing = {0};
-    json_t *json;
+    struct result result = {0};
     int code;
     enum qd_status status;
 
     if (!qd_cli_parse(argc, argv, &qd_command_bench, flags, QD_ARRAY_SIZE(flags), &cli, &code))
         return code;
-    if (cli.precision && strcmp(cli.precision, "int8") != 0 && strcmp(cli.precision, "fp32") != 0) {
-        fprintf(stderr, "quantd bench: --precision: expected int8 or fp32, found '%s'\n", cli.precision);
-        return 2;
-    }
-    if (cli.batch < 1 || cli.repeats < 1) {
-        fprintf(stderr, "quantd bench: --batch and --repeats: expected 1 or more\n");
-        return 2;
-    }
+    code = check_options(&cli);
+    if (code)
+        return code;
     status = qd_cli_model_options(&cli, &options, &err);
     options.allow_synthetic = true;
     if (status == QD_OK)
@@ -115,36 +226,22 @@ static int run(int argc, char **argv)
         return qd_cli_fail(&err);
     if (model->synthetic)
         fprintf(stderr, "quantd: no calibration pictures: scales come from synthetic ones\n");
-    plan = cli.precision && strcmp(cli.precision, "fp32") == 0 ? model->result.fp32 : model->result.int8;
-    status = qd_frame_new(plan, options.n_threads, &frame, &err);
+    result.model = model;
+    result.precision = cli.precision ? cli.precision : "int8";
+    result.plan = strcmp(result.precision, "fp32") == 0 ? model->result.fp32 : model->result.int8;
+    result.isa = options.kernels->name;
+    result.batch = cli.batch;
+    result.threads = options.n_threads;
+    result.repeats = cli.repeats;
+    status = qd_frame_new(result.plan, options.n_threads, &frame, &err);
     if (status == QD_OK)
-        status = measure(plan, frame, cli.batch, options.n_threads, cli.repeats, &timing, &err);
-    if (status != QD_OK) {
-        qd_frame_free(frame);
-        qd_model_unref(model);
-        return qd_cli_fail(&err);
-    }
-    json = json_pack("{s:s, s:{s:f, s:f}, s:i, s:i, s:s, s:s, s:I, s:f, s:I, s:o}", "model", model->config.name,
-                     "ms_per_image", "best", timing.best, "median", timing.median, "batch", cli.batch, "threads",
-                     options.n_threads, "isa", options.kernels->name, "precision", cli.precision ? cli.precision : "int8",
-                     "macs", (json_int_t)qd_plan_macs(plan, false), "load_seconds", model->load_seconds, "memory_bytes",
-                     (json_int_t)(qd_plan_memory_bytes(plan) + qd_plan_frame_bytes(plan, options.n_threads)), "layers",
-                     layers_to_json(plan, frame, cli.batch, cli.repeats));
-    if (cli.json) {
-        code = qd_cli_print_json(json);
+        status = measure(result.plan, frame, cli.batch, options.n_threads, cli.repeats, &result.timing, &err);
+    if (status == QD_OK) {
+        result.frame = frame;
+        result.peak = qd_peak_macs_per_second(options.kernels, options.n_threads);
+        code = report(&result, cli.json);
     } else {
-        json_t *layer;
-        size_t i;
-
-        printf("%s: %.3f ms per image best, %.3f median (batch %d, %d threads, %s, %.0f M macs)\n", model->config.name,
-               timing.best, timing.median, cli.batch, options.n_threads, options.kernels->name,
-               (double)qd_plan_macs(plan, false) / 1e6);
-        json_array_foreach(json_object_get(json, "layers"), i, layer)
-            printf("  %-28.28s %-18s %-12s %9.1f us\n", json_string_value(json_object_get(layer, "name")),
-                   json_string_value(json_object_get(layer, "op")),
-                   json_string_value(json_object_get(layer, "precision")), json_number_value(json_object_get(layer, "us")));
-        json_decref(json);
-        code = 0;
+        code = qd_cli_fail(&err);
     }
     qd_frame_free(frame);
     qd_model_unref(model);

@@ -9,7 +9,7 @@ static const struct qd_cli_flag flags[] = {
     {"--method", "NAME", "calibration method: adlq, mse, minmax", QD_FLAG_TEXT, offsetof(struct qd_cli_options, method)},
     {"--limit", "N", "at most N calibration pictures", QD_FLAG_SIZE, offsetof(struct qd_cli_options, limit)},
     {"--threads", "N", "threads (default: as OpenMP says)", QD_FLAG_INT, offsetof(struct qd_cli_options, threads)},
-    {"--isa", "NAME", "scalar, avx2 or vnni (default: the best)", QD_FLAG_TEXT, offsetof(struct qd_cli_options, isa)},
+    {"--isa", "NAME", "default: the best of", QD_FLAG_ISA, offsetof(struct qd_cli_options, isa)},
     {"--cache", "DIR", "scale cache folder to fill (default: none)", QD_FLAG_TEXT, offsetof(struct qd_cli_options, cache)},
 };
 

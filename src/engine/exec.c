@@ -295,6 +295,17 @@ void qd_frame_run(struct qd_frame *frame, int n_images, int n_threads)
 #endif
 }
 
+void qd_frame_run_step(struct qd_frame *frame, int step, int n_images, int n_threads)
+{
+#ifdef _OPENMP
+#pragma omp parallel num_threads(n_threads)
+    run_step(frame, step, n_images, omp_get_thread_num(), omp_get_num_threads());
+#else
+    (void)n_threads;
+    run_step(frame, step, n_images, 0, 1);
+#endif
+}
+
 void qd_frame_profile(struct qd_frame *frame, bool on)
 {
     frame->profile = on;

@@ -69,8 +69,11 @@ const float *qd_frame_output(const struct qd_frame *frame, int output, int image
  */
 void qd_frame_run(struct qd_frame *frame, int n_images, int n_threads);
 
+/* One step alone, on whatever lies in the frame: for benchmarks of single layers, after a whole run. */
+void qd_frame_run_step(struct qd_frame *frame, int step, int n_images, int n_threads);
+
 /*
- * The same from inside a parallel region that is already open: EVERY thread of the team calls it with its number.
+ * The same as qd_frame_run from inside a parallel region that is already open: EVERY thread of the team calls it with its number.
  * Returns in each thread once all outputs are written. The caller has a barrier between writing inputs and this.
  */
 void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_threads);
@@ -85,5 +88,8 @@ const uint8_t *qd_frame_value_q8(const struct qd_frame *frame, int value, int im
 /* Time per step of the last runs, microseconds summed since qd_frame_profile(frame, true); steps indexed as the plan's. */
 void qd_frame_profile(struct qd_frame *frame, bool on);
 int64_t qd_frame_step_ns(const struct qd_frame *frame, int step);
+
+/* What the tier's multiply-accumulate units give at most with that many threads, measured now (some 100 ms). */
+double qd_peak_macs_per_second(const struct qd_kernels *kernels, int n_threads);
 
 #endif

@@ -33,6 +33,7 @@ static const struct qd_kernels kernels_scalar = {
     .lookup = qd_lookup_scalar,
     .quantize = qd_quantize_scalar,
     .dequantize = qd_dequantize_scalar,
+    .peak = qd_peak_scalar,
 };
 
 #ifdef QD_X86
@@ -55,6 +56,7 @@ static const struct qd_kernels kernels_avx2 = {
     .lookup = qd_lookup_avx2,
     .quantize = qd_quantize_avx2,
     .dequantize = qd_dequantize_avx2,
+    .peak = qd_peak_avx2,
 };
 
 /*
@@ -80,6 +82,7 @@ static struct qd_kernels kernels_vnni = {
     .lookup = qd_lookup_avx2,
     .quantize = qd_quantize_avx2,
     .dequantize = qd_dequantize_avx2,
+    .peak = qd_peak_vnni,
 };
 #endif
 
@@ -159,8 +162,7 @@ const char *qd_isa_name(enum qd_isa isa)
     return (int)isa >= 0 && isa < QD_N_ISA ? isa_names[isa] : "unknown";
 }
 
-/* "scalar, avx2": the tiers' names, or only those that this CPU has. */
-static const char *list_tiers(char *text, size_t text_size, bool only_present)
+const char *qd_isa_list(char *text, size_t text_size, bool only_present)
 {
     size_t used = 0;
 
@@ -198,12 +200,12 @@ enum qd_status qd_kernels_named(const char *name, const struct qd_kernels **ret,
             continue;
         if (!kernels)
             return qd_error_set(err, QD_UNSUPPORTED, "isa: expected one that this CPU has (%s), found '%s'",
-                                list_tiers(known, sizeof(known), true), name);
+                                qd_isa_list(known, sizeof(known), true), name);
         *ret = kernels;
         return QD_OK;
     }
     return qd_error_set(err, QD_INVALID, "isa: expected one of %s, found '%.40s'",
-                        list_tiers(known, sizeof(known), false), name);
+                        qd_isa_list(known, sizeof(known), false), name);
 }
 
 enum qd_status qd_kernels_init(const struct qd_kernels **ret, struct qd_error *err)

@@ -14,6 +14,7 @@
 #ifndef QD_KERNEL_KERNEL_H
 #define QD_KERNEL_KERNEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -181,6 +182,11 @@ struct qd_kernels {
     void (*quantize)(const float *in, uint8_t *out, size_t n, float inverse_scale, float zero);
     /* out[i] = (in[i] - zero) * scale, the subtraction in int. */
     void (*dequantize)(const uint8_t *in, float *out, size_t n, float scale, int zero);
+    /*
+     * The tier's multiply-accumulates with nothing else to wait for: how fast a product could be at most. Runs that many
+     * iterations, returns how many were made; *sink keeps the compiler from leaving them out.
+     */
+    int64_t (*peak)(int64_t iterations, int32_t *sink);
 };
 
 /*
@@ -194,6 +200,9 @@ enum qd_status qd_kernels_named(const char *name, const struct qd_kernels **ret,
 
 /* The kernels of a tier, or NULL where it is not built or this CPU lacks it. */
 const struct qd_kernels *qd_kernels_of(enum qd_isa isa);
+
+/* "scalar, avx2": the tiers' names, or only those that this CPU has, into text; returns text. */
+const char *qd_isa_list(char *text, size_t text_size, bool only_present);
 
 /* The tier's name, also where the CPU lacks it. */
 const char *qd_isa_name(enum qd_isa isa);

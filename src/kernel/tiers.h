@@ -28,6 +28,10 @@
     void qd_quantize_##tier(const float *in, uint8_t *out, size_t n, float inverse_scale, float zero);                 \
     void qd_dequantize_##tier(const uint8_t *in, float *out, size_t n, float scale, int zero)
 
+int64_t qd_peak_scalar(int64_t iterations, int32_t *sink);
+int64_t qd_peak_avx2(int64_t iterations, int32_t *sink);
+int64_t qd_peak_vnni(int64_t iterations, int32_t *sink);
+
 QD_GEMM_TIER(scalar);
 QD_DEPTHWISE_TIER(scalar);
 QD_POOL_TIER(scalar);

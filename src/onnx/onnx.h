@@ -27,4 +27,14 @@ struct qd_onnx_options {
 enum qd_status qd_onnx_load(const void *bytes, size_t size, const struct qd_onnx_options *options,
                             struct qd_graph **ret, struct qd_error *err);
 
+/*
+ * The graph as a standard ONNX model in QDQ form, behind what out holds: int8[n] says that node n runs in int8; its
+ * activations go through QuantizeLinear and DequantizeLinear with the values' qparams (uint8), its weights are int8
+ * with a scale per output channel, its bias int32. The batch dimension is free. The graph is one after
+ * qd_passes_run_standard; its input is that of the original model, what quantd.Normalize gives.
+ * QD_UNSUPPORTED: something that has no ONNX form, or an opset below 13 where that matters; the text names the node.
+ */
+enum qd_status qd_onnx_save_qdq(const struct qd_graph *graph, const bool *int8, struct qd_buf *out,
+                                struct qd_error *err);
+
 #endif

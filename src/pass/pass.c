@@ -6,24 +6,27 @@
 
 /* In the order in which they run. Residuals before activations, so that Conv, Add, Relu becomes one node. */
 static const struct qd_pass qd_passes[] = {
-    {"drop_identity", qd_pass_drop_identity},
-    {"fold_batch_norm", qd_pass_fold_batch_norm},
-    {"fuse_pad", qd_pass_fuse_pad},
-    {"fold_preprocessing", qd_pass_fold_preprocessing},
-    {"split_multiplier", qd_pass_split_multiplier},
-    {"fuse_shuffle", qd_pass_fuse_shuffle},
-    {"name_activations", qd_pass_name_activations},
-    {"fuse_flatten", qd_pass_fuse_flatten},
-    {"fuse_residual", qd_pass_fuse_residual},
-    {"fuse_activation", qd_pass_fuse_activation},
-    {"drop_dead", qd_pass_drop_dead},
+    {"drop_identity", qd_pass_drop_identity, true},
+    {"fold_batch_norm", qd_pass_fold_batch_norm, true},
+    {"fuse_pad", qd_pass_fuse_pad, true},
+    {"fold_preprocessing", qd_pass_fold_preprocessing, false},
+    {"split_multiplier", qd_pass_split_multiplier, false},
+    {"fuse_shuffle", qd_pass_fuse_shuffle, false},
+    {"name_activations", qd_pass_name_activations, false},
+    {"fuse_flatten", qd_pass_fuse_flatten, false},
+    {"fuse_residual", qd_pass_fuse_residual, false},
+    {"fuse_activation", qd_pass_fuse_activation, false},
+    {"drop_dead", qd_pass_drop_dead, true},
 };
 
-enum qd_status qd_passes_run(struct qd_graph *graph, struct qd_error *err)
+static enum qd_status run_rows(struct qd_graph *graph, bool only_standard, struct qd_error *err)
 {
     for (size_t i = 0; i < QD_ARRAY_SIZE(qd_passes); i++) {
-        enum qd_status status = qd_passes[i].run(graph, err);
+        enum qd_status status;
 
+        if (only_standard && !qd_passes[i].standard)
+            continue;
+        status = qd_passes[i].run(graph, err);
         if (status == QD_OK)
             status = qd_graph_sort(graph, err);
         if (status == QD_OK)
@@ -32,6 +35,16 @@ enum qd_status qd_passes_run(struct qd_graph *graph, struct qd_error *err)
             return qd_error_context(err, status, "pass %s", qd_passes[i].name);
     }
     return QD_OK;
+}
+
+enum qd_status qd_passes_run(struct qd_graph *graph, struct qd_error *err)
+{
+    return run_rows(graph, false, err);
+}
+
+enum qd_status qd_passes_run_standard(struct qd_graph *graph, struct qd_error *err)
+{
+    return run_rows(graph, true, err);
 }
 
 const char *qd_pass_new_name(const struct qd_graph *graph, const char *base, char *text, size_t size)

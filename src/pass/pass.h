@@ -9,6 +9,7 @@
 struct qd_pass {
     const char *name;
     enum qd_status (*run)(struct qd_graph *graph, struct qd_error *err);
+    bool standard; /* what it makes has an ONNX form: nothing fused, no padding with a mean */
 };
 
 /*
@@ -19,6 +20,9 @@ enum qd_status qd_pass_infer(struct qd_graph *graph, struct qd_error *err);
 
 /* All rows of the table in their order, qd_graph_verify after each. */
 enum qd_status qd_passes_run(struct qd_graph *graph, struct qd_error *err);
+
+/* Only the rows whose result can be written as ONNX: for export. */
+enum qd_status qd_passes_run_standard(struct qd_graph *graph, struct qd_error *err);
 
 /*
  * Makes raw pixels the graph's input: puts a quantd.Normalize node (value = pixel * scale[c] + bias[c]) behind input 0.

@@ -53,7 +53,7 @@ static enum qd_status mark_fp32_layers(struct qd_model *model, struct qd_error *
     return QD_OK;
 }
 
-static enum qd_status prepare_graph(struct qd_model *model, struct qd_error *err)
+static enum qd_status prepare_graph(struct qd_model *model, bool standard, struct qd_error *err)
 {
     struct qd_model_config *config = &model->config;
     const struct qd_preprocess *p = &config->preprocess;
@@ -73,11 +73,11 @@ static enum qd_status prepare_graph(struct qd_model *model, struct qd_error *err
     }
     status = qd_pass_insert_normalize(model->graph, scale, bias, qd_preprocess_channels(p), err);
     if (status == QD_OK)
-        status = qd_passes_run(model->graph, err);
+        status = standard ? qd_passes_run_standard(model->graph, err) : qd_passes_run(model->graph, err);
     return status == QD_OK ? mark_fp32_layers(model, err) : status;
 }
 
-static enum qd_status load_graph(struct qd_model *model, struct qd_hash *ret_hash, struct qd_error *err)
+static enum qd_status load_graph(struct qd_model *model, bool standard, struct qd_hash *ret_hash, struct qd_error *err)
 {
     struct qd_onnx_options options = {.folder = model->config.folder};
     struct qd_buf buf;
@@ -92,10 +92,11 @@ static enum qd_status load_graph(struct qd_model *model, struct qd_hash *ret_has
     qd_buf_done(&buf);
     if (status != QD_OK)
         return qd_error_context(err, status, "'%s'", model->config.onnx_path);
-    return prepare_graph(model, err);
+    return prepare_graph(model, standard, err);
 }
 
-static enum qd_status new_model(const char *path, struct qd_model **ret, struct qd_hash *ret_hash, struct qd_error *err)
+static enum qd_status new_model(const char *path, bool standard, struct qd_model **ret, struct qd_hash *ret_hash,
+                                struct qd_error *err)
 {
     struct qd_model *model = qd_alloc(sizeof(*model));
     enum qd_status status;
@@ -106,7 +107,7 @@ static enum qd_status new_model(const char *path, struct qd_model **ret, struct 
     model->generation = 1;
     status = qd_model_config_load(path, &model->config, err);
     if (status == QD_OK)
-        status = load_graph(model, ret_hash, err);
+        status = load_graph(model, standard, ret_hash, err);
     if (status != QD_OK) {
         qd_error_context(err, status, "model '%.60s'", model->config.name);
         qd_model_unref(model);
@@ -120,7 +121,7 @@ enum qd_status qd_model_load_graph(const char *path, struct qd_model **ret, stru
 {
     struct qd_hash ignored;
 
-    return new_model(path, ret, &ignored, err);
+    return new_model(path, false, ret, &ignored, err);
 }
 
 /* The pictures that calibrate: the folder asked for, the model's own, or made-up ones where that is allowed. */
@@ -174,7 +175,7 @@ static enum qd_status calibrate(struct qd_model *model, const struct qd_hash *ha
     if (!method)
         return qd_error_set(err, QD_INVALID, "calibration.method: expected adlq, mse or minmax, found '%.40s'", name);
     qd_buf_init(&settings, (size_t)1 << 20);
-    status = qd_buf_printf(&settings, err, "layers:");
+    status = qd_buf_printf(&settings, err, "%slayers:", options->standard_graph ? "standard graph " : "");
     for (size_t i = 0; i < model->config.n_fp32_layers && status == QD_OK; i++)
         status = qd_buf_printf(&settings, err, "fp32 %s\n", model->config.fp32_layers[i]);
     pipeline.settings = (const char *)settings.bytes;
@@ -194,7 +195,7 @@ enum qd_status qd_model_load(const char *path, const struct qd_model_options *op
     struct qd_model *model;
     struct qd_hash hash;
     int64_t start = qd_now_us();
-    enum qd_status status = new_model(path, &model, &hash, err);
+    enum qd_status status = new_model(path, options->standard_graph, &model, &hash, err);
 
     if (status != QD_OK)
         return status;

@@ -34,6 +34,7 @@ struct qd_model_options {
     size_t max_images;        /* 0: the model's own */
     bool ignore_cache;
     bool allow_synthetic;     /* no image set: calibrate on seeded made-up pictures (bench, inspect) */
+    bool standard_graph;      /* only the passes whose result has an ONNX form: for export */
     const struct qd_progress *progress;
 };
 

@@ -1,0 +1,25 @@
+#include <immintrin.h>
+
+#include "kernel/tiers.h"
+
+/* Sums that do not wait for each other: more than latency times units. */
+#define SUMS(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#define N_SUMS 6
+
+int64_t qd_peak_avx2(int64_t iterations, int32_t *sink)
+{
+    __m256i a = _mm256_set1_epi32(0x00a70035), b = _mm256_set1_epi32((int)0xffc5002bu), all = _mm256_setzero_si256();
+#define DEFINE(i) __m256i sum##i = _mm256_set1_epi32(i);
+#define STEP(i)                                                                                                        \
+    sum##i = _mm256_add_epi32(sum##i, _mm256_madd_epi16(a, b));                                                        \
+    __asm__ volatile("" : "+x"(a)); /* or one product would do for all */
+#define ADD(i) all = _mm256_add_epi32(all, sum##i);
+
+    SUMS(DEFINE)
+    for (int64_t n = 0; n < iterations; n++) {
+        SUMS(STEP)
+    }
+    SUMS(ADD)
+    *sink = _mm256_extract_epi32(all, 0);
+    return iterations * N_SUMS * 16;
+}
