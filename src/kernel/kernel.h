@@ -6,7 +6,8 @@
  *
  * Formats: activations are u8 with one scale D and zero point Z (real = (byte - Z) * D); weights are s8 in [-127, 127]
  * with a scale per output channel; products are summed in int32 without any saturating intermediate.
- * Names: m rows (output pixels), k the length of a row of A, n output channels; x_stride is in bytes.
+ * Names: m output pixels (the rows of A), k the length of a row of A, n output channels; x_stride and steps are in
+ * bytes.
  *
  * Slack: every buffer that a kernel reads may be read up to QD_KERNEL_SLACK bytes past its last byte (the values there
  * never reach a result); no kernel writes a byte outside its output.
@@ -68,33 +69,57 @@ struct qd_requant {
     uint8_t clamp_max;
 };
 
-/* A matrix product whose sums leave as bytes, or (out_f32 set) as fma(acc, mult[c], offset[c]) without activation. */
-struct qd_gemm_params {
-    const uint8_t *a; /* m rows of k bytes, a_stride apart */
-    ptrdiff_t a_stride;
-    const void *b; /* packed by gemm_pack of the same tier */
-    int m, n, k;
-    uint8_t *out; /* m rows of n bytes, out_stride apart; NULL where out_f32 is set */
-    ptrdiff_t out_stride;
-    float *out_f32;          /* m rows of n floats, out_stride BYTES apart */
-    const uint8_t *residual; /* NULL, or m rows of n bytes, residual_stride apart; may be out itself */
-    ptrdiff_t residual_stride;
-    const struct qd_requant *requant;
+/* Bytes from one pixel to the next, from row to row and from image to image of an NHWC tensor, which may lie inside a
+ * larger one: with padding around it, or as some of the channels of a concatenation. */
+struct qd_steps {
+    ptrdiff_t x, y, image;
 };
 
 /*
- * One convolution with groups == channels and one output channel per input channel, NHWC.
- * Computes output rows [y_begin, y_end) of one image. Taps outside the input read pad_value[c].
+ * A convolution as a matrix product of which A is never copied together: the row of A that belongs to the output pixel
+ * (image, y, x) is n_runs runs of run_k bytes, run r at
+ *   in + image * in_steps.image + y * in_steps.y + x * in_steps.x + run_offset[r].
+ * So the convolution's strides are in in_steps, its dilation in run_offset, and its padding lies in memory around the
+ * input. A fully connected layer is one pixel and one run.
+ *
+ * Computes the output pixels [first, first + m), counted row by row through the images, and of them the channels
+ * [n_begin, n_end), n_begin a multiple of QD_CONV_PANEL. Sums leave as bytes, or (out_f32 set) as
+ * fma(acc, mult[c], offset[c]) without activation.
+ */
+#define QD_CONV_PANEL 64
+struct qd_conv_params {
+    const uint8_t *in;
+    struct qd_steps in_steps;
+    const ptrdiff_t *run_offset; /* [n_runs] */
+    int n_runs, run_k;
+    const void *weights; /* packed by conv_pack of the same tier, with the same n, n_runs and run_k */
+    int n;               /* output channels in all */
+    int n_begin, n_end;
+    int out_h, out_w;
+    int64_t first;
+    int m;
+    uint8_t *out; /* pixel (0, 0) of image 0, channel 0; NULL where out_f32 is set */
+    struct qd_steps out_steps;
+    float *out_f32;          /* m rows of n floats, without gaps */
+    const uint8_t *residual; /* NULL, or as out; may be out itself */
+    struct qd_steps residual_steps;
+    const struct qd_requant *requant; /* arrays of n */
+};
+
+/*
+ * One convolution with groups == channels and one output channel per input channel, NHWC. Computes output rows
+ * [y_begin, y_end) of one image. The padding lies in memory around the input: every tap can be read.
  */
 struct qd_depthwise_params {
-    const uint8_t *in;        /* h x w x c bytes */
+    const uint8_t *in;        /* tap (0, 0) of output pixel (0, 0) */
+    struct qd_steps in_steps; /* from pixel to pixel of the input, strides not included */
     const void *weights;      /* packed by depthwise_pack of the same tier */
-    const uint8_t *pad_value; /* [c]: the bytes that mean real 0 (the zero point, or a mean per channel) */
-    uint8_t *out;             /* out_h x out_w x c bytes */
-    const uint8_t *residual;  /* NULL, or as out */
-    int h, w, c;
-    int out_h, out_w;
-    int kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+    uint8_t *out;             /* output pixel (0, 0) */
+    struct qd_steps out_steps;
+    const uint8_t *residual; /* NULL, or as out; may be out itself */
+    struct qd_steps residual_steps;
+    int c, out_w;
+    int kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
     int y_begin, y_end;
     const struct qd_requant *requant; /* arrays of c */
 };
@@ -140,7 +165,9 @@ struct qd_affine_params {
  */
 struct qd_pool_params {
     const uint8_t *in; /* h x w x c */
-    uint8_t *out;      /* out_h x out_w x c */
+    struct qd_steps in_steps;
+    uint8_t *out; /* out_h x out_w x c */
+    struct qd_steps out_steps;
     int h, w, c;
     int out_h, out_w;
     int kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
@@ -158,10 +185,10 @@ struct qd_kernels {
     enum qd_isa isa;
     const char *name; /* "scalar", "avx2", "vnni": what QUANTD_ISA and --isa take */
 
-    /* Bytes that packed weights take, including their slack; then the packing itself: w is [n][k] s8, row by row. */
-    size_t (*gemm_pack_size)(int n, int k);
-    void (*gemm_pack)(void *packed, const int8_t *w, int n, int k);
-    void (*gemm)(const struct qd_gemm_params *params);
+    /* Bytes that packed weights take, including their slack; then the packing itself: w is [n][n_runs][run_k] s8. */
+    size_t (*conv_pack_size)(int n, int n_runs, int run_k);
+    void (*conv_pack)(void *packed, const int8_t *w, int n, int n_runs, int run_k);
+    void (*conv)(const struct qd_conv_params *params);
 
     size_t (*depthwise_pack_size)(int c, int taps);
     void (*depthwise_pack)(void *packed, const int8_t *w, int c, int taps); /* w is [c][kernel_h * kernel_w] */

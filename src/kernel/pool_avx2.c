@@ -24,7 +24,7 @@ void qd_max_pool_avx2(const struct qd_pool_params *params)
     for (int y = params->y_begin; y < params->y_end; y++) {
         for (int x = 0; x < params->out_w; x++) {
             struct qd_taps taps = qd_taps_of(params, y, x);
-            uint8_t *out = params->out + ((ptrdiff_t)y * params->out_w + x) * params->c;
+            uint8_t *out = params->out + y * params->out_steps.y + x * params->out_steps.x;
 
             for (int c = 0; c < params->c; c += 32) {
                 __m256i max = bytes_max(&taps, taps.in + c);
@@ -82,7 +82,7 @@ void qd_average_pool_avx2(const struct qd_pool_params *params)
             struct qd_taps taps = qd_taps_of(p, y, x);
             const __m256 mult = _mm256_set1_ps(qd_average_mult(p, &taps));
             const __m256i bias = _mm256_set1_epi32(taps.n * p->in_zero);
-            uint8_t *out = p->out + ((ptrdiff_t)y * p->out_w + x) * p->c;
+            uint8_t *out = p->out + y * p->out_steps.y + x * p->out_steps.x;
 
             for (int c = 0; c < p->c; c += 16) {
                 __m256i sums[2];

@@ -7,10 +7,10 @@
 
 #include "kernel/kernel.h"
 
-#define QD_GEMM_TIER(tier)                                                                                             \
-    size_t qd_gemm_pack_size_##tier(int n, int k);                                                                     \
-    void qd_gemm_pack_##tier(void *packed, const int8_t *w, int n, int k);                                             \
-    void qd_gemm_##tier(const struct qd_gemm_params *params)
+#define QD_CONV_TIER(tier)                                                                                             \
+    size_t qd_conv_pack_size_##tier(int n, int n_runs, int run_k);                                                     \
+    void qd_conv_pack_##tier(void *packed, const int8_t *w, int n, int n_runs, int run_k);                             \
+    void qd_conv_##tier(const struct qd_conv_params *params)
 #define QD_DEPTHWISE_TIER(tier)                                                                                        \
     size_t qd_depthwise_pack_size_##tier(int c, int taps);                                                             \
     void qd_depthwise_pack_##tier(void *packed, const int8_t *w, int c, int taps);                                     \
@@ -32,17 +32,17 @@ int64_t qd_peak_scalar(int64_t iterations, int32_t *sink);
 int64_t qd_peak_avx2(int64_t iterations, int32_t *sink);
 int64_t qd_peak_vnni(int64_t iterations, int32_t *sink);
 
-QD_GEMM_TIER(scalar);
+QD_CONV_TIER(scalar);
 QD_DEPTHWISE_TIER(scalar);
 QD_POOL_TIER(scalar);
 QD_ELEMENTWISE_TIER(scalar);
 
-QD_GEMM_TIER(avx2);
+QD_CONV_TIER(avx2);
 QD_DEPTHWISE_TIER(avx2);
 QD_POOL_TIER(avx2);
 QD_ELEMENTWISE_TIER(avx2);
 
-QD_GEMM_TIER(vnni);
+QD_CONV_TIER(vnni);
 QD_DEPTHWISE_TIER(vnni);
 void qd_affine_vnni(const struct qd_affine_params *params);
 /* Of those CPUs of the vnni tier that have AVX-512 VBMI. */

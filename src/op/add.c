@@ -55,7 +55,8 @@ static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node
 
 struct add_q8 {
     const struct qd_kernels *kernels;
-    struct qd_add_params params; /* n: bytes of an image */
+    struct qd_add_params params;
+    struct qd_q8_pixels pixels;
     bool line;                   /* the second operand is constant */
     const void *lines;
 };
@@ -78,7 +79,7 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     a = qd_q8_input(prepare, 0);
     b = qd_q8_input(prepare, 1);
     add->kernels = prepare->kernels;
-    add->params.n = (size_t)qd_shape_count(&prepare->graph->values[prepare->node->outputs[0]].shape);
+    qd_q8_pixels_prepare(prepare, 2, &add->pixels);
     add->params.a_mult = a.scale / out.scale;
     add->params.b_mult = b.scale / out.scale;
     add->params.offset = (float)((double)out.zero_point - (double)a.zero_point * (double)add->params.a_mult -
@@ -88,27 +89,30 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     return QD_OK;
 }
 
+static void add_pixels(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n)
+{
+    const struct add_q8 *add = context;
+    struct qd_add_params params = add->params;
+
+    (void)image;
+    params.a = in[0];
+    params.b = in[1];
+    params.out = out;
+    params.n = (size_t)(n * add->pixels.c);
+    add->kernels->add(&params);
+}
+
 static void run_q8(const struct qd_q8_run *run, int thread, int n_threads)
 {
     const struct add_q8 *add = run->prepared;
-    struct qd_add_params params = add->params;
-    int64_t begin, end;
+    struct qd_q8_run line_run = *run;
 
     if (add->line) {
-        struct qd_q8_run line_run = *run;
-
         line_run.prepared = add->lines;
         qd_q8_lines_run(&line_run, thread, n_threads);
         return;
     }
-    qd_share((int64_t)add->params.n, thread, n_threads, &begin, &end);
-    for (int image = 0; image < run->n_images; image++) {
-        params.a = run->inputs[0] + (size_t)image * run->input_pitch[0] + begin;
-        params.b = run->inputs[1] + (size_t)image * run->input_pitch[1] + begin;
-        params.out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0] + begin;
-        params.n = (size_t)(end - begin);
-        add->kernels->add(&params);
-    }
+    qd_q8_pixels_run(&add->pixels, run, thread, n_threads, add_pixels, add);
 }
 
 const struct qd_op qd_op_add = {
@@ -118,6 +122,7 @@ const struct qd_op qd_op_add = {
     .min_inputs = 2,
     .max_inputs = 2,
     .n_outputs = 1,
+    .flags = QD_OP_STEPS,
     .parse = parse,
     .infer = infer,
     .run_f32 = qd_elementwise_run_f32,

@@ -90,6 +90,7 @@ const struct qd_op qd_op_batch_normalization = {
     .min_inputs = 5,
     .max_inputs = 5,
     .n_outputs = 5,
+    .flags = QD_OP_STEPS,
     .parse = parse,
     .infer = infer,
     .run_f32 = run_f32,

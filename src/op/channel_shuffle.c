@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "op/ops.h"
+#include "op/q8.h"
 
 /* Channel i of group j becomes channel i * groups + j. */
 static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
@@ -28,7 +29,7 @@ static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node
 
 struct shuffle_q8 {
     const struct qd_kernels *kernels;
-    int64_t pixels;
+    struct qd_q8_pixels pixels;
     int c, groups;
 };
 
@@ -40,26 +41,26 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     if (!shuffle)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a shuffle");
     shuffle->kernels = prepare->kernels;
-    shuffle->pixels = shape->dims[2] * shape->dims[3];
+    qd_q8_pixels_prepare(prepare, 1, &shuffle->pixels);
     shuffle->c = (int)shape->dims[1];
     shuffle->groups = ((const struct qd_channel_shuffle_params *)prepare->node->params)->groups;
     prepare->prepared = shuffle;
     return QD_OK;
 }
 
+static void shuffle_pixels(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n)
+{
+    const struct shuffle_q8 *shuffle = context;
+
+    (void)image;
+    shuffle->kernels->shuffle(in[0], out, (size_t)n, shuffle->c, shuffle->groups);
+}
+
 static void run_q8(const struct qd_q8_run *run, int thread, int n_threads)
 {
     const struct shuffle_q8 *shuffle = run->prepared;
-    int64_t begin, end;
 
-    qd_share(shuffle->pixels, thread, n_threads, &begin, &end);
-    for (int image = 0; image < run->n_images; image++) {
-        const uint8_t *in = run->inputs[0] + (size_t)image * run->input_pitch[0];
-        uint8_t *out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0];
-
-        shuffle->kernels->shuffle(in + begin * shuffle->c, out + begin * shuffle->c, (size_t)(end - begin), shuffle->c,
-                                  shuffle->groups);
-    }
+    qd_q8_pixels_run(&shuffle->pixels, run, thread, n_threads, shuffle_pixels, shuffle);
 }
 
 const struct qd_op qd_op_channel_shuffle = {
@@ -69,7 +70,7 @@ const struct qd_op qd_op_channel_shuffle = {
     .min_inputs = 1,
     .max_inputs = 1,
     .n_outputs = 1,
-    .flags = QD_OP_SAME_SCALE,
+    .flags = QD_OP_SAME_SCALE | QD_OP_STEPS,
     .infer = qd_op_infer_same,
     .run_f32 = run_f32,
     .supports_q8 = supports_q8,

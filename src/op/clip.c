@@ -69,6 +69,7 @@ const struct qd_op qd_op_clip = {
     .min_inputs = 1,
     .max_inputs = 3,
     .n_outputs = 1,
+    .flags = QD_OP_STEPS,
     .parse = parse,
     .infer = infer,
     .run_f32 = run_f32,

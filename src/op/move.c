@@ -147,6 +147,32 @@ static void simplify(struct qd_move *move)
     }
 }
 
+/* A distance in elements of a contiguous picture, as bytes between the same elements of one that lies in steps. */
+static int64_t in_steps(int64_t distance, const struct qd_shape *shape, const struct qd_steps *steps)
+{
+    int64_t c, w, size = distance < 0 ? -distance : distance, bytes;
+
+    if (shape->n_dims != 4)
+        return distance;
+    c = shape->dims[1];
+    w = shape->dims[3];
+    bytes = size / (w * c) * steps->y + size / c % w * steps->x + size % c;
+    return distance < 0 ? -bytes : bytes;
+}
+
+static void follow_steps(struct qd_move *move, const struct qd_shape *in, const struct qd_steps *steps_in,
+                         const struct qd_shape *out, const struct qd_steps *steps_out)
+{
+    move->in_at = in_steps(move->in_at, in, steps_in);
+    move->out_at = in_steps(move->out_at, out, steps_out);
+    for (int d = 0; d < move->n_dims; d++) {
+        if (move->dims[d] == 1) /* its stride may be a whole picture */
+            continue;
+        move->in_strides[d] = in_steps(move->in_strides[d], in, steps_in);
+        move->out_strides[d] = in_steps(move->out_strides[d], out, steps_out);
+    }
+}
+
 enum qd_status qd_move_prepare_q8(struct qd_q8_prepare *prepare, int n, qd_move_of *move_of, struct qd_error *err)
 {
     const struct qd_graph *graph = prepare->graph;
@@ -163,6 +189,8 @@ enum qd_status qd_move_prepare_q8(struct qd_q8_prepare *prepare, int n, qd_move_
             continue;
         out = &graph->values[node->outputs[output]].shape;
         move_of(node, i, &in, &out, qd_q8_strides, &moves->moves[moves->n]);
+        if (node->op->flags & QD_OP_STEPS)
+            follow_steps(&moves->moves[moves->n], in, &prepare->in_steps[input], out, &prepare->out_steps[output]);
         simplify(&moves->moves[moves->n]);
         moves->n++;
     }

@@ -69,7 +69,8 @@ static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node
 
 struct mul_q8 {
     const struct qd_kernels *kernels;
-    struct qd_mul_params params; /* n: bytes of an image */
+    struct qd_mul_params params;
+    struct qd_q8_pixels pixels;
     int c;
     int gate;  /* the input that has one row for all, or -1 */
     bool line; /* the second operand is constant */
@@ -100,7 +101,6 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     a = qd_q8_input(prepare, mul->gate == 0 ? 1 : 0);
     b = qd_q8_input(prepare, mul->gate == 0 ? 0 : 1);
     mul->kernels = prepare->kernels;
-    mul->params.n = (size_t)qd_shape_count(shape);
     mul->params.a_zero = a.zero_point;
     mul->params.b_zero = b.zero_point;
     mul->params.mult = a.scale * b.scale / out.scale;
@@ -112,59 +112,72 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
         mul->c = (int)shape->dims[1];
         prepare->scratch_size = 2 * (size_t)mul->c * sizeof(float) + QD_KERNEL_SLACK;
     }
+    qd_q8_pixels_prepare(prepare, 2, &mul->pixels);
+    if (mul->gate >= 0) { /* the gate is read by run_gate itself */
+        mul->pixels.n_inputs = 1;
+        mul->pixels.in[0] = prepare->in_steps[1 - mul->gate];
+    }
     prepare->prepared = mul;
     return QD_OK;
 }
 
-/* A row for all: its bytes become a line per channel, image by image. */
-static void run_gate(const struct mul_q8 *mul, const struct qd_q8_run *run, int thread, int n_threads)
+struct gated {
+    const struct mul_q8 *mul;
+    const struct qd_q8_run *run;
+};
+
+/* A row for all: its bytes become a line per channel. */
+static void gate_pixels(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n)
 {
+    const struct gated *gated = context;
+    const struct mul_q8 *mul = gated->mul;
     const struct qd_mul_params *p = &mul->params;
-    float *mult = run->scratch, *offset = mult + mul->c;
-    struct qd_affine_params params = {
-        .c = mul->c, .mult = mult, .offset = offset, .clamp_min = p->clamp_min, .clamp_max = p->clamp_max};
-    int64_t begin, end;
+    const uint8_t *gate = gated->run->inputs[mul->gate] + (size_t)image * gated->run->input_pitch[mul->gate];
+    float *mult = gated->run->scratch, *offset = mult + mul->c;
+    struct qd_affine_params params = {.in = in[0],
+                                      .out = out,
+                                      .m = (size_t)n,
+                                      .c = mul->c,
+                                      .mult = mult,
+                                      .offset = offset,
+                                      .clamp_min = p->clamp_min,
+                                      .clamp_max = p->clamp_max};
 
-    qd_share((int64_t)p->n / mul->c, thread, n_threads, &begin, &end);
-    params.m = (size_t)(end - begin);
-    for (int image = 0; image < run->n_images && begin < end; image++) {
-        const uint8_t *gate = run->inputs[mul->gate] + (size_t)image * run->input_pitch[mul->gate];
-        size_t at = (size_t)begin * (size_t)mul->c;
-
-        for (int c = 0; c < mul->c; c++) {
-            mult[c] = (float)(gate[c] - p->b_zero) * p->mult;
-            offset[c] = p->zero - (float)p->a_zero * mult[c];
-        }
-        params.in = run->inputs[1 - mul->gate] + (size_t)image * run->input_pitch[1 - mul->gate] + at;
-        params.out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0] + at;
-        mul->kernels->affine(&params);
+    for (int c = 0; c < mul->c; c++) {
+        mult[c] = (float)(gate[c] - p->b_zero) * p->mult;
+        offset[c] = p->zero - (float)p->a_zero * mult[c];
     }
+    mul->kernels->affine(&params);
+}
+
+static void mul_pixels(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n)
+{
+    const struct mul_q8 *mul = context;
+    struct qd_mul_params params = mul->params;
+
+    (void)image;
+    params.a = in[0];
+    params.b = in[1];
+    params.out = out;
+    params.n = (size_t)(n * mul->pixels.c);
+    mul->kernels->mul(&params);
 }
 
 static void run_q8(const struct qd_q8_run *run, int thread, int n_threads)
 {
     const struct mul_q8 *mul = run->prepared;
-    struct qd_mul_params params = mul->params;
-    int64_t begin, end;
+    struct qd_q8_run own = *run;
+    const struct gated gated = {mul, run};
 
     if (mul->line) {
-        struct qd_q8_run line_run = *run;
-
-        line_run.prepared = mul->lines;
-        qd_q8_lines_run(&line_run, thread, n_threads);
-        return;
-    }
-    if (mul->gate >= 0) {
-        run_gate(mul, run, thread, n_threads);
-        return;
-    }
-    qd_share((int64_t)mul->params.n, thread, n_threads, &begin, &end);
-    for (int image = 0; image < run->n_images; image++) {
-        params.a = run->inputs[0] + (size_t)image * run->input_pitch[0] + begin;
-        params.b = run->inputs[1] + (size_t)image * run->input_pitch[1] + begin;
-        params.out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0] + begin;
-        params.n = (size_t)(end - begin);
-        mul->kernels->mul(&params);
+        own.prepared = mul->lines;
+        qd_q8_lines_run(&own, thread, n_threads);
+    } else if (mul->gate >= 0) {
+        own.inputs = &run->inputs[1 - mul->gate];
+        own.input_pitch = &run->input_pitch[1 - mul->gate];
+        qd_q8_pixels_run(&mul->pixels, &own, thread, n_threads, gate_pixels, &gated);
+    } else {
+        qd_q8_pixels_run(&mul->pixels, run, thread, n_threads, mul_pixels, mul);
     }
 }
 
@@ -175,6 +188,7 @@ const struct qd_op qd_op_mul = {
     .min_inputs = 2,
     .max_inputs = 2,
     .n_outputs = 1,
+    .flags = QD_OP_STEPS,
     .parse = parse,
     .infer = infer,
     .run_f32 = qd_elementwise_run_f32,

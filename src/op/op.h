@@ -21,11 +21,19 @@ struct qd_view {
     void *data; /* NULL: an optional input that is absent */
 };
 
+/* The padding that an operator wants to find in memory around its input 0. */
+struct qd_q8_padding {
+    int top, left, bottom, right; /* pixels */
+    const float *value;           /* per channel, real; NULL: 0 */
+};
+
 /* What prepare_q8 gets and gives. */
 struct qd_q8_prepare {
     const struct qd_graph *graph;
     const struct qd_node *node;
     const struct qd_kernels *kernels;
+    const struct qd_steps *in_steps; /* by input: how rank-4 tensors lie; others are contiguous */
+    const struct qd_steps *out_steps;
     struct qd_arena *arena; /* the plan's: prepared data and packed weights live here */
     bool output_f32;        /* output 0 leaves as float (only where QD_OP_F32_OUTPUT) */
     void *prepared;         /* out: for run_q8 */
@@ -51,7 +59,8 @@ enum qd_op_flags {
     QD_OP_F32_OUTPUT = 2, /* run_q8 can leave its output 0 as float (in the order of the ONNX shape) */
     QD_OP_RESIDUAL = 4,   /* can add a fused residual before its activation */
     QD_OP_SHAPE_ONLY = 8, /* reads its input's shape, never its data: folds to a constant */
-    QD_OP_COPY = 16,    /* f32: the output has the input's elements in the same order (Reshape, Flatten, Identity...) */
+    QD_OP_COPY = 16,      /* f32: the output has the input's elements in the same order (Reshape, Flatten, Identity...) */
+    QD_OP_STEPS = 64,     /* prepare_q8 follows in_steps and out_steps; other operators' tensors are contiguous */
     QD_OP_FIXED_Q = 32, /* output_q says the output's qparams (a constant range such as Sigmoid's) */
 };
 
@@ -82,8 +91,15 @@ struct qd_op {
     /* Multiply-accumulates of one image. NULL: 0. */
     int64_t (*macs)(const struct qd_graph *graph, const struct qd_node *node);
 
+    /*
+     * Where input i begins among the channels of output 0, where the output is its inputs of rank 4 side by side: the
+     * plan then lets the inputs' makers write right there. -1: it is not. NULL: never.
+     */
+    int64_t (*joins_at)(const struct qd_graph *graph, const struct qd_node *node, int input);
     /* Whether this node (its shapes, constants, attributes) can run quantized. NULL: never. */
     bool (*supports_q8)(const struct qd_graph *graph, const struct qd_node *node);
+    /* The padding that run_q8 reads; needs QD_OP_STEPS. NULL: none. */
+    void (*padding_q8)(const struct qd_graph *graph, const struct qd_node *node, struct qd_q8_padding *ret);
     /* QD_UNSUPPORTED: not with these scales; the plan then runs the node in f32. */
     enum qd_status (*prepare_q8)(struct qd_q8_prepare *prepare, struct qd_error *err);
     void (*run_q8)(const struct qd_q8_run *run, int thread, int n_threads);

@@ -129,9 +129,57 @@ enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, con
     return QD_OK;
 }
 
+void qd_q8_pixels_prepare(const struct qd_q8_prepare *prepare, int n_inputs, struct qd_q8_pixels *ret)
+{
+    const struct qd_shape *shape = &prepare->graph->values[prepare->node->outputs[0]].shape;
+    const struct qd_steps *all[QD_Q8_MAX_INPUTS + 1] = {&prepare->out_steps[0]};
+
+    ret->c = shape->n_dims == 4 ? shape->dims[1] : 1;
+    ret->n = ret->c ? qd_shape_count(shape) / ret->c : 0;
+    ret->w = shape->n_dims == 4 ? shape->dims[3] : ret->n;
+    ret->n_inputs = n_inputs;
+    ret->out = prepare->out_steps[0];
+    ret->span = ret->n;
+    for (int i = 0; i < n_inputs; i++) {
+        ret->in[i] = prepare->in_steps[i];
+        all[i + 1] = &ret->in[i];
+    }
+    for (int i = 0; i <= n_inputs; i++) {
+        if (all[i]->x != ret->c)
+            ret->span = 1;
+        else if (all[i]->y != ret->w * ret->c && ret->span > ret->w)
+            ret->span = ret->w;
+    }
+}
+
+static ptrdiff_t pixel_at(const struct qd_q8_pixels *pixels, const struct qd_steps *steps, int64_t pixel)
+{
+    return pixel / pixels->w * steps->y + pixel % pixels->w * steps->x;
+}
+
+void qd_q8_pixels_run(const struct qd_q8_pixels *pixels, const struct qd_q8_run *run, int thread, int n_threads,
+                      void (*call)(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n),
+                      const void *context)
+{
+    int64_t begin, end;
+
+    qd_share(pixels->n * run->n_images, thread, n_threads, &begin, &end);
+    while (begin < end) {
+        int64_t image = begin / pixels->n, first = begin % pixels->n, n = pixels->span - first % pixels->span;
+        const uint8_t *in[QD_Q8_MAX_INPUTS] = {NULL};
+        uint8_t *out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0];
+
+        n = n < end - begin ? n : end - begin;
+        for (int i = 0; i < pixels->n_inputs; i++)
+            in[i] = run->inputs[i] + (size_t)image * run->input_pitch[i] + pixel_at(pixels, &pixels->in[i], first);
+        call(context, (int)image, in, out + pixel_at(pixels, &pixels->out, first), n);
+        begin += n;
+    }
+}
+
 struct table_q8 {
     const struct qd_kernels *kernels;
-    int64_t count; /* bytes of an image */
+    struct qd_q8_pixels pixels;
     uint8_t table[256];
 };
 
@@ -146,28 +194,30 @@ enum qd_status qd_q8_table_prepare(struct qd_q8_prepare *prepare, float (*f)(con
     for (int b = 0; b < 256; b++)
         table->table[b] = qd_q8_byte(f(context, (float)(b - in.zero_point) * in.scale), out);
     table->kernels = prepare->kernels;
-    table->count = qd_shape_count(&prepare->graph->values[prepare->node->outputs[0]].shape);
+    qd_q8_pixels_prepare(prepare, 1, &table->pixels);
     prepare->prepared = table;
     return QD_OK;
+}
+
+static void table_pixels(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n)
+{
+    const struct table_q8 *table = context;
+
+    (void)image;
+    table->kernels->lookup(in[0], out, (size_t)(n * table->pixels.c), table->table);
 }
 
 void qd_q8_table_run(const struct qd_q8_run *run, int thread, int n_threads)
 {
     const struct table_q8 *table = run->prepared;
-    int64_t begin, end;
 
-    qd_share(table->count, thread, n_threads, &begin, &end);
-    for (int image = 0; image < run->n_images; image++) {
-        const uint8_t *in = run->inputs[0] + (size_t)image * run->input_pitch[0];
-        uint8_t *out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0];
-
-        table->kernels->lookup(in + begin, out + begin, (size_t)(end - begin), table->table);
-    }
+    qd_q8_pixels_run(&table->pixels, run, thread, n_threads, table_pixels, table);
 }
 
 struct lines_q8 {
     const struct qd_kernels *kernels;
-    struct qd_affine_params params; /* m: rows of an image */
+    struct qd_q8_pixels pixels;
+    struct qd_affine_params params;
 };
 
 enum qd_status qd_q8_lines_prepare(struct qd_q8_prepare *prepare,
@@ -195,26 +245,36 @@ enum qd_status qd_q8_lines_prepare(struct qd_q8_prepare *prepare,
         offset[i] = (float)o;
     }
     lines->kernels = prepare->kernels;
-    lines->params = (struct qd_affine_params){
-        .m = (size_t)(c ? qd_shape_count(shape) / c : 0), .c = c, .mult = mult, .offset = offset};
+    lines->params = (struct qd_affine_params){.c = c, .mult = mult, .offset = offset};
+    qd_q8_pixels_prepare(prepare, 1, &lines->pixels);
+    if (lines->pixels.c != c) { /* no picture: its pixels are the rows of c elements */
+        lines->pixels.n /= c;
+        lines->pixels.span = lines->pixels.w = lines->pixels.n;
+        lines->pixels.c = c;
+        lines->pixels.in[0].x = lines->pixels.out.x = c;
+    }
     qd_q8_clamp(&prepare->node->act, out, &lines->params.clamp_min, &lines->params.clamp_max);
     prepare->prepared = lines;
     return QD_OK;
 }
 
+static void lines_pixels(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n)
+{
+    const struct lines_q8 *lines = context;
+    struct qd_affine_params params = lines->params;
+
+    (void)image;
+    params.in = in[0];
+    params.out = out;
+    params.m = (size_t)n;
+    lines->kernels->affine(&params);
+}
+
 void qd_q8_lines_run(const struct qd_q8_run *run, int thread, int n_threads)
 {
     const struct lines_q8 *lines = run->prepared;
-    struct qd_affine_params params = lines->params;
-    int64_t begin, end;
 
-    qd_share((int64_t)lines->params.m, thread, n_threads, &begin, &end);
-    params.m = (size_t)(end - begin);
-    for (int image = 0; image < run->n_images; image++) {
-        params.in = run->inputs[0] + (size_t)image * run->input_pitch[0] + begin * params.c;
-        params.out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0] + begin * params.c;
-        lines->kernels->affine(&params);
-    }
+    qd_q8_pixels_run(&lines->pixels, run, thread, n_threads, lines_pixels, lines);
 }
 
 void qd_q8_strides(const struct qd_shape *shape, int64_t ret_strides[QD_MAX_DIMS])

@@ -40,6 +40,23 @@ enum qd_status qd_q8_lines_prepare(struct qd_q8_prepare *prepare,
                                    const void *context, struct qd_error *err);
 void qd_q8_lines_run(const struct qd_q8_run *run, int thread, int n_threads);
 
+/*
+ * Elementwise work over all pixels of a batch, whatever steps its tensors lie in: inputs 0 .. n_inputs - 1 of the shape
+ * of output 0, and that. Tensors of another rank than 4 are pictures of one row and one channel.
+ */
+#define QD_Q8_MAX_INPUTS 2
+struct qd_q8_pixels {
+    int64_t n, w, c; /* pixels of an image, and how many are a row */
+    int64_t span;    /* so many follow each other without a gap in every tensor */
+    struct qd_steps in[QD_Q8_MAX_INPUTS], out;
+    int n_inputs;
+};
+void qd_q8_pixels_prepare(const struct qd_q8_prepare *prepare, int n_inputs, struct qd_q8_pixels *ret);
+/* Calls for each run of n pixels without gaps of this thread's share: pointers to the first one's channel 0. */
+void qd_q8_pixels_run(const struct qd_q8_pixels *pixels, const struct qd_q8_run *run, int thread, int n_threads,
+                      void (*call)(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n),
+                      const void *context);
+
 /* Element strides of a quantized tensor as it lies in memory (rank 4: NHWC), by ONNX dimension. */
 void qd_q8_strides(const struct qd_shape *shape, int64_t ret_strides[QD_MAX_DIMS]);
 

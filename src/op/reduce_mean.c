@@ -115,7 +115,8 @@ static size_t scratch_f32(const struct qd_graph *graph, const struct qd_node *no
 
 struct mean_q8 {
     const struct qd_kernels *kernels;
-    int64_t pixels;
+    int64_t pixels, row; /* row: pixels that steps.x is between, all where there are no gaps */
+    struct qd_steps steps;
     int c, in_zero;
     bool output_f32;
     float mult, zero;
@@ -143,6 +144,8 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     mean->kernels = prepare->kernels;
     mean->pixels = in->dims[2] * in->dims[3];
     mean->c = (int)in->dims[1];
+    mean->steps = prepare->in_steps[0];
+    mean->row = mean->steps.y == in->dims[3] * mean->steps.x ? mean->pixels : in->dims[3];
     mean->in_zero = q_in.zero_point;
     mean->mult = q_in.scale / (prepare->output_f32 ? 1 : q_out.scale) / (float)mean->pixels;
     mean->zero = prepare->output_f32 ? 0 : (float)q_out.zero_point;
@@ -159,7 +162,8 @@ static void run_block(const struct mean_q8 *mean, const uint8_t *in, void *out, 
     float *values = mean->output_f32 ? (float *)out + begin : (float *)(void *)(sums + BLOCK_C);
 
     memset(sums, 0, (size_t)n * sizeof(int32_t));
-    mean->kernels->sum_rows(in + begin, mean->c, (size_t)mean->pixels, n, sums);
+    for (int64_t y = 0; y < mean->pixels; y += mean->row)
+        mean->kernels->sum_rows(in + y / mean->row * mean->steps.y + begin, mean->steps.x, (size_t)mean->row, n, sums);
     for (int c = 0; c < n; c++)
         values[c] = (float)(sums[c] - (int32_t)mean->pixels * mean->in_zero);
     if (mean->output_f32) {
@@ -195,7 +199,7 @@ const struct qd_op qd_op_reduce_mean = {
     .min_inputs = 1,
     .max_inputs = 1,
     .n_outputs = 1,
-    .flags = QD_OP_F32_OUTPUT,
+    .flags = QD_OP_F32_OUTPUT | QD_OP_STEPS,
     .parse = parse,
     .infer = infer,
     .scratch_f32 = scratch_f32,
@@ -212,7 +216,7 @@ const struct qd_op qd_op_global_average_pool = {
     .min_inputs = 1,
     .max_inputs = 1,
     .n_outputs = 1,
-    .flags = QD_OP_F32_OUTPUT,
+    .flags = QD_OP_F32_OUTPUT | QD_OP_STEPS,
     .parse = global_parse,
     .infer = global_infer,
     .scratch_f32 = scratch_f32,

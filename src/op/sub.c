@@ -35,6 +35,7 @@ const struct qd_op qd_op_sub = {
     .min_inputs = 2,
     .max_inputs = 2,
     .n_outputs = 1,
+    .flags = QD_OP_STEPS,
     .parse = parse,
     .infer = qd_elementwise_infer,
     .run_f32 = qd_elementwise_run_f32,

@@ -35,7 +35,7 @@ bool qd_unary_supports_q8(const struct qd_graph *graph, const struct qd_node *no
 
 #define QD_UNARY_FIELDS                                                                                                \
     .n_outputs = 1, .infer = qd_unary_infer, .run_f32 = run_f32, .supports_q8 = qd_unary_supports_q8,                  \
-    .prepare_q8 = prepare_q8, .run_q8 = qd_q8_table_run
+    .flags = QD_OP_STEPS, .prepare_q8 = prepare_q8, .run_q8 = qd_q8_table_run
 
 /*
  * The same for an operator that is an activation of the graph's: as_activation fills a struct qd_activation, and the
@@ -47,7 +47,7 @@ enum qd_status qd_unary_activation_prepare_q8(struct qd_q8_prepare *prepare, str
 
 #define QD_UNARY_ACTIVATION_FIELDS                                                                                     \
     .n_outputs = 1, .infer = qd_unary_infer, .run_f32 = qd_unary_activation_run_f32, .as_activation = as_activation,   \
-    .supports_q8 = qd_unary_supports_q8, .prepare_q8 = qd_unary_activation_prepare_q8, .run_q8 = qd_q8_table_run
+    .supports_q8 = qd_unary_supports_q8, .prepare_q8 = qd_unary_activation_prepare_q8, .run_q8 = qd_q8_table_run, .flags = QD_OP_STEPS
 
 /* as_activation of an operator without attributes. */
 #define QD_UNARY_AS(act_kind)                                                                                          \

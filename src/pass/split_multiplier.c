@@ -7,7 +7,7 @@
 /* How many outputs each channel of a depthwise convolution has, or 1 where it is none. */
 static int64_t multiplier(const struct qd_graph *graph, const struct qd_node *node)
 {
-    const struct qd_conv_params *conv = node->params;
+    const struct qd_conv_attrs *conv = node->params;
     const struct qd_shape *in, *out;
 
     if (node->op != &qd_op_conv || conv->pad_value)
@@ -57,7 +57,7 @@ enum qd_status qd_pass_split_multiplier(struct qd_graph *graph, struct qd_error 
             continue;
         status = repeat_input(graph, n, times, err);
         if (status == QD_OK)
-            ((struct qd_conv_params *)graph->nodes[n].params)->group *= times;
+            ((struct qd_conv_attrs *)graph->nodes[n].params)->group *= times;
     }
     return status;
 }

@@ -186,3 +186,16 @@ void check_requant(struct check *check, int n, int64_t max_sum, struct qd_requan
     }
     check_clamp(check, &ret->clamp_min, &ret->clamp_max);
 }
+
+static int gap(struct check *check)
+{
+    return check_chance(check, 2) ? 0 : check_between(check, 1, 40);
+}
+
+size_t check_steps(struct check *check, int size, int h, int w, int n_images, struct qd_steps *ret)
+{
+    ret->x = size + gap(check);
+    ret->y = ret->x * w + gap(check);
+    ret->image = ret->y * h + gap(check);
+    return (size_t)((n_images - 1) * ret->image + (h - 1) * ret->y + (w - 1) * ret->x + size);
+}

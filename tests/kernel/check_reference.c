@@ -68,29 +68,48 @@ static void pack(void *packed, const int8_t *w, int rows, int row_size)
     memcpy(packed, w, pack_size(rows, row_size));
 }
 
-static void gemm(const struct qd_gemm_params *p)
+static size_t conv_pack_size(int n, int n_runs, int run_k)
+{
+    return pack_size(n, n_runs * run_k);
+}
+
+static void conv_pack(void *packed, const int8_t *w, int n, int n_runs, int run_k)
+{
+    pack(packed, w, n, n_runs * run_k);
+}
+
+static ptrdiff_t pixel_offset(const struct qd_conv_params *p, const struct qd_steps *steps, int64_t pixel)
+{
+    return pixel / (p->out_h * p->out_w) * steps->image + pixel / p->out_w % p->out_h * steps->y +
+           pixel % p->out_w * steps->x;
+}
+
+static void conv(const struct qd_conv_params *p)
 {
     for (int m = 0; m < p->m; m++) {
-        for (int n = 0; n < p->n; n++) {
-            const int8_t *b = (const int8_t *)p->b + (ptrdiff_t)n * p->k;
+        const uint8_t *in = p->in + pixel_offset(p, &p->in_steps, p->first + m);
+
+        for (int n = p->n_begin; n < p->n_end; n++) {
+            const int8_t *w = (const int8_t *)p->weights + (ptrdiff_t)n * p->n_runs * p->run_k;
             int64_t acc = 0;
 
-            for (int k = 0; k < p->k; k++)
-                acc += (int64_t)p->a[m * p->a_stride + k] * b[k];
+            for (int r = 0; r < p->n_runs; r++)
+                for (int k = 0; k < p->run_k; k++)
+                    acc += (int64_t)in[p->run_offset[r] + k] * w[(ptrdiff_t)r * p->run_k + k];
             if (p->out_f32)
-                *(float *)((char *)p->out_f32 + m * p->out_stride + n * (ptrdiff_t)sizeof(float)) =
-                    exact_fma((float)acc, p->requant->mult[n], p->requant->offset[n]);
+                p->out_f32[(ptrdiff_t)m * p->n + n] = exact_fma((float)acc, p->requant->mult[n], p->requant->offset[n]);
             else
-                p->out[m * p->out_stride + n] =
-                    requant(p->requant, acc, n, p->residual ? p->residual + m * p->residual_stride + n : NULL);
+                p->out[pixel_offset(p, &p->out_steps, p->first + m) + n] = requant(
+                    p->requant, acc, n,
+                    p->residual ? p->residual + pixel_offset(p, &p->residual_steps, p->first + m) + n : NULL);
         }
     }
 }
 
-/* The input's byte at (y, x, c), or NULL outside. */
-static const uint8_t *at(const uint8_t *in, int h, int w, int n_c, int y, int x, int c)
+/* The input's byte at (y, x, c). */
+static const uint8_t *at(const uint8_t *in, const struct qd_steps *steps, int y, int x, int c)
 {
-    return y >= 0 && y < h && x >= 0 && x < w ? in + ((ptrdiff_t)y * w + x) * n_c + c : NULL;
+    return in + y * steps->y + x * steps->x + c;
 }
 
 static uint8_t depthwise_one(const struct qd_depthwise_params *p, int y, int x, int c)
@@ -99,13 +118,12 @@ static uint8_t depthwise_one(const struct qd_depthwise_params *p, int y, int x, 
     int64_t acc = 0;
 
     for (int ky = 0; ky < p->kernel_h; ky++) {
-        for (int kx = 0; kx < p->kernel_w; kx++) {
-            const uint8_t *tap = at(p->in, p->h, p->w, p->c, y * p->stride_h + ky * p->dilation_h - p->pad_top,
-                                    x * p->stride_w + kx * p->dilation_w - p->pad_left, c);
-            acc += (tap ? *tap : p->pad_value[c]) * w[ky * p->kernel_w + kx];
-        }
+        for (int kx = 0; kx < p->kernel_w; kx++)
+            acc += *at(p->in, &p->in_steps, y * p->stride_h + ky * p->dilation_h,
+                       x * p->stride_w + kx * p->dilation_w, c) *
+                   w[ky * p->kernel_w + kx];
     }
-    return requant(p->requant, acc, c, p->residual ? p->residual + ((ptrdiff_t)y * p->out_w + x) * p->c + c : NULL);
+    return requant(p->requant, acc, c, p->residual ? at(p->residual, &p->residual_steps, y, x, c) : NULL);
 }
 
 static void depthwise(const struct qd_depthwise_params *p)
@@ -113,7 +131,7 @@ static void depthwise(const struct qd_depthwise_params *p)
     for (int y = p->y_begin; y < p->y_end; y++) {
         for (int x = 0; x < p->out_w; x++) {
             for (int c = 0; c < p->c; c++)
-                p->out[((ptrdiff_t)y * p->out_w + x) * p->c + c] = depthwise_one(p, y, x, c);
+                p->out[y * p->out_steps.y + x * p->out_steps.x + c] = depthwise_one(p, y, x, c);
         }
     }
 }
@@ -125,9 +143,11 @@ static void pool_one(const struct qd_pool_params *p, int y, int x, int c, int *r
     *ret_n = 0;
     for (int ky = 0; ky < p->kernel_h; ky++) {
         for (int kx = 0; kx < p->kernel_w; kx++) {
-            const uint8_t *tap = at(p->in, p->h, p->w, p->c, y * p->stride_h + ky * p->dilation_h - p->pad_top,
-                                    x * p->stride_w + kx * p->dilation_w - p->pad_left, c);
-            if (!tap)
+            int in_y = y * p->stride_h + ky * p->dilation_h - p->pad_top;
+            int in_x = x * p->stride_w + kx * p->dilation_w - p->pad_left;
+            const uint8_t *tap = at(p->in, &p->in_steps, in_y, in_x, c);
+
+            if (in_y < 0 || in_y >= p->h || in_x < 0 || in_x >= p->w)
                 continue;
             *ret_max = *tap > *ret_max ? *tap : *ret_max;
             *ret_sum += *tap;
@@ -141,7 +161,7 @@ static void pool(const struct qd_pool_params *p, bool average)
     for (int y = p->y_begin; y < p->y_end; y++) {
         for (int x = 0; x < p->out_w; x++) {
             for (int c = 0; c < p->c; c++) {
-                uint8_t *out = p->out + ((ptrdiff_t)y * p->out_w + x) * p->c + c;
+                uint8_t *out = p->out + y * p->out_steps.y + x * p->out_steps.x + c;
                 int max, n, divisor;
                 int64_t sum;
 
@@ -226,9 +246,9 @@ static void dequantize(const uint8_t *in, float *out, size_t n, float scale, int
 const struct qd_kernels check_reference = {
     .isa = QD_ISA_SCALAR,
     .name = "reference",
-    .gemm_pack_size = pack_size,
-    .gemm_pack = pack,
-    .gemm = gemm,
+    .conv_pack_size = conv_pack_size,
+    .conv_pack = conv_pack,
+    .conv = conv,
     .depthwise_pack_size = pack_size,
     .depthwise_pack = pack,
     .depthwise = depthwise,

@@ -119,13 +119,13 @@ static bool pool_problem(struct check *check, bool average)
     base.out_w = pool_out(base.w, base.kernel_w, base.stride_w, base.dilation_w, 2 * base.pad_left);
     base.y_begin = check_between(check, 0, base.out_h - 1);
     base.y_end = check_between(check, base.y_begin, base.out_h);
-    base.in = check_activations(check, (size_t)base.h * (size_t)base.w * (size_t)base.c);
+    base.in = check_activations(check, check_steps(check, base.c, base.h, base.w, 1, &base.in_steps));
     base.in_zero = check_between(check, 0, 255);
     base.divisor_all = check_chance(check, 2) ? 0 : base.kernel_h * base.kernel_w;
     base.mult = check_chance(check, 2) ? 1 : check_real(check, 0, 4);
     base.out_zero = (float)check_between(check, 0, 255);
     check_clamp(check, &base.clamp_min, &base.clamp_max);
-    check_output(check, (size_t)base.out_h * (size_t)base.out_w * (size_t)base.c, 1, &out);
+    check_output(check, check_steps(check, base.c, base.out_h, base.out_w, 1, &base.out_steps), 1, &out);
     tested = base;
     base.out = out.base;
     tested.out = out.tested;
