@@ -187,7 +187,7 @@ static void describe(dnnl_memory_desc_t *md, int n_dims, const dnnl_dims_t dims,
 static void make_conv(const struct bench *b, struct layer *layer, const struct qd_node *node)
 {
     const struct qd_graph *graph = qd_plan_graph(b->plan);
-    const struct qd_conv_params *params = node->params;
+    const struct qd_conv_attrs *params = node->params;
     const struct qd_window *window = &params->window;
     const struct qd_shape *in = &graph->values[node->inputs[0]].shape, *out = &graph->values[node->outputs[0]].shape;
     const int64_t *weights = graph->values[node->inputs[1]].shape.dims;

@@ -4,6 +4,7 @@
 #endif
 
 #include "engine/internal.h"
+#include "op/q8.h"
 #include "util/clock.h"
 
 struct qd_frame {
@@ -23,7 +24,7 @@ static void *place_at(const struct qd_frame *frame, enum qd_form form, int value
 {
     const struct qd_place *place = &frame->plan->places[form][value];
 
-    return place->used ? frame->slab + place->offset + place->pitch * (size_t)image : NULL;
+    return place->used ? frame->slab + place->offset + place->at + place->steps.image * image : NULL;
 }
 
 static enum qd_status make_run(struct qd_frame *frame, int s, struct qd_error *err)
@@ -40,10 +41,13 @@ static enum qd_status make_run(struct qd_frame *frame, int s, struct qd_error *e
     if (!inputs || !input_pitch || !outputs || !output_pitch)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a frame");
     for (int i = 0; i < node->n_inputs; i++) {
+        enum qd_form form;
+
         if (node->inputs[i] == QD_NO_VALUE || plan->graph->values[node->inputs[i]].data)
             continue;
-        inputs[i] = place_at(frame, QD_FORM_Q8, node->inputs[i], 0);
-        input_pitch[i] = plan->places[QD_FORM_Q8][node->inputs[i]].pitch;
+        form = i == 0 && step->padded_input ? QD_FORM_PADDED : QD_FORM_Q8;
+        inputs[i] = place_at(frame, form, node->inputs[i], 0);
+        input_pitch[i] = (size_t)plan->places[form][node->inputs[i]].steps.image;
     }
     for (int i = 0; i < node->n_outputs; i++) {
         enum qd_form form = i == 0 && step->output_f32 ? QD_FORM_F32 : QD_FORM_Q8;
@@ -51,7 +55,7 @@ static enum qd_status make_run(struct qd_frame *frame, int s, struct qd_error *e
         if (node->outputs[i] == QD_NO_VALUE)
             continue;
         outputs[i] = place_at(frame, form, node->outputs[i], 0);
-        output_pitch[i] = plan->places[form][node->outputs[i]].pitch;
+        output_pitch[i] = (size_t)plan->places[form][node->outputs[i]].steps.image;
     }
     run->prepared = step->prepared;
     run->inputs = inputs;
@@ -120,9 +124,29 @@ const float *qd_frame_value_f32(const struct qd_frame *frame, int value, int ima
     return place_at(frame, QD_FORM_F32, value, image);
 }
 
-const uint8_t *qd_frame_value_q8(const struct qd_frame *frame, int value, int image)
+/* Rows of pixels between a place and contiguous memory. */
+static void copy_rows(const struct qd_place *place, uint8_t *image, uint8_t *rows, bool to_rows)
 {
-    return place_at(frame, QD_FORM_Q8, value, image);
+    for (int64_t y = 0; y < place->h; y++) {
+        uint8_t *row = image + y * place->steps.y;
+        int64_t n = place->steps.x == place->c ? 1 : place->w, size = place->c * (place->w / n);
+
+        for (int64_t x = 0; x < n; x++, rows += size) {
+            if (to_rows)
+                memcpy(rows, row + x * place->steps.x, (size_t)size);
+            else
+                memcpy(row + x * place->steps.x, rows, (size_t)size);
+        }
+    }
+}
+
+bool qd_frame_copy_q8(const struct qd_frame *frame, int value, int image, uint8_t *ret)
+{
+    uint8_t *bytes = place_at(frame, QD_FORM_Q8, value, image);
+
+    if (bytes)
+        copy_rows(&frame->plan->places[QD_FORM_Q8][value], bytes, ret, true);
+    return bytes != NULL;
 }
 
 static void set_view(const struct qd_frame *frame, int value, int image, struct qd_view *view)
@@ -166,38 +190,122 @@ static void run_node_f32(struct qd_frame *frame, const struct qd_node *node, int
         qd_activation_run_f32(&node->act, out[0].data, count);
 }
 
-/* Channels and pixels of a rank-4 value, which lies NHWC when quantized; 1 and count for all others. */
-static void image_size(const struct qd_value *value, int64_t *ret_channels, int64_t *ret_pixels)
+/* Pixels [first, first + n) between the place's [pixel][c] and planes [c][n]. */
+static void transpose_pixels(const struct qd_place *place, uint8_t *image, int64_t first, int64_t n, uint8_t *planes,
+                             bool to_planes)
 {
-    int64_t count = qd_shape_count(&value->shape);
+    bool contiguous = place->steps.x == place->c && place->steps.y == place->w * place->c;
 
-    *ret_channels = value->shape.n_dims == 4 ? value->shape.dims[1] : 1;
-    *ret_pixels = *ret_channels ? count / *ret_channels : 0;
+    if (contiguous && to_planes)
+        qd_transpose_u8(image + first * place->c, planes, n, place->c);
+    if (contiguous && !to_planes)
+        qd_transpose_u8(planes, image + first * place->c, place->c, n);
+    for (int64_t p = 0; p < n && !contiguous; p++) {
+        uint8_t *pixel = image + (first + p) / place->w * place->steps.y + (first + p) % place->w * place->steps.x;
+
+        for (int64_t c = 0; c < place->c; c++) {
+            if (to_planes)
+                planes[c * n + p] = pixel[c];
+            else
+                pixel[c] = planes[c * n + p];
+        }
+    }
 }
 
-static void convert(struct qd_frame *frame, const struct qd_step *step, int image, int thread)
+/* Pixels that are converted at once: their bytes stay in L1 while they are transposed. */
+static int64_t block_pixels(int64_t channels)
+{
+    int64_t n = channels ? 8192 / channels : 1;
+
+    return n < 16 ? 16 : n;
+}
+
+/* Pixels [first, first + n) of one image, both ways between NHWC bytes and NCHW floats. */
+static void convert_block(struct qd_frame *frame, const struct qd_step *step, int image, int64_t first, int64_t n,
+                          int thread)
 {
     const struct qd_plan *plan = frame->plan;
     const struct qd_kernels *kernels = plan->options.kernels;
-    const struct qd_value *value = &plan->graph->values[step->value];
+    const struct qd_place *place = &plan->places[QD_FORM_Q8][step->value];
+    struct qd_qparams q = qd_q8_of(plan->graph, step->value);
     uint8_t *q8 = place_at(frame, QD_FORM_Q8, step->value, image);
-    float *f32 = place_at(frame, QD_FORM_F32, step->value, image);
+    float *f32 = (float *)place_at(frame, QD_FORM_F32, step->value, image) + first;
     uint8_t *scratch = frame->scratch + (size_t)thread * plan->scratch_size;
-    int64_t channels, pixels;
-    size_t count;
+    int64_t pixels = place->h * place->w;
 
-    image_size(value, &channels, &pixels);
-    count = (size_t)(channels * pixels);
     if (step->kind == QD_STEP_QUANTIZE) {
-        kernels->quantize(f32, scratch, count, 1 / value->q.scale, (float)value->q.zero_point);
-        qd_transpose_u8(scratch, q8, channels, pixels);
+        for (int64_t c = 0; c < place->c; c++)
+            kernels->quantize(f32 + c * pixels, scratch + c * n, (size_t)n, 1 / q.scale, (float)q.zero_point);
+        transpose_pixels(place, q8, first, n, scratch, false);
         return;
     }
-    qd_transpose_u8(q8, scratch, pixels, channels);
-    if (step->kind == QD_STEP_PIXELS)
-        kernels->dequantize(scratch, f32, count, 1, 0);
-    else
-        kernels->dequantize(scratch, f32, count, value->q.scale, value->q.zero_point);
+    transpose_pixels(place, q8, first, n, scratch, true);
+    for (int64_t c = 0; c < place->c; c++)
+        kernels->dequantize(scratch + c * n, f32 + c * pixels, (size_t)n, q.scale, q.zero_point);
+}
+
+/* Images [0, n_images), shared by blocks of pixels; by whole images where no barrier may follow (see needs_barrier). */
+static void convert(struct qd_frame *frame, const struct qd_step *step, int n_images, int thread, int n_threads)
+{
+    const struct qd_place *place = &frame->plan->places[QD_FORM_Q8][step->value];
+    int64_t pixels = place->h * place->w, block = block_pixels(place->c), n_blocks = (pixels + block - 1) / block;
+    int64_t begin, end;
+
+    if (frame->plan->options.keep_all) {
+        for (int image = thread; image < n_images; image += n_threads)
+            for (int64_t p = 0; p < pixels; p += block)
+                convert_block(frame, step, image, p, pixels - p < block ? pixels - p : block, thread);
+        return;
+    }
+    qd_share(n_blocks * n_images, thread, n_threads, &begin, &end);
+    for (; begin < end; begin++) {
+        int64_t p = begin % n_blocks * block;
+
+        convert_block(frame, step, (int)(begin / n_blocks), p, pixels - p < block ? pixels - p : block, thread);
+    }
+}
+
+/* Takes rows of one image off [*begin, end), which counts the rows of all images; false where none is left. */
+static bool take_rows(const struct qd_place *place, int64_t *begin, int64_t end, int *ret_image, int64_t *ret_y,
+                      int64_t *ret_n)
+{
+    if (*begin >= end)
+        return false;
+    *ret_image = (int)(*begin / place->h);
+    *ret_y = *begin % place->h;
+    *ret_n = end - *begin < place->h - *ret_y ? end - *begin : place->h - *ret_y;
+    *begin += *ret_n;
+    return true;
+}
+
+static void fill_padding(const struct qd_frame *frame, const struct qd_place *place, int n_images, int thread,
+                         int n_threads)
+{
+    int64_t begin, end, y, n;
+    int image;
+
+    qd_share(n_images * place->h, thread, n_threads, &begin, &end);
+    while (take_rows(place, &begin, end, &image, &y, &n))
+        qd_place_fill_padding(place, frame->slab + place->offset + place->at + place->steps.image * image, y, y + n);
+}
+
+/* A value's pictures into their padded copies. */
+static void copy_to_padded(const struct qd_frame *frame, int value, int n_images, int thread, int n_threads)
+{
+    const struct qd_place *from = &frame->plan->places[QD_FORM_Q8][value];
+    const struct qd_place *to = &frame->plan->places[QD_FORM_PADDED][value];
+    int64_t step = from->steps.x == from->c ? to->w : 1, begin, end, y, n;
+    int image;
+
+    qd_share(n_images * to->h, thread, n_threads, &begin, &end);
+    while (take_rows(to, &begin, end, &image, &y, &n)) {
+        const uint8_t *in = (const uint8_t *)place_at(frame, QD_FORM_Q8, value, image) + y * from->steps.y;
+        uint8_t *out = (uint8_t *)place_at(frame, QD_FORM_PADDED, value, image) + y * to->steps.y;
+
+        for (; n > 0; n--, in += from->steps.y, out += to->steps.y)
+            for (int64_t x = 0; x < to->w; x += step)
+                memcpy(out + x * to->steps.x, in + x * from->steps.x, (size_t)(step * to->c));
+    }
 }
 
 static void run_step(struct qd_frame *frame, int s, int n_images, int thread, int n_threads)
@@ -205,6 +313,12 @@ static void run_step(struct qd_frame *frame, int s, int n_images, int thread, in
     const struct qd_plan *plan = frame->plan;
     const struct qd_step *step = &plan->steps[s];
 
+    for (int i = 0; i < step->n_to_pad; i++)
+        fill_padding(frame, step->to_pad[i], n_images, thread, n_threads);
+    if (step->kind == QD_STEP_PAD) {
+        copy_to_padded(frame, step->value, n_images, thread, n_threads);
+        return;
+    }
     if (step->kind == QD_STEP_Q8) {
         struct qd_q8_run run = frame->runs[s];
 
@@ -213,13 +327,13 @@ static void run_step(struct qd_frame *frame, int s, int n_images, int thread, in
         plan->graph->nodes[step->node].op->run_q8(&run, thread, n_threads);
         return;
     }
-    /* Float steps and conversions: whole images, so that a sum's order never depends on the number of threads. */
-    for (int image = thread; image < n_images; image += n_threads) {
-        if (step->kind == QD_STEP_F32)
-            run_node_f32(frame, &plan->graph->nodes[step->node], image, thread);
-        else
-            convert(frame, step, image, thread);
+    if (step->kind != QD_STEP_F32) {
+        convert(frame, step, n_images, thread, n_threads);
+        return;
     }
+    /* Float steps: whole images, so that a sum's order never depends on the number of threads. */
+    for (int image = thread; image < n_images; image += n_threads)
+        run_node_f32(frame, &plan->graph->nodes[step->node], image, thread);
 }
 
 /*
@@ -227,9 +341,15 @@ static void run_step(struct qd_frame *frame, int s, int n_images, int thread, in
  * has to wait; an int8 step shares out every image. Where values share memory, though, one image's next value may lie
  * where another's last one still is read.
  */
+static bool shares_images(const struct qd_step *step)
+{
+    return step->kind == QD_STEP_Q8 || step->kind == QD_STEP_PAD;
+}
+
 static bool needs_barrier(const struct qd_plan *plan, int s)
 {
-    return !plan->options.keep_all || s + 1 == plan->n_steps || plan->steps[s].kind == QD_STEP_Q8 || plan->steps[s + 1].kind == QD_STEP_Q8;
+    return !plan->options.keep_all || s + 1 == plan->n_steps || shares_images(&plan->steps[s]) ||
+           shares_images(&plan->steps[s + 1]);
 }
 
 void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_threads)

@@ -6,16 +6,22 @@
 #include "op/op.h"
 #include "util/mem.h"
 
-/* The two forms a value can have in a frame. */
-enum qd_form { QD_FORM_Q8, QD_FORM_F32, QD_N_FORMS };
+/* The forms a value can have in a frame: bytes, floats, and a copy of the bytes with padding around. */
+enum qd_form { QD_FORM_Q8, QD_FORM_F32, QD_FORM_PADDED, QD_N_FORMS };
 
 /* Where one form of a value lies in the slab. */
 struct qd_place {
     bool used;
     size_t offset;
-    size_t pitch; /* bytes from image to image */
-    size_t size;  /* pitch * max_batch and slack */
+    size_t at;             /* bytes from there to the first element of image 0: padding, or channels before it */
+    struct qd_steps steps; /* image: bytes from image to image, for every rank; x and y of pictures */
+    size_t size;
     int first_step, last_step;
+    struct qd_place *whole; /* NULL, or the concatenation that this is a part of: its memory is this one's */
+    int64_t channel;        /* where in it */
+    int64_t h, w, c;
+    struct qd_q8_padding padding;
+    const uint8_t *pad_bytes; /* [c]; NULL: no padding */
 };
 
 struct qd_step {
@@ -26,6 +32,9 @@ struct qd_step {
     void *prepared;
     const char *why_f32;
     size_t scratch_size; /* per thread */
+    bool padded_input;   /* reads its input 0 from the padded copy */
+    struct qd_place **to_pad; /* whose padding is filled in this step, before it is read in the next ones */
+    int n_to_pad;
 };
 
 struct qd_plan {
@@ -35,6 +44,7 @@ struct qd_plan {
     struct qd_step *steps;
     int n_steps;
     struct qd_place *places[QD_N_FORMS]; /* by value */
+    bool *joined;                        /* by node: its inputs are parts of its output, nothing is left to do */
     size_t slab_size;
     size_t scratch_size; /* per thread */
     int max_views;       /* inputs and outputs of the widest node */
@@ -42,5 +52,17 @@ struct qd_plan {
 
 /* Gives each used place its offset; places whose steps overlap do not share memory. Returns the slab's size. */
 enum qd_status qd_memory_plan(struct qd_place **places, int n_places, size_t *ret_size, struct qd_error *err);
+
+/*
+ * Decides how quantized values lie: places[QD_FORM_Q8] and [QD_FORM_PADDED] get steps, padding and wholes. *ret_refused:
+ * a node that has to run in float for it (QD_UNSUPPORTED).
+ */
+enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *ret_refused, struct qd_error *err);
+
+/* The place whose memory this one uses: itself, or the outermost concatenation around it. */
+struct qd_place *qd_place_whole(struct qd_place *place);
+
+/* Writes the padding beside the rows [row_begin, row_end) of an image, and above the first and below the last. */
+void qd_place_fill_padding(const struct qd_place *place, uint8_t *image, int64_t row_begin, int64_t row_end);
 
 #endif

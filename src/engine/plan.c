@@ -122,19 +122,24 @@ static void decide_precisions(struct builder *b)
 static void touch(struct builder *b, enum qd_form form, int value, int step)
 {
     struct qd_plan *plan = b->plan;
-    struct qd_place *place = &plan->places[form][value];
-    int64_t count = qd_shape_count(&b->graph->values[value].shape);
-    size_t bytes = (size_t)count * (form == QD_FORM_F32 ? qd_dtype_size(b->graph->values[value].dtype) : 1);
+    struct qd_place *place = &plan->places[form][value], *whole;
 
-    if (!place->used) {
-        place->used = true;
-        place->pitch = (bytes + QD_ALIGNMENT - 1) / QD_ALIGNMENT * QD_ALIGNMENT;
-        place->size = place->pitch * (size_t)plan->options.max_batch + QD_KERNEL_SLACK;
-        place->size = (place->size + QD_ALIGNMENT - 1) / QD_ALIGNMENT * QD_ALIGNMENT;
-        place->first_step = step;
+    place->used = true;
+    if (form == QD_FORM_F32 && !place->steps.image) {
+        int64_t count = qd_shape_count(&b->graph->values[value].shape);
+        size_t bytes = (size_t)count * qd_dtype_size(b->graph->values[value].dtype);
+
+        place->steps.image = (ptrdiff_t)((bytes + QD_ALIGNMENT - 1) / QD_ALIGNMENT * QD_ALIGNMENT);
     }
-    if (step > place->last_step)
-        place->last_step = step;
+    whole = qd_place_whole(place);
+    if (!whole->size) {
+        whole->used = true;
+        whole->size = (size_t)whole->steps.image * (size_t)plan->options.max_batch + QD_KERNEL_SLACK;
+        whole->size = (whole->size + QD_ALIGNMENT - 1) / QD_ALIGNMENT * QD_ALIGNMENT;
+        whole->first_step = step;
+    }
+    if (step > whole->last_step)
+        whole->last_step = step;
 }
 
 static struct qd_step *add_step(struct builder *b, enum qd_step_kind kind, int node, int value)
@@ -147,17 +152,25 @@ static struct qd_step *add_step(struct builder *b, enum qd_step_kind kind, int n
     return step;
 }
 
+static enum qd_step_kind kind_of_conversion(const struct builder *b, enum qd_form to, int value)
+{
+    if (to == QD_FORM_PADDED)
+        return QD_STEP_PAD;
+    if (to == QD_FORM_Q8)
+        return QD_STEP_QUANTIZE;
+    return is_pixels(b->graph, value) ? QD_STEP_PIXELS : QD_STEP_DEQUANTIZE;
+}
+
 /* Makes sure that the form exists before the next step, and that it lives until then. */
 static void need(struct builder *b, enum qd_form form, int value)
 {
     const struct qd_graph *graph = b->graph;
     struct qd_plan *plan = b->plan;
 
+    if (form == QD_FORM_PADDED)
+        need(b, QD_FORM_Q8, value);
     if (!b->has[form][value]) {
-        enum qd_step_kind kind = form == QD_FORM_Q8       ? QD_STEP_QUANTIZE
-                                 : is_pixels(graph, value) ? QD_STEP_PIXELS
-                                                           : QD_STEP_DEQUANTIZE;
-        struct qd_step *step = add_step(b, kind, -1, value);
+        struct qd_step *step = add_step(b, kind_of_conversion(b, form, value), -1, value);
 
         step->scratch_size = (size_t)qd_shape_count(&graph->values[value].shape) + QD_KERNEL_SLACK;
         touch(b, form, value, plan->n_steps - 1);
@@ -167,18 +180,44 @@ static void need(struct builder *b, enum qd_form form, int value)
     touch(b, form, value, plan->n_steps);
 }
 
+/* The form in which a node reads its input i. */
+static enum qd_form input_form(const struct builder *b, int n, int i)
+{
+    int value = b->graph->nodes[n].inputs[i];
+
+    if (!b->node_q8[n])
+        return QD_FORM_F32;
+    return i == 0 && b->graph->nodes[n].op->padding_q8 && b->plan->places[QD_FORM_PADDED][value].pad_bytes
+               ? QD_FORM_PADDED
+               : QD_FORM_Q8;
+}
+
 static enum qd_status prepare_node(struct builder *b, int n, struct qd_step *step, struct qd_error *err)
 {
     const struct qd_node *node = &b->graph->nodes[n];
+    struct qd_arena scratch = {0};
+    struct qd_steps *in = qd_arena_array(&scratch, (size_t)node->n_inputs + 1, sizeof(*in));
+    struct qd_steps *out = qd_arena_array(&scratch, (size_t)node->n_outputs + 1, sizeof(*out));
     struct qd_q8_prepare prepare = {
         .graph = b->graph,
         .node = node,
         .kernels = b->plan->options.kernels,
+        .in_steps = in,
+        .out_steps = out,
         .arena = &b->plan->arena,
         .output_f32 = b->output_f32[n],
     };
-    enum qd_status status = node->op->prepare_q8(&prepare, err);
+    enum qd_status status = in && out ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for the plan");
 
+    for (int i = 0; i < node->n_inputs && status == QD_OK; i++)
+        if (is_activation(b->graph, node->inputs[i]))
+            in[i] = b->plan->places[input_form(b, n, i)][node->inputs[i]].steps;
+    for (int i = 0; i < node->n_outputs && status == QD_OK; i++)
+        if (node->outputs[i] != QD_NO_VALUE)
+            out[i] = b->plan->places[QD_FORM_Q8][node->outputs[i]].steps;
+    if (status == QD_OK)
+        status = node->op->prepare_q8(&prepare, err);
+    qd_arena_done(&scratch);
     if (status != QD_OK)
         return qd_error_context(err, status, "node '%s' (%s)", node->name, node->op->name);
     step->prepared = prepare.prepared;
@@ -191,22 +230,27 @@ static enum qd_status add_node_step(struct builder *b, int n, int *ret_refused, 
     const struct qd_graph *graph = b->graph;
     const struct qd_node *node = &graph->nodes[n];
     struct qd_plan *plan = b->plan;
-    enum qd_form in_form = b->node_q8[n] ? QD_FORM_Q8 : QD_FORM_F32;
     struct qd_step *step;
     enum qd_status status;
     int at;
 
+    if (plan->joined[n]) {
+        b->has[QD_FORM_Q8][node->outputs[0]] = true;
+        touch(b, QD_FORM_Q8, node->outputs[0], plan->n_steps - 1);
+        return QD_OK;
+    }
     for (int i = 0; i < node->n_inputs; i++)
         if (is_activation(graph, node->inputs[i]))
-            need(b, in_form, node->inputs[i]);
+            need(b, input_form(b, n, i), node->inputs[i]);
     /* A conversion for a later input moves the step on: the earlier inputs must live until then too. */
     at = plan->n_steps;
     for (int i = 0; i < node->n_inputs; i++)
         if (is_activation(graph, node->inputs[i]))
-            touch(b, in_form, node->inputs[i], at);
+            touch(b, input_form(b, n, i), node->inputs[i], at);
     step = add_step(b, b->node_q8[n] ? QD_STEP_Q8 : QD_STEP_F32, n, node->outputs[0]);
     step->output_f32 = b->output_f32[n];
     step->why_f32 = b->why_f32[n];
+    step->padded_input = node->n_inputs && is_activation(graph, node->inputs[0]) && input_form(b, n, 0) == QD_FORM_PADDED;
     for (int i = 0; i < node->n_outputs; i++) {
         enum qd_form form = b->node_q8[n] && !(i == 0 && b->output_f32[n]) ? QD_FORM_Q8 : QD_FORM_F32;
 
@@ -225,6 +269,34 @@ static enum qd_status add_node_step(struct builder *b, int n, int *ret_refused, 
     if (status == QD_UNSUPPORTED)
         *ret_refused = n;
     return status;
+}
+
+/* Padding is written in the step in which the memory around it is first written. */
+static enum qd_status plan_padding(struct qd_plan *plan, struct qd_error *err)
+{
+    for (int pass = 0; pass < 2; pass++) {
+        for (int form = 0; form < QD_N_FORMS; form++) {
+            for (int v = 0; v < plan->graph->n_values; v++) {
+                struct qd_place *place = &plan->places[form][v];
+                struct qd_step *step = &plan->steps[place->first_step];
+
+                if (!place->used || place->whole || !place->pad_bytes)
+                    continue;
+                if (pass)
+                    step->to_pad[step->n_to_pad] = place;
+                step->n_to_pad++;
+            }
+        }
+        for (int s = 0; s < plan->n_steps && !pass; s++) {
+            struct qd_step *step = &plan->steps[s];
+
+            step->to_pad = qd_arena_array(&plan->arena, (size_t)step->n_to_pad + 1, sizeof(*step->to_pad));
+            if (!step->to_pad)
+                return qd_error_set(err, QD_NO_MEMORY, "no memory for the plan");
+            step->n_to_pad = 0;
+        }
+    }
+    return QD_OK;
 }
 
 static enum qd_status add_steps(struct builder *b, int *ret_refused, struct qd_error *err)
@@ -250,6 +322,9 @@ static enum qd_status add_steps(struct builder *b, int *ret_refused, struct qd_e
         if (producer >= 0 && graph->nodes[producer].op == &qd_op_softmax)
             touch(b, QD_FORM_F32, graph->nodes[producer].inputs[0], plan->n_steps);
     }
+    status = plan_padding(plan, err);
+    if (status != QD_OK)
+        return status;
     for (int form = 0; form < QD_N_FORMS; form++)
         for (int v = 0; v < graph->n_values; v++)
             if (plan->places[form][v].used && plan->options.keep_all) {
@@ -275,10 +350,12 @@ static enum qd_status place_values(struct qd_plan *plan, struct qd_error *err)
         return status;
     for (int form = 0; form < QD_N_FORMS; form++)
         for (int v = 0; v < graph->n_values; v++)
-            if (plan->places[form][v].used)
+            if (plan->places[form][v].used && !plan->places[form][v].whole)
                 list[n++] = &plan->places[form][v];
     status = qd_memory_plan(list, n, &plan->slab_size, err);
     qd_free(list);
+    for (int v = 0; v < graph->n_values; v++)
+        plan->places[QD_FORM_Q8][v].offset = qd_place_whole(&plan->places[QD_FORM_Q8][v])->offset;
     return status;
 }
 
@@ -295,24 +372,29 @@ static enum qd_status build(struct builder *b, int *ret_refused, struct qd_error
     struct qd_arena scratch = {0};
     size_t n_values = (size_t)graph->n_values + 1, n_nodes = (size_t)graph->n_nodes + 1;
     enum qd_status status;
+    bool complete;
 
     b->node_q8 = qd_arena_array(&scratch, n_nodes, sizeof(bool));
     b->why_f32 = qd_arena_array(&scratch, n_nodes, sizeof(*b->why_f32));
     b->output_f32 = qd_arena_array(&scratch, n_nodes, sizeof(bool));
     b->by_q8 = qd_arena_array(&scratch, n_values, sizeof(bool));
     b->by_f32 = qd_arena_array(&scratch, n_values, sizeof(bool));
-    b->has[0] = qd_arena_array(&scratch, n_values, sizeof(bool));
-    b->has[1] = qd_arena_array(&scratch, n_values, sizeof(bool));
-    plan->places[0] = qd_arena_array(&plan->arena, n_values, sizeof(struct qd_place));
-    plan->places[1] = qd_arena_array(&plan->arena, n_values, sizeof(struct qd_place));
+    plan->joined = qd_arena_array(&plan->arena, n_nodes, sizeof(bool));
     /* At most one conversion to each form of each value besides the nodes. */
-    plan->steps = qd_arena_array(&plan->arena, n_nodes + 2 * n_values, sizeof(struct qd_step));
-    if (!b->node_q8 || !b->why_f32 || !b->output_f32 || !b->by_q8 || !b->by_f32 || !b->has[0] || !b->has[1] ||
-        !plan->places[0] || !plan->places[1] || !plan->steps) {
+    plan->steps = qd_arena_array(&plan->arena, n_nodes + QD_N_FORMS * n_values, sizeof(struct qd_step));
+    complete = b->node_q8 && b->why_f32 && b->output_f32 && b->by_q8 && b->by_f32 && plan->joined && plan->steps;
+    for (int form = 0; form < QD_N_FORMS; form++) {
+        b->has[form] = qd_arena_array(&scratch, n_values, sizeof(bool));
+        plan->places[form] = qd_arena_array(&plan->arena, n_values, sizeof(struct qd_place));
+        complete = complete && b->has[form] && plan->places[form];
+    }
+    if (!complete) {
         status = no_memory(err);
     } else {
         decide_precisions(b);
-        status = add_steps(b, ret_refused, err);
+        status = qd_layout_plan(plan, b->node_q8, ret_refused, err);
+        if (status == QD_OK)
+            status = add_steps(b, ret_refused, err);
         if (status == QD_OK)
             status = place_values(plan, err);
     }
@@ -386,7 +468,7 @@ void qd_plan_step(const struct qd_plan *plan, int i, struct qd_step_info *ret)
 
 const char *qd_step_kind_name(enum qd_step_kind kind)
 {
-    static const char *const names[] = {"int8", "fp32", "quantize", "dequantize", "pixels to float"};
+    static const char *const names[] = {"int8", "fp32", "quantize", "dequantize", "pixels to float", "pad"};
 
     return names[kind];
 }

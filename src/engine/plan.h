@@ -31,7 +31,7 @@ enum qd_status qd_plan_new(const struct qd_graph *graph, const struct qd_plan_op
 void qd_plan_free(struct qd_plan *plan);
 
 /* What a step is, for listings, profiles and reports. */
-enum qd_step_kind { QD_STEP_Q8, QD_STEP_F32, QD_STEP_QUANTIZE, QD_STEP_DEQUANTIZE, QD_STEP_PIXELS };
+enum qd_step_kind { QD_STEP_Q8, QD_STEP_F32, QD_STEP_QUANTIZE, QD_STEP_DEQUANTIZE, QD_STEP_PIXELS, QD_STEP_PAD };
 struct qd_step_info {
     enum qd_step_kind kind;
     const struct qd_node *node; /* NULL for conversions */
@@ -79,11 +79,11 @@ void qd_frame_run_step(struct qd_frame *frame, int step, int n_images, int n_thr
 void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_threads);
 
 /*
- * With keep_all: value's elements of one image after a run. f32 of it in ONNX order where a float form exists; bytes
- * (NHWC) where a quantized form exists; NULL else.
+ * With keep_all: value's elements of one image after a run: f32 in ONNX order where a float form exists (else NULL), or
+ * a copy of its bytes in ret (NHWC without gaps) where a quantized form exists (else false).
  */
 const float *qd_frame_value_f32(const struct qd_frame *frame, int value, int image);
-const uint8_t *qd_frame_value_q8(const struct qd_frame *frame, int value, int image);
+bool qd_frame_copy_q8(const struct qd_frame *frame, int value, int image, uint8_t *ret);
 
 /* Time per step of the last runs, microseconds summed since qd_frame_profile(frame, true); steps indexed as the plan's. */
 void qd_frame_profile(struct qd_frame *frame, bool on);

@@ -80,7 +80,8 @@ enum qd_status qd_graph_add_value(struct qd_graph *graph, const char *name, int 
 
     if (qd_graph_find_value(graph, name) >= 0)
         return qd_error_set(err, QD_INVALID, "value '%s' is made twice", name);
-    status = qd_grow((void **)&graph->values, &graph->values_capacity, (size_t)graph->n_values + 1, sizeof(*value), err);
+    status =
+        qd_grow((void **)&graph->values, &graph->values_capacity, (size_t)graph->n_values + 1, sizeof(*value), err);
     if (status != QD_OK)
         return status;
     status = grow_index(graph, err);
@@ -358,40 +359,6 @@ void qd_graph_keep_nodes(struct qd_graph *graph, const bool *keep)
     (void)set_producers(graph, NULL);
 }
 
-void qd_activation_run_f32(const struct qd_activation *act, float *x, int64_t n)
-{
-    switch (act->kind) {
-    case QD_ACT_NONE:
-        break;
-    case QD_ACT_CLIP:
-        for (int64_t i = 0; i < n; i++) {
-            float v = x[i] < act->min ? act->min : x[i];
-
-            x[i] = v > act->max ? act->max : v;
-        }
-        break;
-    case QD_ACT_LEAKY:
-        for (int64_t i = 0; i < n; i++)
-            x[i] = x[i] < 0 ? x[i] * act->alpha : x[i];
-        break;
-    case QD_ACT_HARDSWISH:
-        for (int64_t i = 0; i < n; i++) {
-            float gate = x[i] * (1.0f / 6) + 0.5f;
-
-            gate = gate < 0 ? 0 : gate > 1 ? 1 : gate;
-            x[i] *= gate;
-        }
-        break;
-    }
-}
-
-static const char *act_text(const struct qd_activation *act)
-{
-    static const char *const names[] = {"", " +clip", " +leaky", " +hardswish"};
-
-    return names[act->kind];
-}
-
 enum qd_status qd_graph_dump(const struct qd_graph *graph, struct qd_buf *out, struct qd_error *err)
 {
     enum qd_status status = QD_OK;
@@ -403,8 +370,9 @@ enum qd_status qd_graph_dump(const struct qd_graph *graph, struct qd_buf *out, s
         if (node->n_inputs && node->inputs[0] != QD_NO_VALUE)
             qd_shape_text(&graph->values[node->inputs[0]].shape, from);
         qd_shape_text(&graph->values[node->outputs[0]].shape, to);
-        status = qd_buf_printf(out, err, "%s %s %s -> %s%s%s\n", node->name, node->op_name, from, to,
-                               node->residual >= 0 ? " +residual" : "", act_text(&node->act));
+        status = qd_buf_printf(out, err, "%s %s %s -> %s%s%s%s\n", node->name, node->op_name, from, to,
+                               node->residual >= 0 ? " +residual" : "", node->act.kind == QD_ACT_NONE ? "" : " +",
+                               qd_activation_name(&node->act));
     }
     return status;
 }

@@ -26,12 +26,20 @@ struct qd_value {
     bool has_shape; /* shape and dtype are known */
     struct qd_shape shape;
     enum qd_dtype dtype;
-    const void *data;      /* a constant's elements, row-major; NULL for an activation */
-    int producer;          /* the node that makes it; -1 for inputs and constants; set by qd_graph_sort */
-    struct qd_qparams q;   /* scale 0: none */
+    const void *data;    /* a constant's elements, row-major; NULL for an activation */
+    int producer;        /* the node that makes it; -1 for inputs and constants; set by qd_graph_sort */
+    struct qd_qparams q; /* scale 0: none */
 };
 
-enum qd_attr_kind { QD_ATTR_INT, QD_ATTR_FLOAT, QD_ATTR_STRING, QD_ATTR_INTS, QD_ATTR_FLOATS, QD_ATTR_TENSOR, QD_ATTR_OTHER };
+enum qd_attr_kind {
+    QD_ATTR_INT,
+    QD_ATTR_FLOAT,
+    QD_ATTR_STRING,
+    QD_ATTR_INTS,
+    QD_ATTR_FLOATS,
+    QD_ATTR_TENSOR,
+    QD_ATTR_OTHER
+};
 
 struct qd_attr {
     const char *name;
@@ -41,17 +49,29 @@ struct qd_attr {
     const char *s;
     const int64_t *ints;
     const float *floats;
-    int n;                 /* of ints or floats */
+    int n;                  /* of ints or floats */
     struct qd_value tensor; /* shape, dtype, data */
 };
 
 /* An elementwise function that a node applies to its result (after adding its residual). */
-enum qd_activation_kind { QD_ACT_NONE, QD_ACT_CLIP, QD_ACT_LEAKY, QD_ACT_HARDSWISH };
+enum qd_activation_kind {
+    QD_ACT_NONE,
+    QD_ACT_CLIP,
+    QD_ACT_LEAKY,
+    QD_ACT_HARDSWISH,   /* x * hardsigmoid(x) with alpha 1/6, beta 1/2 */
+    QD_ACT_HARDSIGMOID, /* min(max(alpha * x + beta, 0), 1) */
+    QD_ACT_SIGMOID,
+    QD_ACT_TANH,
+    QD_ACT_SILU, /* x * sigmoid(x) */
+    QD_ACT_GELU, /* x * (1 + erf(x / sqrt(2))) / 2 */
+    QD_ACT_MISH, /* x * tanh(log(1 + exp(x))) */
+};
 
 struct qd_activation {
     enum qd_activation_kind kind;
     float min, max; /* CLIP: -INFINITY and INFINITY where open; Relu is [0, inf) */
-    float alpha;    /* LEAKY, 0 <= alpha <= 1 */
+    float alpha;    /* LEAKY, 0 <= alpha <= 1; HARDSIGMOID */
+    float beta;     /* HARDSIGMOID */
 };
 
 enum qd_precision { QD_PRECISION_Q8, QD_PRECISION_F32 };
@@ -60,14 +80,14 @@ struct qd_node {
     const char *name;    /* ONNX's, or made from the operator and the first output's name */
     const char *op_name; /* ONNX's operator type */
     const struct qd_op *op;
-    int opset;           /* the version of the operator's domain in this model */
+    int opset; /* the version of the operator's domain in this model */
     int n_inputs, n_outputs;
     int *inputs, *outputs; /* value indices or QD_NO_VALUE */
-    int residual;        /* index into inputs of a fused residual (same shape as output 0), or -1 */
+    int residual;          /* index into inputs of a fused residual (same shape as output 0), or -1 */
     struct qd_activation act;
     struct qd_attr *attrs;
     int n_attrs;
-    void *params;        /* the operator's own struct, made by its parse */
+    void *params;                /* the operator's own struct, made by its parse */
     enum qd_precision precision; /* F32: asked for by model.json or by the fallback */
 };
 
@@ -81,7 +101,7 @@ struct qd_graph {
     size_t nodes_capacity;
     int *inputs, *outputs; /* value indices */
     int n_inputs, n_outputs;
-    int *index;            /* private: open hash of value names, value + 1 or 0 */
+    int *index; /* private: open hash of value names, value + 1 or 0 */
     size_t index_size;
 };
 
@@ -92,7 +112,8 @@ void qd_graph_free(struct qd_graph *graph);
 /* A new value; the name is copied. *ret_index is its index. */
 enum qd_status qd_graph_add_value(struct qd_graph *graph, const char *name, int *ret_index, struct qd_error *err);
 
-/* A constant: data is copied (qd_dtype_size(dtype) * count bytes). data NULL: zeroed, to be filled through *ret_data. */
+/* A constant: data is copied (qd_dtype_size(dtype) * count bytes). data NULL: zeroed, to be filled through *ret_data.
+ */
 enum qd_status qd_graph_add_constant(struct qd_graph *graph, const char *name, enum qd_dtype dtype,
                                      const struct qd_shape *shape, const void *data, int *ret_index, void **ret_data,
                                      struct qd_error *err);
@@ -144,8 +165,12 @@ enum qd_status qd_node_attr_string(const struct qd_node *node, const char *name,
 enum qd_status qd_node_attr_ints(const struct qd_node *node, const char *name, const int64_t **ret, int *ret_n,
                                  struct qd_error *err);
 
-/* f(x) of a fused activation, element by element, in place. */
+/* f(x) of a fused activation, element by element, in place: the definition that everything else follows. */
 void qd_activation_run_f32(const struct qd_activation *act, float *x, int64_t n);
+/* The same function of one x, in double: what its int8 forms are fitted to. */
+double qd_activation_f64(const struct qd_activation *act, double x);
+/* Its name in listings: "", "clip", "silu"... */
+const char *qd_activation_name(const struct qd_activation *act);
 
 /* A readable listing, a line per node: "conv1 Conv [1,3,224,224] -> [1,32,112,112] +clip[0,6] +residual". */
 enum qd_status qd_graph_dump(const struct qd_graph *graph, struct qd_buf *out, struct qd_error *err);

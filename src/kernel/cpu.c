@@ -17,17 +17,19 @@
 static const struct qd_kernels kernels_scalar = {
     .isa = QD_ISA_SCALAR,
     .name = "scalar",
-    .gemm_pack_size = qd_gemm_pack_size_scalar,
-    .gemm_pack = qd_gemm_pack_scalar,
-    .gemm = qd_gemm_scalar,
+    .conv_pack_size = qd_conv_pack_size_scalar,
+    .conv_pack = qd_conv_pack_scalar,
+    .conv = qd_conv_scalar,
     .depthwise_pack_size = qd_depthwise_pack_size_scalar,
     .depthwise_pack = qd_depthwise_pack_scalar,
     .depthwise = qd_depthwise_scalar,
     .add = qd_add_scalar,
     .mul = qd_mul_scalar,
+    .affine = qd_affine_scalar,
     .max_pool = qd_max_pool_scalar,
     .average_pool = qd_average_pool_scalar,
     .sum_rows = qd_sum_rows_scalar,
+    .shuffle = qd_shuffle_scalar,
     .lookup = qd_lookup_scalar,
     .quantize = qd_quantize_scalar,
     .dequantize = qd_dequantize_scalar,
@@ -38,38 +40,45 @@ static const struct qd_kernels kernels_scalar = {
 static const struct qd_kernels kernels_avx2 = {
     .isa = QD_ISA_AVX2,
     .name = "avx2",
-    .gemm_pack_size = qd_gemm_pack_size_avx2,
-    .gemm_pack = qd_gemm_pack_avx2,
-    .gemm = qd_gemm_avx2,
+    .conv_pack_size = qd_conv_pack_size_avx2,
+    .conv_pack = qd_conv_pack_avx2,
+    .conv = qd_conv_avx2,
     .depthwise_pack_size = qd_depthwise_pack_size_avx2,
     .depthwise_pack = qd_depthwise_pack_avx2,
     .depthwise = qd_depthwise_avx2,
     .add = qd_add_avx2,
     .mul = qd_mul_avx2,
+    .affine = qd_affine_avx2,
     .max_pool = qd_max_pool_avx2,
     .average_pool = qd_average_pool_avx2,
     .sum_rows = qd_sum_rows_avx2,
+    .shuffle = qd_shuffle_avx2,
     .lookup = qd_lookup_avx2,
     .quantize = qd_quantize_avx2,
     .dequantize = qd_dequantize_avx2,
     .peak = qd_peak_avx2,
 };
 
-/* What is bound by memory rather than by products is AVX2's: wider vectors have not been shown to gain there. */
-static const struct qd_kernels kernels_vnni = {
+/*
+ * What is bound by memory rather than by products is AVX2's: wider vectors have not been shown to gain there. Written
+ * once, by find_tiers: lookup is another's where the CPU has VBMI.
+ */
+static struct qd_kernels kernels_vnni = {
     .isa = QD_ISA_VNNI,
     .name = "vnni",
-    .gemm_pack_size = qd_gemm_pack_size_vnni,
-    .gemm_pack = qd_gemm_pack_vnni,
-    .gemm = qd_gemm_vnni,
+    .conv_pack_size = qd_conv_pack_size_vnni,
+    .conv_pack = qd_conv_pack_vnni,
+    .conv = qd_conv_vnni,
     .depthwise_pack_size = qd_depthwise_pack_size_vnni,
     .depthwise_pack = qd_depthwise_pack_vnni,
     .depthwise = qd_depthwise_vnni,
     .add = qd_add_avx2,
     .mul = qd_mul_avx2,
+    .affine = qd_affine_vnni,
     .max_pool = qd_max_pool_avx2,
     .average_pool = qd_average_pool_avx2,
     .sum_rows = qd_sum_rows_avx2,
+    .shuffle = qd_shuffle_avx2,
     .lookup = qd_lookup_avx2,
     .quantize = qd_quantize_avx2,
     .dequantize = qd_dequantize_avx2,
@@ -118,6 +127,14 @@ static bool cpu_has_vnni(void)
         return false;
     return HAS(b, (unsigned)(bit_AVX512F | bit_AVX512BW | bit_AVX512DQ) | bit_AVX512VL) && HAS(c, bit_AVX512VNNI);
 }
+
+/* Asked of a CPU that has the vnni tier. */
+static bool cpu_has_vbmi(void)
+{
+    unsigned a, b, c, d;
+
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && HAS(c, bit_AVX512VBMI);
+}
 #endif
 
 static void find_tiers(void)
@@ -126,8 +143,11 @@ static void find_tiers(void)
 #ifdef QD_X86
     if (cpu_has_avx2())
         tiers[QD_ISA_AVX2] = &kernels_avx2;
-    if (cpu_has_vnni())
+    if (cpu_has_vnni()) {
+        if (cpu_has_vbmi())
+            kernels_vnni.lookup = qd_lookup_vbmi;
         tiers[QD_ISA_VNNI] = &kernels_vnni;
+    }
 #endif
 }
 

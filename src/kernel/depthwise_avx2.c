@@ -128,12 +128,12 @@ static void prepare_columns(struct scratch *scratch, const int8_t *w, int kernel
  * sums are complete in step x + n_live - 1 and lie there; what lies before is none.
  */
 ALWAYS_INLINE_AVX2 void slide(const struct qd_depthwise_params *p, struct scratch *scratch,
-                              const struct qd_tap_rows *rows, int c0, int x, int n, const int kernel, const int stride)
+                              const uint8_t *row, int c0, int n, const int kernel, const int stride)
 {
     const int n_live = LIVE(kernel, stride), n_pairs = (kernel + 1) / 2;
     const __m256i *weights = scratch->weights;
+    const ptrdiff_t row_step = p->dilation_h * p->in_steps.y;
     __m256i low[QD_MAX_SLIDE + 1], high[QD_MAX_SLIDE + 1];
-    int in_x = x * stride - p->pad_left;
 
 #pragma GCC unroll 8
     for (int l = 0; l < n_live; l++)
@@ -142,17 +142,18 @@ ALWAYS_INLINE_AVX2 void slide(const struct qd_depthwise_params *p, struct scratc
         /* The weights stay operands in memory: gcc would hoist them all, and spill. */
         __asm__("" : "+r"(weights));
 #pragma GCC unroll 2
-        for (int d = 0; d < stride; d++, in_x++) {
-            bool inside = in_x >= 0 && in_x < p->w;
+        for (int d = 0; d < stride; d++, row += p->in_steps.x) {
+            /* No window reaches the last column of the last step where the stride does not divide the kernel. */
+            const uint8_t *column = i * stride + d < (n - 1) * stride + kernel ? row : row - p->in_steps.x;
 
 #pragma GCC unroll 8
             for (int pair = 0; pair < n_pairs; pair++) {
                 const int ky = 2 * pair;
-                __m256i a = load_pixel((inside ? rows->row[ky] + in_x * rows->step[ky] : p->pad_value) + c0);
+                __m256i a = load_pixel(column + ky * row_step + c0);
                 __m256i b = _mm256_setzero_si256(), even, odd;
 
                 if (ky + 1 < kernel)
-                    b = load_pixel((inside ? rows->row[ky + 1] + in_x * rows->step[ky + 1] : p->pad_value) + c0);
+                    b = load_pixel(column + (ky + 1) * row_step + c0);
                 even = _mm256_unpacklo_epi16(a, b);
                 odd = _mm256_unpackhi_epi16(a, b);
 #pragma GCC unroll 8
@@ -179,10 +180,10 @@ ALWAYS_INLINE_AVX2 void slide(const struct qd_depthwise_params *p, struct scratc
 
 #define SLIDE(kernel, stride)                                                                                          \
     static __attribute__((noinline)) void slide_##kernel##_##stride(                                                   \
-        const struct qd_depthwise_params *p, struct scratch *scratch, const struct qd_tap_rows *rows, int c0, int x,   \
+        const struct qd_depthwise_params *p, struct scratch *scratch, const uint8_t *row, int c0,          \
         int n)                                                                                                         \
     {                                                                                                                  \
-        slide(p, scratch, rows, c0, x, n, kernel, stride);                                                             \
+        slide(p, scratch, row, c0, n, kernel, stride);                                                             \
     }
 SLIDE(3, 1)
 SLIDE(3, 2)
@@ -190,20 +191,20 @@ SLIDE(5, 1)
 SLIDE(5, 2)
 
 /* Returns where output x's sums lie. */
-static int sum_sliding(const struct qd_depthwise_params *p, struct scratch *scratch, const struct qd_tap_rows *rows,
-                       int x, int n, int c0)
+static int sum_sliding(const struct qd_depthwise_params *p, struct scratch *scratch, const uint8_t *row,
+                       int n, int c0)
 {
     const int8_t *w = (const int8_t *)p->weights + (ptrdiff_t)c0 * p->kernel_h * p->kernel_w;
 
     prepare_columns(scratch, w, p->kernel_w);
     if (p->kernel_w == 3 && p->stride_w == 1)
-        slide_3_1(p, scratch, rows, c0, x, n);
+        slide_3_1(p, scratch, row, c0, n);
     else if (p->kernel_w == 3)
-        slide_3_2(p, scratch, rows, c0, x, n);
+        slide_3_2(p, scratch, row, c0, n);
     else if (p->stride_w == 1)
-        slide_5_1(p, scratch, rows, c0, x, n);
+        slide_5_1(p, scratch, row, c0, n);
     else
-        slide_5_2(p, scratch, rows, c0, x, n);
+        slide_5_2(p, scratch, row, c0, n);
     return LIVE(p->kernel_w, p->stride_w) - 1;
 }
 
@@ -225,13 +226,13 @@ ALWAYS_INLINE_AVX2 void finish(const struct qd_depthwise_params *p, const struct
 
     load_interleaved(p->requant->mult + c0, mult);
     load_interleaved(p->requant->offset + c0, offset);
-    for (int x = 0; x < n; x++, out += p->c) {
+    for (int x = 0; x < n; x++, out += p->out_steps.x) {
         const __m256i *acc = (const __m256i *)sums[x];
         __m256i low = _mm256_setzero_si256(), high = low, words;
         __m128i bytes;
 
         if (residual) {
-            words = _mm256_cvtepu8_epi16(qd_load_bytes_avx2(residual + (ptrdiff_t)x * p->c, channels));
+            words = _mm256_cvtepu8_epi16(qd_load_bytes_avx2(residual + x * p->residual_steps.x, channels));
             low = _mm256_unpacklo_epi16(words, _mm256_setzero_si256());
             high = _mm256_unpackhi_epi16(words, _mm256_setzero_si256());
         }
@@ -246,26 +247,24 @@ ALWAYS_INLINE_AVX2 void finish(const struct qd_depthwise_params *p, const struct
 static void row_part(const struct qd_depthwise_params *p, const struct qd_requant_avx2 *r, struct scratch *scratch,
                      int y, int x, int n)
 {
-    ptrdiff_t at = ((ptrdiff_t)y * p->out_w + x) * p->c;
+    uint8_t *out = p->out + y * p->out_steps.y + x * p->out_steps.x;
+    const uint8_t *residual = p->residual ? p->residual + y * p->residual_steps.y + x * p->residual_steps.x : NULL;
     int taps = p->kernel_h * p->kernel_w;
     bool slides = qd_depthwise_slides(p);
-    struct qd_tap_rows rows;
-
-    if (slides)
-        rows = qd_tap_rows_of(p, y);
-    else if (taps <= CHUNK_TAPS)
+    
+    if (!slides && taps <= CHUNK_TAPS)
         qd_taps_fill(p, y, x, n, 0, taps, scratch->taps);
     for (int c0 = 0; c0 < p->c; c0 += LANES) {
         int first = 0;
 
         if (slides)
-            first = sum_sliding(p, scratch, &rows, x, n, c0);
+            first = sum_sliding(p, scratch, qd_tap_of(p, y, x, 0, 0), n, c0);
         else
             sum_any(p, scratch, y, x, n, c0);
-        if (p->residual)
-            finish(p, r, &scratch->sums[first], c0, n, p->out + at + c0, p->residual + at + c0);
+        if (residual)
+            finish(p, r, &scratch->sums[first], c0, n, out + c0, residual + c0);
         else
-            finish(p, r, &scratch->sums[first], c0, n, p->out + at + c0, NULL);
+            finish(p, r, &scratch->sums[first], c0, n, out + c0, NULL);
     }
 }
 

@@ -35,11 +35,12 @@ void qd_depthwise_scalar(const struct qd_depthwise_params *params)
 
     for (int y = p->y_begin; y < p->y_end; y++) {
         for (int x = 0; x < p->out_w; x++) {
-            ptrdiff_t at = ((ptrdiff_t)y * p->out_w + x) * p->c;
+            uint8_t *out = p->out + y * p->out_steps.y + x * p->out_steps.x;
+            const uint8_t *residual =
+                p->residual ? p->residual + y * p->residual_steps.y + x * p->residual_steps.x : NULL;
 
             for (int c = 0; c < p->c; c++)
-                p->out[at + c] =
-                    qd_requant_byte(p->requant, window_sum(p, y, x, c), c, p->residual ? p->residual + at + c : NULL);
+                out[c] = qd_requant_byte(p->requant, window_sum(p, y, x, c), c, residual ? residual + c : NULL);
         }
     }
 }

@@ -118,14 +118,9 @@ static void prepare_columns(struct scratch *scratch, const int8_t *w, int kernel
     }
 }
 
-ALWAYS_INLINE_VNNI __m512i load_row(const struct qd_depthwise_params *p, const struct qd_tap_rows *rows, int ky,
-                                    int kernel, int in_x, int c0, __mmask64 mask)
+ALWAYS_INLINE_VNNI __m512i load_row(const uint8_t *row, ptrdiff_t row_step, int ky, int kernel, __mmask64 mask)
 {
-    bool inside = in_x >= 0 && in_x < p->w;
-
-    if (ky >= kernel)
-        return _mm512_setzero_si512();
-    return _mm512_maskz_loadu_epi8(mask, (inside ? rows->row[ky] + in_x * rows->step[ky] : p->pad_value) + c0);
+    return ky < kernel ? _mm512_maskz_loadu_epi8(mask, row + ky * row_step) : _mm512_setzero_si512();
 }
 
 /*
@@ -134,13 +129,13 @@ ALWAYS_INLINE_VNNI __m512i load_row(const struct qd_depthwise_params *p, const s
  * in step x + n_live - 1 and lie there; what lies before is none.
  */
 ALWAYS_INLINE_VNNI void slide(const struct qd_depthwise_params *p, struct scratch *scratch,
-                              const struct qd_tap_rows *rows, int c0, __mmask64 mask, int x, int n, const int kernel,
+                              const uint8_t *row, int c0, __mmask64 mask, int n, const int kernel,
                               const int stride)
 {
     const int n_live = LIVE(kernel, stride), n_quads = (kernel + 3) / 4;
     const __m512i *weights = scratch->weights;
+    const ptrdiff_t row_step = p->dilation_h * p->in_steps.y;
     __m512i acc[QD_MAX_SLIDE + 1][4];
-    int in_x = x * stride - p->pad_left;
 
 #pragma GCC unroll 8
     for (int l = 0; l < n_live; l++)
@@ -149,16 +144,19 @@ ALWAYS_INLINE_VNNI void slide(const struct qd_depthwise_params *p, struct scratc
         /* The weights stay operands in memory: gcc would hoist them all, and spill. */
         __asm__("" : "+r"(weights));
 #pragma GCC unroll 2
-        for (int d = 0; d < stride; d++, in_x++) {
+        for (int d = 0; d < stride; d++, row += p->in_steps.x) {
+            /* No window reaches the last column of the last step where the stride does not divide the kernel. */
+            const uint8_t *column = i * stride + d < (n - 1) * stride + kernel ? row : row - p->in_steps.x;
+
 #pragma GCC unroll 2
             for (int quad = 0; quad < n_quads; quad++) {
                 const int ky = 4 * quad;
                 __m512i quads[4];
 
-                interleave(load_row(p, rows, ky, kernel, in_x, c0, mask),
-                           load_row(p, rows, ky + 1, kernel, in_x, c0, mask),
-                           load_row(p, rows, ky + 2, kernel, in_x, c0, mask),
-                           load_row(p, rows, ky + 3, kernel, in_x, c0, mask), quads);
+                interleave(load_row(column + c0, row_step, ky, kernel, mask),
+                           load_row(column + c0, row_step, ky + 1, kernel, mask),
+                           load_row(column + c0, row_step, ky + 2, kernel, mask),
+                           load_row(column + c0, row_step, ky + 3, kernel, mask), quads);
 #pragma GCC unroll 8
                 for (int l = 0; l < n_live; l++) {
                     const int kx = l * stride + d;
@@ -182,10 +180,10 @@ ALWAYS_INLINE_VNNI void slide(const struct qd_depthwise_params *p, struct scratc
 
 #define SLIDE(kernel, stride)                                                                                          \
     static __attribute__((noinline)) void slide_##kernel##_##stride(                                                   \
-        const struct qd_depthwise_params *p, struct scratch *scratch, const struct qd_tap_rows *rows, int c0,          \
-        __mmask64 mask, int x, int n)                                                                                  \
+        const struct qd_depthwise_params *p, struct scratch *scratch, const uint8_t *row, int c0,          \
+        __mmask64 mask, int n)                                                                                         \
     {                                                                                                                  \
-        slide(p, scratch, rows, c0, mask, x, n, kernel, stride);                                                       \
+        slide(p, scratch, row, c0, mask, n, kernel, stride);                                                       \
     }
 SLIDE(3, 1)
 SLIDE(3, 2)
@@ -193,20 +191,20 @@ SLIDE(5, 1)
 SLIDE(5, 2)
 
 /* Returns where output x's sums lie. */
-static int sum_sliding(const struct qd_depthwise_params *p, struct scratch *scratch, const struct qd_tap_rows *rows,
-                       int x, int n, int c0, __mmask64 mask)
+static int sum_sliding(const struct qd_depthwise_params *p, struct scratch *scratch, const uint8_t *row,
+                       int n, int c0, __mmask64 mask)
 {
     const int8_t *w = (const int8_t *)p->weights + (ptrdiff_t)c0 * p->kernel_h * p->kernel_w;
 
     prepare_columns(scratch, w, p->kernel_w);
     if (p->kernel_w == 3 && p->stride_w == 1)
-        slide_3_1(p, scratch, rows, c0, mask, x, n);
+        slide_3_1(p, scratch, row, c0, mask, n);
     else if (p->kernel_w == 3)
-        slide_3_2(p, scratch, rows, c0, mask, x, n);
+        slide_3_2(p, scratch, row, c0, mask, n);
     else if (p->stride_w == 1)
-        slide_5_1(p, scratch, rows, c0, mask, x, n);
+        slide_5_1(p, scratch, row, c0, mask, n);
     else
-        slide_5_2(p, scratch, rows, c0, mask, x, n);
+        slide_5_2(p, scratch, row, c0, mask, n);
     return LIVE(p->kernel_w, p->stride_w) - 1;
 }
 
@@ -236,11 +234,11 @@ ALWAYS_INLINE_VNNI void finish(const struct qd_depthwise_params *p, const struct
 
     load_interleaved(p->requant->mult + c0, p->c - c0, mult);
     load_interleaved(p->requant->offset + c0, p->c - c0, offset);
-    for (int x = 0; x < n; x++, out += p->c) {
+    for (int x = 0; x < n; x++, out += p->out_steps.x) {
         __m512i ints[4] = {zero, zero, zero, zero}, bytes;
 
         if (residual)
-            interleave(_mm512_maskz_loadu_epi8(mask, residual + (ptrdiff_t)x * p->c), zero, zero, zero, ints);
+            interleave(_mm512_maskz_loadu_epi8(mask, residual + x * p->residual_steps.x), zero, zero, zero, ints);
         for (int j = 0; j < 4; j++)
             ints[j] =
                 qd_requant_ints_vnni(r, _mm512_loadu_si512(sums[x] + 16 * j), mult[j], offset[j], residual, ints[j]);
@@ -252,27 +250,25 @@ ALWAYS_INLINE_VNNI void finish(const struct qd_depthwise_params *p, const struct
 static void row_part(const struct qd_depthwise_params *p, const struct qd_requant_vnni *r, struct scratch *scratch,
                      int y, int x, int n)
 {
-    ptrdiff_t at = ((ptrdiff_t)y * p->out_w + x) * p->c;
+    uint8_t *out = p->out + y * p->out_steps.y + x * p->out_steps.x;
+    const uint8_t *residual = p->residual ? p->residual + y * p->residual_steps.y + x * p->residual_steps.x : NULL;
     int taps = p->kernel_h * p->kernel_w;
     bool slides = qd_depthwise_slides(p);
-    struct qd_tap_rows rows;
-
-    if (slides)
-        rows = qd_tap_rows_of(p, y);
-    else if (taps <= CHUNK_TAPS)
+    
+    if (!slides && taps <= CHUNK_TAPS)
         qd_taps_fill(p, y, x, n, 0, taps, scratch->taps);
     for (int c0 = 0; c0 < p->c; c0 += LANES) {
         __mmask64 mask = qd_mask64_vnni(p->c - c0);
         int first = 0;
 
         if (slides)
-            first = sum_sliding(p, scratch, &rows, x, n, c0, mask);
+            first = sum_sliding(p, scratch, qd_tap_of(p, y, x, 0, 0), n, c0, mask);
         else
             sum_any(p, scratch, y, x, n, c0, mask);
-        if (p->residual)
-            finish(p, r, &scratch->sums[first], c0, mask, n, p->out + at + c0, p->residual + at + c0);
+        if (residual)
+            finish(p, r, &scratch->sums[first], c0, mask, n, out + c0, residual + c0);
         else
-            finish(p, r, &scratch->sums[first], c0, mask, n, p->out + at + c0, NULL);
+            finish(p, r, &scratch->sums[first], c0, mask, n, out + c0, NULL);
     }
 }
 

@@ -92,18 +92,6 @@ ALWAYS_INLINE_AVX2 __m128i mul16(const struct mul_avx2 *v, __m128i a_bytes, __m1
     return to_bytes(t, v->low, v->high);
 }
 
-static void mul_run(const struct mul_avx2 *v, const uint8_t *a, const uint8_t *b, uint8_t *out, size_t size)
-{
-    size_t i = 0;
-
-    for (; i + LANES <= size; i += LANES)
-        _mm_storeu_si128((__m128i *)(out + i), mul16(v, load16(a + i), load16(b + i)));
-    if (i < size) {
-        int n = (int)(size - i);
-        qd_store_bytes_avx2(out + i, mul16(v, qd_load_bytes_avx2(a + i, n), qd_load_bytes_avx2(b + i, n)), n);
-    }
-}
-
 void qd_mul_avx2(const struct qd_mul_params *params)
 {
     const struct qd_mul_params *p = params;
@@ -115,14 +103,59 @@ void qd_mul_avx2(const struct qd_mul_params *params)
         .high = _mm256_set1_ps(p->clamp_max),
         .low = _mm_set1_epi8((char)p->clamp_min),
     };
-    size_t c = (size_t)p->c;
+    size_t i = 0;
 
-    if (p->b_stride == p->c) { /* b goes along with a: one long row */
-        mul_run(&v, p->a, p->b, p->out, p->m * c);
+    for (; i + LANES <= p->n; i += LANES)
+        _mm_storeu_si128((__m128i *)(p->out + i), mul16(&v, load16(p->a + i), load16(p->b + i)));
+    if (i < p->n) {
+        int n = (int)(p->n - i);
+        qd_store_bytes_avx2(p->out + i, mul16(&v, qd_load_bytes_avx2(p->a + i, n), qd_load_bytes_avx2(p->b + i, n)), n);
+    }
+}
+
+void qd_affine_avx2(const struct qd_affine_params *params)
+{
+    const struct qd_affine_params *p = params;
+    const __m256 high = _mm256_set1_ps(p->clamp_max);
+    const __m128i low = _mm_set1_epi8((char)p->clamp_min);
+    int vector_end = p->c / LANES * LANES;
+
+    for (size_t m = 0; m < p->m; m++) {
+        const uint8_t *in = p->in + m * (size_t)p->c;
+        uint8_t *out = p->out + m * (size_t)p->c;
+
+        for (int c = 0; c < vector_end; c += LANES) {
+            __m256 t[2];
+
+            to_floats(load16(in + c), t);
+            for (int j = 0; j < 2; j++)
+                t[j] =
+                    _mm256_fmadd_ps(t[j], _mm256_loadu_ps(p->mult + c + 8 * j), _mm256_loadu_ps(p->offset + c + 8 * j));
+            _mm_storeu_si128((__m128i *)(out + c), to_bytes(t, low, high));
+        }
+        for (int c = vector_end; c < p->c; c++)
+            out[c] = qd_clamp_round(fmaf(in[c], p->mult[c], p->offset[c]), p->clamp_min, p->clamp_max);
+    }
+}
+
+/* Two groups, the usual number, are unpacked; a row's last vector ends with the row and may overlap the one before. */
+void qd_shuffle_avx2(const uint8_t *in, uint8_t *out, size_t m, int c, int groups)
+{
+    int size = c / groups;
+
+    if (groups != 2 || size < LANES) {
+        qd_shuffle_scalar(in, out, m, c, groups);
         return;
     }
-    for (size_t m = 0; m < p->m; m++)
-        mul_run(&v, p->a + m * c, p->b + (ptrdiff_t)m * p->b_stride, p->out + m * c, c);
+    for (; m > 0; m--, in += c, out += c) {
+        for (int i = 0; i < size; i += LANES) {
+            int at = i + LANES <= size ? i : size - LANES;
+            __m128i a = load16(in + at), b = load16(in + size + at);
+
+            _mm_storeu_si128((__m128i *)(out + 2 * (ptrdiff_t)at), _mm_unpacklo_epi8(a, b));
+            _mm_storeu_si128((__m128i *)(out + 2 * (ptrdiff_t)at) + 1, _mm_unpackhi_epi8(a, b));
+        }
+    }
 }
 
 /*

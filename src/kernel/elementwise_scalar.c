@@ -15,13 +15,33 @@ void qd_mul_scalar(const struct qd_mul_params *params)
 {
     const struct qd_mul_params *p = params;
 
-    for (size_t m = 0; m < p->m; m++) {
-        const uint8_t *a = p->a + m * (size_t)p->c, *b = p->b + (ptrdiff_t)m * p->b_stride;
-        uint8_t *out = p->out + m * (size_t)p->c;
+    for (size_t i = 0; i < p->n; i++) {
+        int acc = (p->a[i] - p->a_zero) * (p->b[i] - p->b_zero);
 
-        for (int c = 0; c < p->c; c++) {
-            int acc = (a[c] - p->a_zero) * (b[c] - p->b_zero);
-            out[c] = qd_clamp_round(fmaf((float)acc, p->mult, p->zero), p->clamp_min, p->clamp_max);
+        p->out[i] = qd_clamp_round(fmaf((float)acc, p->mult, p->zero), p->clamp_min, p->clamp_max);
+    }
+}
+
+void qd_affine_scalar(const struct qd_affine_params *params)
+{
+    const struct qd_affine_params *p = params;
+    const uint8_t *in = p->in;
+    uint8_t *out = p->out;
+
+    for (size_t m = 0; m < p->m; m++) {
+        for (int c = 0; c < p->c; c++)
+            *out++ = qd_clamp_round(fmaf(*in++, p->mult[c], p->offset[c]), p->clamp_min, p->clamp_max);
+    }
+}
+
+void qd_shuffle_scalar(const uint8_t *in, uint8_t *out, size_t m, int c, int groups)
+{
+    int size = c / groups;
+
+    for (; m > 0; m--, in += c, out += c) {
+        for (int j = 0; j < groups; j++) {
+            for (int i = 0; i < size; i++)
+                out[i * groups + j] = in[j * size + i];
         }
     }
 }

@@ -24,7 +24,7 @@ void qd_max_pool_avx2(const struct qd_pool_params *params)
     for (int y = params->y_begin; y < params->y_end; y++) {
         for (int x = 0; x < params->out_w; x++) {
             struct qd_taps taps = qd_taps_of(params, y, x);
-            uint8_t *out = params->out + ((ptrdiff_t)y * params->out_w + x) * params->c;
+            uint8_t *out = params->out + y * params->out_steps.y + x * params->out_steps.x;
 
             for (int c = 0; c < params->c; c += 32) {
                 __m256i max = bytes_max(&taps, taps.in + c);
@@ -82,7 +82,7 @@ void qd_average_pool_avx2(const struct qd_pool_params *params)
             struct qd_taps taps = qd_taps_of(p, y, x);
             const __m256 mult = _mm256_set1_ps(qd_average_mult(p, &taps));
             const __m256i bias = _mm256_set1_epi32(taps.n * p->in_zero);
-            uint8_t *out = p->out + ((ptrdiff_t)y * p->out_w + x) * p->c;
+            uint8_t *out = p->out + y * p->out_steps.y + x * p->out_steps.x;
 
             for (int c = 0; c < p->c; c += 16) {
                 __m256i sums[2];
@@ -98,28 +98,37 @@ void qd_average_pool_avx2(const struct qd_pool_params *params)
     }
 }
 
-void qd_sum_rows_avx2(const uint8_t *in, size_t m, int c, int32_t *sums)
+/* rows, at most U16_TAPS, of 16 * n columns; n at most 4, so that a line of the cache is read once. */
+ALWAYS_INLINE_AVX2 void sum_columns(const uint8_t *in, ptrdiff_t stride, size_t rows, const int n, int32_t *sums)
 {
-    int vector_end = c & ~15;
+    __m256i words[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
 
-    for (size_t m0 = 0; m0 < m; m0 += U16_TAPS, in += (size_t)U16_TAPS * (size_t)c) {
+    for (size_t i = 0; i < rows; i++, in += stride) {
+        for (int j = 0; j < n; j++)
+            words[j] = _mm256_add_epi16(words[j], _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)in + j)));
+    }
+    for (int j = 0; j < n; j++, sums += 16) {
+        __m256i total[2] = {_mm256_loadu_si256((const __m256i *)sums), _mm256_loadu_si256((const __m256i *)(sums + 8))};
+
+        add_words(total, words[j]);
+        _mm256_storeu_si256((__m256i *)sums, total[0]);
+        _mm256_storeu_si256((__m256i *)(sums + 8), total[1]);
+    }
+}
+
+void qd_sum_rows_avx2(const uint8_t *in, ptrdiff_t stride, size_t m, int c, int32_t *sums)
+{
+    for (size_t m0 = 0; m0 < m; m0 += U16_TAPS, in += U16_TAPS * stride) {
         size_t rows = m - m0 < U16_TAPS ? m - m0 : U16_TAPS;
+        int j = 0;
 
-        for (int j = 0; j < vector_end; j += 16) {
-            const uint8_t *row = in + j;
-            __m256i words = _mm256_setzero_si256(), total[2];
-
-            for (size_t i = 0; i < rows; i++, row += c)
-                words = _mm256_add_epi16(words, _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)row)));
-            total[0] = _mm256_loadu_si256((const __m256i *)(sums + j));
-            total[1] = _mm256_loadu_si256((const __m256i *)(sums + j + 8));
-            add_words(total, words);
-            _mm256_storeu_si256((__m256i *)(sums + j), total[0]);
-            _mm256_storeu_si256((__m256i *)(sums + j + 8), total[1]);
-        }
-        for (int j = vector_end; j < c; j++) {
+        for (; j + 64 <= c; j += 64)
+            sum_columns(in + j, stride, rows, 4, sums + j);
+        for (; j + 16 <= c; j += 16)
+            sum_columns(in + j, stride, rows, 1, sums + j);
+        for (; j < c; j++) {
             for (size_t i = 0; i < rows; i++)
-                sums[j] += in[i * (size_t)c + (size_t)j];
+                sums[j] += in[(ptrdiff_t)i * stride + j];
         }
     }
 }

@@ -32,7 +32,7 @@ void qd_max_pool_scalar(const struct qd_pool_params *params)
     for (int y = params->y_begin; y < params->y_end; y++) {
         for (int x = 0; x < params->out_w; x++) {
             struct qd_taps taps = qd_taps_of(params, y, x);
-            uint8_t *out = params->out + ((ptrdiff_t)y * params->out_w + x) * params->c;
+            uint8_t *out = params->out + y * params->out_steps.y + x * params->out_steps.x;
 
             for (int c = 0; c < params->c; c++)
                 out[c] = window_max(&taps, c);
@@ -46,7 +46,7 @@ void qd_average_pool_scalar(const struct qd_pool_params *params)
         for (int x = 0; x < params->out_w; x++) {
             struct qd_taps taps = qd_taps_of(params, y, x);
             float mult = qd_average_mult(params, &taps);
-            uint8_t *out = params->out + ((ptrdiff_t)y * params->out_w + x) * params->c;
+            uint8_t *out = params->out + y * params->out_steps.y + x * params->out_steps.x;
 
             for (int c = 0; c < params->c; c++) {
                 int32_t acc = window_sum(&taps, c) - taps.n * params->in_zero;
@@ -56,9 +56,9 @@ void qd_average_pool_scalar(const struct qd_pool_params *params)
     }
 }
 
-void qd_sum_rows_scalar(const uint8_t *in, size_t m, int c, int32_t *sums)
+void qd_sum_rows_scalar(const uint8_t *in, ptrdiff_t stride, size_t m, int c, int32_t *sums)
 {
-    for (size_t i = 0; i < m; i++, in += c) {
+    for (size_t i = 0; i < m; i++, in += stride) {
         for (int j = 0; j < c; j++)
             sums[j] += in[j];
     }

@@ -3,7 +3,8 @@
  *
  *   t = fma(acc, mult[c], offset[c])            acc converted to float, rounding to nearest even
  *   t = fma(residual, residual_mult, t)         with a residual
- *   t = act(t) + zero                           where the activation is not linear: see enum qd_requant_act
+ *   t = act(t) + zero                           LEAKY and HARDSWISH: see enum qd_requant_act
+ *   t = act(t)                                  PIECEWISE: see struct qd_piecewise; the zero point is in its cubics
  *   byte = nearest_even(min(max(t, clamp_min), clamp_max))
  *
  * The clamp is made in float, before the conversion: both bounds are whole numbers, so it gives what a clamp after
@@ -17,6 +18,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "kernel/kernel.h"
 
@@ -27,6 +29,18 @@ static inline uint8_t qd_clamp_round(float t, uint8_t clamp_min, uint8_t clamp_m
     t = t > low ? t : low;
     t = t < high ? t : high;
     return (uint8_t)lrintf(t);
+}
+
+static inline float qd_piecewise_at(const struct qd_piecewise *p, float t)
+{
+    float u = fmaf(t, p->scale, p->first);
+    uint32_t s;
+
+    u = u > QD_PIECEWISE_FIRST ? u : QD_PIECEWISE_FIRST;
+    u = u < QD_PIECEWISE_FIRST + 15 ? u : QD_PIECEWISE_FIRST + 15;
+    memcpy(&s, &u, sizeof(s));
+    s &= 15;
+    return fmaf(fmaf(fmaf(p->c[3][s], t, p->c[2][s]), t, p->c[1][s]), t, p->c[0][s]);
 }
 
 static inline float qd_requant_act(const struct qd_requant *requant, float t)
@@ -41,6 +55,8 @@ static inline float qd_requant_act(const struct qd_requant *requant, float t)
         gate = gate > 0 ? gate : 0;
         gate = gate < 1 ? gate : 1;
         return t * gate + requant->zero;
+    case QD_REQUANT_PIECEWISE:
+        return qd_piecewise_at(requant->piecewise, t);
     default:
         return t;
     }

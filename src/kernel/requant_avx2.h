@@ -17,6 +17,7 @@ struct qd_requant_avx2 {
     __m256 residual_mult, slope, zero, high;
     __m128i low;
     enum qd_requant_act act;
+    const struct qd_piecewise *piecewise;
 };
 
 ALWAYS_INLINE_AVX2 struct qd_requant_avx2 qd_requant_avx2_of(const struct qd_requant *requant)
@@ -28,6 +29,7 @@ ALWAYS_INLINE_AVX2 struct qd_requant_avx2 qd_requant_avx2_of(const struct qd_req
         .high = _mm256_set1_ps(requant->clamp_max),
         .low = _mm_set1_epi8((char)requant->clamp_min),
         .act = requant->act,
+        .piecewise = requant->piecewise,
     };
     return r;
 }
@@ -38,10 +40,33 @@ ALWAYS_INLINE_AVX2 __m256i qd_round_avx2(__m256 t, __m256 high)
     return _mm256_cvtps_epi32(_mm256_min_ps(high, t));
 }
 
+/* One coefficient of each lane's segment: two halves of eight, chosen by bit 3 of s, which is the sign of upper. */
+ALWAYS_INLINE_AVX2 __m256 qd_piecewise_pick_avx2(const float c[16], __m256i s, __m256 upper)
+{
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(_mm256_loadu_ps(c), s),
+                            _mm256_permutevar8x32_ps(_mm256_loadu_ps(c + 8), s), upper);
+}
+
+/* The max gives its second operand where t is NaN, as in requant.h. */
+ALWAYS_INLINE_AVX2 __m256 qd_piecewise_avx2(const struct qd_piecewise *p, __m256 t)
+{
+    __m256 first = _mm256_set1_ps(QD_PIECEWISE_FIRST), last = _mm256_set1_ps(QD_PIECEWISE_FIRST + 15), value;
+    __m256 u = _mm256_fmadd_ps(t, _mm256_set1_ps(p->scale), _mm256_set1_ps(p->first));
+    __m256i s = _mm256_castps_si256(_mm256_min_ps(_mm256_max_ps(u, first), last));
+    __m256 upper = _mm256_castsi256_ps(_mm256_slli_epi32(s, 28));
+
+    value = qd_piecewise_pick_avx2(p->c[3], s, upper);
+    value = _mm256_fmadd_ps(value, t, qd_piecewise_pick_avx2(p->c[2], s, upper));
+    value = _mm256_fmadd_ps(value, t, qd_piecewise_pick_avx2(p->c[1], s, upper));
+    return _mm256_fmadd_ps(value, t, qd_piecewise_pick_avx2(p->c[0], s, upper));
+}
+
 ALWAYS_INLINE_AVX2 __m256 qd_requant_act_avx2(const struct qd_requant_avx2 *r, __m256 t)
 {
     __m256 gate;
 
+    if (r->act == QD_REQUANT_PIECEWISE)
+        return qd_piecewise_avx2(r->piecewise, t);
     if (r->act == QD_REQUANT_LEAKY) {
         __m256 negative = _mm256_cmp_ps(t, _mm256_setzero_ps(), _CMP_LT_OQ);
         t = _mm256_blendv_ps(t, _mm256_mul_ps(t, r->slope), negative);

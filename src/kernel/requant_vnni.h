@@ -16,6 +16,7 @@ struct qd_requant_vnni {
     __m512 residual_mult, slope, zero, high;
     __m512i low;
     enum qd_requant_act act;
+    const struct qd_piecewise *piecewise;
 };
 
 ALWAYS_INLINE_VNNI struct qd_requant_vnni qd_requant_vnni_of(const struct qd_requant *requant)
@@ -27,14 +28,30 @@ ALWAYS_INLINE_VNNI struct qd_requant_vnni qd_requant_vnni_of(const struct qd_req
         .high = _mm512_set1_ps(requant->clamp_max),
         .low = _mm512_set1_epi8((char)requant->clamp_min),
         .act = requant->act,
+        .piecewise = requant->piecewise,
     };
     return r;
+}
+
+/* vpermps looks at the low four bits of an index only. The max gives its second operand where t is NaN. */
+ALWAYS_INLINE_VNNI __m512 qd_piecewise_vnni(const struct qd_piecewise *p, __m512 t)
+{
+    __m512 first = _mm512_set1_ps(QD_PIECEWISE_FIRST), last = _mm512_set1_ps(QD_PIECEWISE_FIRST + 15), value;
+    __m512 u = _mm512_fmadd_ps(t, _mm512_set1_ps(p->scale), _mm512_set1_ps(p->first));
+    __m512i s = _mm512_castps_si512(_mm512_min_ps(_mm512_max_ps(u, first), last));
+
+    value = _mm512_permutexvar_ps(s, _mm512_loadu_ps(p->c[3]));
+    value = _mm512_fmadd_ps(value, t, _mm512_permutexvar_ps(s, _mm512_loadu_ps(p->c[2])));
+    value = _mm512_fmadd_ps(value, t, _mm512_permutexvar_ps(s, _mm512_loadu_ps(p->c[1])));
+    return _mm512_fmadd_ps(value, t, _mm512_permutexvar_ps(s, _mm512_loadu_ps(p->c[0])));
 }
 
 ALWAYS_INLINE_VNNI __m512 qd_requant_act_vnni(const struct qd_requant_vnni *r, __m512 t)
 {
     __m512 gate;
 
+    if (r->act == QD_REQUANT_PIECEWISE)
+        return qd_piecewise_vnni(r->piecewise, t);
     if (r->act == QD_REQUANT_LEAKY) {
         __mmask16 negative = _mm512_cmp_ps_mask(t, _mm512_setzero_ps(), _CMP_LT_OQ);
         return _mm512_add_ps(_mm512_mask_mul_ps(t, negative, t, r->slope), r->zero);

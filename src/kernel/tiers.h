@@ -7,10 +7,10 @@
 
 #include "kernel/kernel.h"
 
-#define QD_GEMM_TIER(tier)                                                                                             \
-    size_t qd_gemm_pack_size_##tier(int n, int k);                                                                     \
-    void qd_gemm_pack_##tier(void *packed, const int8_t *w, int n, int k);                                             \
-    void qd_gemm_##tier(const struct qd_gemm_params *params)
+#define QD_CONV_TIER(tier)                                                                                             \
+    size_t qd_conv_pack_size_##tier(int n, int n_runs, int run_k);                                                     \
+    void qd_conv_pack_##tier(void *packed, const int8_t *w, int n, int n_runs, int run_k);                             \
+    void qd_conv_##tier(const struct qd_conv_params *params)
 #define QD_DEPTHWISE_TIER(tier)                                                                                        \
     size_t qd_depthwise_pack_size_##tier(int c, int taps);                                                             \
     void qd_depthwise_pack_##tier(void *packed, const int8_t *w, int c, int taps);                                     \
@@ -18,10 +18,12 @@
 #define QD_POOL_TIER(tier)                                                                                             \
     void qd_max_pool_##tier(const struct qd_pool_params *params);                                                      \
     void qd_average_pool_##tier(const struct qd_pool_params *params);                                                  \
-    void qd_sum_rows_##tier(const uint8_t *in, size_t m, int c, int32_t *sums)
+    void qd_sum_rows_##tier(const uint8_t *in, ptrdiff_t stride, size_t m, int c, int32_t *sums)
 #define QD_ELEMENTWISE_TIER(tier)                                                                                      \
     void qd_add_##tier(const struct qd_add_params *params);                                                            \
     void qd_mul_##tier(const struct qd_mul_params *params);                                                            \
+    void qd_affine_##tier(const struct qd_affine_params *params);                                                      \
+    void qd_shuffle_##tier(const uint8_t *in, uint8_t *out, size_t m, int c, int groups);                              \
     void qd_lookup_##tier(const uint8_t *in, uint8_t *out, size_t n, const uint8_t table[256]);                        \
     void qd_quantize_##tier(const float *in, uint8_t *out, size_t n, float inverse_scale, float zero);                 \
     void qd_dequantize_##tier(const uint8_t *in, float *out, size_t n, float scale, int zero)
@@ -30,17 +32,20 @@ int64_t qd_peak_scalar(int64_t iterations, int32_t *sink);
 int64_t qd_peak_avx2(int64_t iterations, int32_t *sink);
 int64_t qd_peak_vnni(int64_t iterations, int32_t *sink);
 
-QD_GEMM_TIER(scalar);
+QD_CONV_TIER(scalar);
 QD_DEPTHWISE_TIER(scalar);
 QD_POOL_TIER(scalar);
 QD_ELEMENTWISE_TIER(scalar);
 
-QD_GEMM_TIER(avx2);
+QD_CONV_TIER(avx2);
 QD_DEPTHWISE_TIER(avx2);
 QD_POOL_TIER(avx2);
 QD_ELEMENTWISE_TIER(avx2);
 
-QD_GEMM_TIER(vnni);
+QD_CONV_TIER(vnni);
 QD_DEPTHWISE_TIER(vnni);
+void qd_affine_vnni(const struct qd_affine_params *params);
+/* Of those CPUs of the vnni tier that have AVX-512 VBMI. */
+void qd_lookup_vbmi(const uint8_t *in, uint8_t *out, size_t n, const uint8_t table[256]);
 
 #endif

@@ -33,12 +33,12 @@ static inline struct qd_taps qd_taps_of(const struct qd_pool_params *p, int y, i
     qd_taps_axis(in_y, p->kernel_h, p->dilation_h, p->h, &taps.first_y, &taps.end_y);
     qd_taps_axis(in_x, p->kernel_w, p->dilation_w, p->w, &taps.first_x, &taps.end_x);
     taps.n = (taps.end_y - taps.first_y) * (taps.end_x - taps.first_x);
-    taps.y_stride = (ptrdiff_t)p->dilation_h * p->w * p->c;
-    taps.x_stride = (ptrdiff_t)p->dilation_w * p->c;
+    taps.y_stride = p->dilation_h * p->in_steps.y;
+    taps.x_stride = p->dilation_w * p->in_steps.x;
     taps.in = p->in;
     if (taps.n > 0)
-        taps.in +=
-            ((ptrdiff_t)(in_y + taps.first_y * p->dilation_h) * p->w + in_x + taps.first_x * p->dilation_w) * p->c;
+        taps.in += (in_y + taps.first_y * p->dilation_h) * p->in_steps.y +
+                   (in_x + taps.first_x * p->dilation_w) * p->in_steps.x;
     return taps;
 }
 

@@ -258,7 +258,7 @@ static void write_layer(struct qdq *s, const struct qd_node *node, const struct 
 /* Padding may have come from a Pad, and auto_pad is resolved: the attributes are written from what the layer does. */
 static void write_conv_attrs(struct qdq *s, const struct qd_node *node, Onnx__NodeProto *to)
 {
-    const struct qd_conv_params *params = node->params;
+    const struct qd_conv_attrs *params = node->params;
     const struct qd_window *window = &params->window;
     const int64_t pads[] = {window->pad_begin[0], window->pad_begin[1], window->pad_end[0], window->pad_end[1]};
 

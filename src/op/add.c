@@ -11,9 +11,15 @@ static int64_t i64(int64_t a, int64_t b)
     return (int64_t)((uint64_t)a + (uint64_t)b);
 }
 
+static void line(double b, double *ret_mult, double *ret_add)
+{
+    *ret_mult = 1;
+    *ret_add = b;
+}
+
 static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
-    static const struct qd_elementwise functions = {f32, i64};
+    static const struct qd_elementwise functions = {f32, i64, line};
 
     (void)graph;
     (void)err;
@@ -35,12 +41,6 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
     return status;
 }
 
-static bool fuses(const struct qd_node *node, const struct qd_activation *act)
-{
-    (void)node;
-    return act->kind == QD_ACT_CLIP;
-}
-
 static bool is_sum(const struct qd_graph *graph, const struct qd_node *node)
 {
     const struct qd_value *a = qd_node_input(graph, node, 0), *b = qd_node_input(graph, node, 1);
@@ -50,14 +50,15 @@ static bool is_sum(const struct qd_graph *graph, const struct qd_node *node)
 
 static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
 {
-    return qd_elementwise_is_table(graph, node) || is_sum(graph, node);
+    return qd_elementwise_is_line(graph, node) || is_sum(graph, node);
 }
 
 struct add_q8 {
     const struct qd_kernels *kernels;
-    struct qd_add_params params; /* n: bytes of an image */
-    bool table;
-    const void *tables;
+    struct qd_add_params params;
+    struct qd_q8_pixels pixels;
+    bool line;                   /* the second operand is constant */
+    const void *lines;
 };
 
 static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
@@ -68,17 +69,17 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
 
     if (!add)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for an addition");
-    if (qd_elementwise_is_table(prepare->graph, prepare->node)) {
-        status = qd_elementwise_prepare_table(prepare, err);
-        add->table = true;
-        add->tables = prepare->prepared;
+    if (qd_elementwise_is_line(prepare->graph, prepare->node)) {
+        status = qd_elementwise_prepare_line(prepare, err);
+        add->line = true;
+        add->lines = prepare->prepared;
         prepare->prepared = add;
         return status;
     }
     a = qd_q8_input(prepare, 0);
     b = qd_q8_input(prepare, 1);
     add->kernels = prepare->kernels;
-    add->params.n = (size_t)qd_shape_count(&prepare->graph->values[prepare->node->outputs[0]].shape);
+    qd_q8_pixels_prepare(prepare, 2, &add->pixels);
     add->params.a_mult = a.scale / out.scale;
     add->params.b_mult = b.scale / out.scale;
     add->params.offset = (float)((double)out.zero_point - (double)a.zero_point * (double)add->params.a_mult -
@@ -88,27 +89,30 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     return QD_OK;
 }
 
+static void add_pixels(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n)
+{
+    const struct add_q8 *add = context;
+    struct qd_add_params params = add->params;
+
+    (void)image;
+    params.a = in[0];
+    params.b = in[1];
+    params.out = out;
+    params.n = (size_t)(n * add->pixels.c);
+    add->kernels->add(&params);
+}
+
 static void run_q8(const struct qd_q8_run *run, int thread, int n_threads)
 {
     const struct add_q8 *add = run->prepared;
-    struct qd_add_params params = add->params;
-    int64_t begin, end;
+    struct qd_q8_run line_run = *run;
 
-    if (add->table) {
-        struct qd_q8_run table_run = *run;
-
-        table_run.prepared = add->tables;
-        qd_q8_tables_run(&table_run, thread, n_threads);
+    if (add->line) {
+        line_run.prepared = add->lines;
+        qd_q8_lines_run(&line_run, thread, n_threads);
         return;
     }
-    qd_share((int64_t)add->params.n, thread, n_threads, &begin, &end);
-    for (int image = 0; image < run->n_images; image++) {
-        params.a = run->inputs[0] + (size_t)image * run->input_pitch[0] + begin;
-        params.b = run->inputs[1] + (size_t)image * run->input_pitch[1] + begin;
-        params.out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0] + begin;
-        params.n = (size_t)(end - begin);
-        add->kernels->add(&params);
-    }
+    qd_q8_pixels_run(&add->pixels, run, thread, n_threads, add_pixels, add);
 }
 
 const struct qd_op qd_op_add = {
@@ -118,10 +122,11 @@ const struct qd_op qd_op_add = {
     .min_inputs = 2,
     .max_inputs = 2,
     .n_outputs = 1,
+    .flags = QD_OP_STEPS,
     .parse = parse,
     .infer = infer,
     .run_f32 = qd_elementwise_run_f32,
-    .fuses = fuses,
+    .fuses = qd_elementwise_fuses,
     .supports_q8 = supports_q8,
     .prepare_q8 = prepare_q8,
     .run_q8 = run_q8,

@@ -63,6 +63,7 @@ const struct qd_op qd_op_average_pool = {
     .min_inputs = 1,
     .max_inputs = 1,
     .n_outputs = 1,
+    .flags = QD_OP_STEPS,
     .parse = qd_pool_parse,
     .infer = qd_pool_infer,
     .run_f32 = run_f32,

@@ -2,7 +2,8 @@
 
 #include <math.h>
 
-#include "op/ops.h"
+#include "op/elementwise.h"
+#include "op/q8.h"
 
 static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
@@ -27,7 +28,8 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
     char text[QD_SHAPE_TEXT_SIZE];
 
     if (in->shape.n_dims < 2)
-        return qd_error_set(err, QD_INVALID, "expected 2 dimensions or more, found %s", qd_shape_text(&in->shape, text));
+        return qd_error_set(err, QD_INVALID, "expected 2 dimensions or more, found %s",
+                            qd_shape_text(&in->shape, text));
     for (int i = 1; i < 5; i++) {
         const struct qd_value *value = qd_node_input(graph, node, i);
 
@@ -56,6 +58,31 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
     }
 }
 
+static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
+{
+    for (int i = 1; i < 5; i++)
+        if (!qd_node_input(graph, node, i)->data)
+            return false;
+    return graph->values[node->inputs[0]].shape.n_dims == 4;
+}
+
+static void line_of(const void *context, int c, double *ret_mult, double *ret_add)
+{
+    const struct qd_q8_prepare *prepare = context;
+    const struct qd_batch_norm_params *params = prepare->node->params;
+    double of[5];
+
+    for (int i = 1; i < 5; i++)
+        of[i] = (double)((const float *)qd_node_input(prepare->graph, prepare->node, i)->data)[c];
+    *ret_mult = of[1] / sqrt(of[4] + (double)params->epsilon);
+    *ret_add = of[2] - of[3] * *ret_mult;
+}
+
+static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
+{
+    return qd_q8_lines_prepare(prepare, line_of, prepare, err);
+}
+
 const struct qd_op qd_op_batch_normalization = {
     .name = "BatchNormalization",
     .min_opset = 7,
@@ -63,7 +90,12 @@ const struct qd_op qd_op_batch_normalization = {
     .min_inputs = 5,
     .max_inputs = 5,
     .n_outputs = 5,
+    .flags = QD_OP_STEPS,
     .parse = parse,
     .infer = infer,
     .run_f32 = run_f32,
+    .fuses = qd_elementwise_fuses,
+    .supports_q8 = supports_q8,
+    .prepare_q8 = prepare_q8,
+    .run_q8 = qd_q8_lines_run,
 };

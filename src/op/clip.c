@@ -69,11 +69,12 @@ const struct qd_op qd_op_clip = {
     .min_inputs = 1,
     .max_inputs = 3,
     .n_outputs = 1,
+    .flags = QD_OP_STEPS,
     .parse = parse,
     .infer = infer,
     .run_f32 = run_f32,
     .as_activation = as_activation,
     .supports_q8 = qd_unary_supports_q8,
     .prepare_q8 = prepare_q8,
-    .run_q8 = qd_q8_tables_run,
+    .run_q8 = qd_q8_table_run,
 };

@@ -78,6 +78,14 @@ static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node
     return node->act.kind == QD_ACT_NONE;
 }
 
+static int64_t joins_at(const struct qd_graph *graph, const struct qd_node *node, int input)
+{
+    const struct concat_params *params = node->params;
+
+    (void)graph;
+    return params->axis == 1 ? params->at[input] : -1;
+}
+
 static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
 {
     return qd_move_prepare_q8(prepare, prepare->node->n_inputs, move_of, err);
@@ -90,10 +98,11 @@ const struct qd_op qd_op_concat = {
     .min_inputs = 1,
     .max_inputs = -1,
     .n_outputs = 1,
-    .flags = QD_OP_SAME_SCALE,
+    .flags = QD_OP_SAME_SCALE | QD_OP_STEPS,
     .parse = parse,
     .infer = infer,
     .run_f32 = run_f32,
+    .joins_at = joins_at,
     .supports_q8 = supports_q8,
     .prepare_q8 = prepare_q8,
     .run_q8 = qd_move_run_q8,

@@ -9,7 +9,7 @@
 
 static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
-    struct qd_conv_params *params = qd_arena_alloc(&graph->arena, sizeof(*params));
+    struct qd_conv_attrs *params = qd_arena_alloc(&graph->arena, sizeof(*params));
     enum qd_status status;
 
     if (!params)
@@ -23,7 +23,7 @@ static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct
 
 static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
-    struct qd_conv_params *params = node->params;
+    struct qd_conv_attrs *params = node->params;
     const struct qd_value *in = qd_node_input(graph, node, 0), *w = qd_node_input(graph, node, 1);
     const struct qd_value *bias = qd_node_input(graph, node, 2);
     struct qd_shape out = {.n_dims = 4};
@@ -76,7 +76,7 @@ static bool is_pointwise(const struct qd_window *window)
 
 static size_t scratch_f32(const struct qd_graph *graph, const struct qd_node *node)
 {
-    const struct qd_conv_params *params = node->params;
+    const struct qd_conv_attrs *params = node->params;
     const struct qd_shape *w = &graph->values[node->inputs[1]].shape, *out = &graph->values[node->outputs[0]].shape;
 
     if (is_pointwise(&params->window))
@@ -122,7 +122,7 @@ static void depthwise_channel(const float *in, int64_t h, int64_t w, const struc
     }
 }
 
-static void run_image(const struct qd_conv_params *params, const struct qd_view *in, const struct qd_shape *out_shape,
+static void run_image(const struct qd_conv_attrs *params, const struct qd_view *in, const struct qd_shape *out_shape,
                       const float *x, float *y, float *columns)
 {
     const struct qd_window *window = &params->window;
@@ -194,10 +194,23 @@ static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node
            w->shape.dims[1] * w->shape.dims[2] * w->shape.dims[3] <= QD_KERNEL_MAX_K;
 }
 
+static void padding_q8(const struct qd_graph *graph, const struct qd_node *node, struct qd_q8_padding *ret)
+{
+    const struct qd_conv_attrs *params = node->params;
+    const struct qd_window *window = &params->window;
+
+    (void)graph;
+    ret->top = (int)window->pad_begin[0];
+    ret->left = (int)window->pad_begin[1];
+    ret->bottom = (int)window->pad_end[0];
+    ret->right = (int)window->pad_end[1];
+    ret->value = params->pad_value;
+}
+
 static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
 {
     const struct qd_node *node = prepare->node;
-    const struct qd_conv_params *params = node->params;
+    const struct qd_conv_attrs *params = node->params;
     const struct qd_value *w = qd_node_input(prepare->graph, node, 1), *bias = qd_node_input(prepare->graph, node, 2);
     const struct qd_shape *in = &prepare->graph->values[node->inputs[0]].shape;
     const struct qd_shape *out = &prepare->graph->values[node->outputs[0]].shape;
@@ -212,7 +225,6 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
         .n = (int)w->shape.dims[0],
         .weights = w->data,
         .bias = bias ? bias->data : NULL,
-        .pad_value = params->pad_value,
     };
 
     return qd_conv_q8_prepare(prepare, &source, err);
@@ -225,7 +237,7 @@ const struct qd_op qd_op_conv = {
     .min_inputs = 2,
     .max_inputs = 3,
     .n_outputs = 1,
-    .flags = QD_OP_F32_OUTPUT | QD_OP_RESIDUAL,
+    .flags = QD_OP_F32_OUTPUT | QD_OP_RESIDUAL | QD_OP_STEPS,
     .parse = parse,
     .infer = infer,
     .scratch_f32 = scratch_f32,
@@ -233,6 +245,7 @@ const struct qd_op qd_op_conv = {
     .fuses = fuses,
     .macs = macs,
     .supports_q8 = supports_q8,
+    .padding_q8 = padding_q8,
     .prepare_q8 = prepare_q8,
     .run_q8 = qd_conv_q8_run,
 };

@@ -14,7 +14,7 @@ struct qd_window {
     int ceil_mode;
 };
 
-struct qd_conv_params {
+struct qd_conv_attrs {
     struct qd_window window; /* kernel from the attribute or, in infer, from the weights */
     int64_t group;
     const float *pad_value; /* NULL: 0; else what padding means per input channel (preprocessing folded in) */

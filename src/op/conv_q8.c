@@ -5,23 +5,22 @@
 
 #include "op/q8.h"
 
-/* Output channels are packed in blocks, so that threads can also split them. */
-#define BLOCK_N 64
-/* Rows of the gathered input matrix that are worked on at once take about this much. */
-#define CHUNK_BYTES (96 * 1024)
+/* Input and output bytes of the pixels that go through all panels of weights before the next ones: half an L2. */
+#define CHUNK_BYTES (256 * 1024)
+#define MIN_CHUNK 48
 
 struct conv_q8 {
     struct qd_conv_q8_source s; /* pointers into the graph are not used after prepare */
     const struct qd_kernels *kernels;
-    bool depthwise, pointwise, output_f32;
+    bool depthwise, output_f32;
     int residual; /* input index or -1 */
-    int k;        /* length of a row: kernel_h * kernel_w * channels of a group */
-    int chunk;    /* rows at once */
-    int n_blocks; /* per group */
-    void **packed; /* [group * n_blocks], or the depthwise weights */
+    int n_group;  /* output channels of a group */
+    int chunk;    /* pixels */
+    void **packed;       /* by group; [0] alone where depthwise */
+    struct qd_conv_params params;
+    struct qd_depthwise_params depthwise_params;
+    ptrdiff_t in_at; /* from an image's first pixel to tap (0, 0) of its first output pixel */
     struct qd_requant requant;
-    const uint8_t *pad_bytes; /* [c] */
-    size_t columns_size;      /* scratch for gathered rows; floats of output follow */
 };
 
 void qd_weights_quantize(const float *w, int n, int k, int8_t *q, float *scale)
@@ -54,67 +53,93 @@ static void to_nhwc(const int8_t *w, int n, int c, int taps, int8_t *out)
 static enum qd_status pack(struct qd_q8_prepare *prepare, struct conv_q8 *conv, const int8_t *w, struct qd_error *err)
 {
     const struct qd_kernels *kernels = conv->kernels;
-    int n_group = conv->s.n / conv->s.group, taps = (int)(conv->s.window.kernel[0] * conv->s.window.kernel[1]);
-    size_t size;
+    int n_packed = conv->depthwise ? 1 : conv->s.group, n_runs = conv->params.n_runs, run_k = conv->params.run_k;
+    int taps = (int)(conv->s.window.kernel[0] * conv->s.window.kernel[1]);
+    size_t size = conv->depthwise ? kernels->depthwise_pack_size(conv->s.c, taps)
+                                  : kernels->conv_pack_size(conv->n_group, n_runs, run_k);
 
-    conv->n_blocks = conv->depthwise ? 1 : (n_group + BLOCK_N - 1) / BLOCK_N;
-    conv->packed = qd_arena_array(prepare->arena, (size_t)(conv->depthwise ? 1 : conv->s.group * conv->n_blocks),
-                                  sizeof(void *));
+    conv->packed = qd_arena_array(prepare->arena, (size_t)n_packed, sizeof(void *));
     if (!conv->packed)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for packed weights");
-    if (conv->depthwise) {
-        size = kernels->depthwise_pack_size(conv->s.c, taps);
-        conv->packed[0] = qd_arena_alloc(prepare->arena, size);
-        if (!conv->packed[0])
+    for (int g = 0; g < n_packed; g++) {
+        conv->packed[g] = qd_arena_alloc(prepare->arena, size);
+        if (!conv->packed[g])
             return qd_error_set(err, QD_NO_MEMORY, "no memory for packed weights");
-        kernels->depthwise_pack(conv->packed[0], w, conv->s.c, taps);
-        return QD_OK;
-    }
-    for (int g = 0; g < conv->s.group; g++) {
-        for (int b = 0; b < conv->n_blocks; b++) {
-            int first = g * n_group + b * BLOCK_N;
-            int n = n_group - b * BLOCK_N < BLOCK_N ? n_group - b * BLOCK_N : BLOCK_N;
-            void **to = &conv->packed[g * conv->n_blocks + b];
-
-            *to = qd_arena_alloc(prepare->arena, kernels->gemm_pack_size(n, conv->k));
-            if (!*to)
-                return qd_error_set(err, QD_NO_MEMORY, "no memory for packed weights");
-            kernels->gemm_pack(*to, w + (size_t)first * (size_t)conv->k, n, conv->k);
-        }
+        if (conv->depthwise)
+            kernels->depthwise_pack(conv->packed[g], w, conv->s.c, taps);
+        else
+            kernels->conv_pack(conv->packed[g], w + (size_t)g * (size_t)conv->n_group * (size_t)n_runs * (size_t)run_k,
+                               conv->n_group, n_runs, run_k);
     }
     return QD_OK;
 }
 
-static enum qd_status set_padding(struct qd_q8_prepare *prepare, struct conv_q8 *conv, struct qd_qparams in,
-                                  struct qd_error *err)
-{
-    uint8_t *bytes = qd_arena_alloc(prepare->arena, (size_t)conv->s.c + QD_KERNEL_SLACK);
-
-    if (!bytes)
-        return qd_error_set(err, QD_NO_MEMORY, "no memory for padding");
-    for (int c = 0; c < conv->s.c; c++) {
-        float real = conv->s.pad_value ? conv->s.pad_value[c] : 0;
-
-        bytes[c] = qd_q8_byte(real, in);
-    }
-    conv->pad_bytes = bytes;
-    return QD_OK;
-}
-
-static void set_shape(struct conv_q8 *conv)
+/* A run is a row of the window where its pixels follow each other in memory, else a single tap. */
+static enum qd_status set_runs(struct qd_q8_prepare *prepare, struct conv_q8 *conv, struct qd_error *err)
 {
     const struct qd_window *window = &conv->s.window;
-    bool one = true;
+    const struct qd_steps *in = &conv->params.in_steps;
+    int c_group = conv->s.c / conv->s.group, kernel_h = (int)window->kernel[0], kernel_w = (int)window->kernel[1];
+    bool rows = kernel_w == 1 || (conv->s.group == 1 && window->dilation[1] == 1 && in->x == conv->s.c);
+    int per_row = rows ? 1 : kernel_w;
+    ptrdiff_t *offset = qd_arena_array(prepare->arena, (size_t)kernel_h * (size_t)per_row, sizeof(*offset));
 
-    for (int i = 0; i < 2; i++)
-        one = one && window->kernel[i] == 1 && window->stride[i] == 1 && !window->pad_begin[i] && !window->pad_end[i];
-    conv->k = conv->s.c / conv->s.group * (int)(window->kernel[0] * window->kernel[1]);
+    if (!offset)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for a convolution");
+    for (int r = 0; r < kernel_h * per_row; r++)
+        offset[r] = r / per_row * window->dilation[0] * in->y + r % per_row * window->dilation[1] * in->x;
+    conv->params.run_offset = offset;
+    conv->params.n_runs = kernel_h * per_row;
+    conv->params.run_k = rows ? kernel_w * c_group : c_group;
+    return QD_OK;
+}
+
+static void set_depthwise(struct conv_q8 *conv)
+{
+    const struct qd_window *window = &conv->s.window;
+
+    conv->depthwise_params = (struct qd_depthwise_params){
+        .in_steps = conv->params.in_steps,
+        .out_steps = conv->params.out_steps,
+        .residual_steps = conv->params.residual_steps,
+        .c = conv->s.c,
+        .out_w = conv->s.out_w,
+        .kernel_h = (int)window->kernel[0],
+        .kernel_w = (int)window->kernel[1],
+        .stride_h = (int)window->stride[0],
+        .stride_w = (int)window->stride[1],
+        .dilation_h = (int)window->dilation[0],
+        .dilation_w = (int)window->dilation[1],
+        .requant = &conv->requant,
+    };
+}
+
+static enum qd_status set_shape(struct qd_q8_prepare *prepare, struct conv_q8 *conv, struct qd_error *err)
+{
+    const struct qd_window *window = &conv->s.window;
+    struct qd_steps in = prepare->in_steps[0];
+    int bytes_per_pixel = (int)(conv->s.c * window->stride[0] * window->stride[1]) + conv->s.n;
+    enum qd_status status;
+
+    conv->n_group = conv->s.n / conv->s.group;
     conv->depthwise = conv->s.group == conv->s.c && conv->s.n == conv->s.c && conv->s.c > 1 && !conv->output_f32;
-    conv->pointwise = one;
-    conv->chunk = CHUNK_BYTES / (conv->k + 1) / 12 * 12;
-    conv->chunk = conv->chunk < 12 ? 12 : conv->chunk > 240 ? 240 : conv->chunk;
-    conv->columns_size = (size_t)conv->chunk * (size_t)conv->k + QD_KERNEL_SLACK;
-    conv->columns_size = (conv->columns_size + QD_ALIGNMENT - 1) / QD_ALIGNMENT * QD_ALIGNMENT;
+    conv->in_at = -(ptrdiff_t)window->pad_begin[0] * in.y - (ptrdiff_t)window->pad_begin[1] * in.x;
+    conv->params.in_steps = in;
+    conv->params.out_steps = prepare->out_steps[0];
+    if (conv->residual >= 0)
+        conv->params.residual_steps = prepare->in_steps[conv->residual];
+    status = set_runs(prepare, conv, err);
+    if (status != QD_OK)
+        return status;
+    set_depthwise(conv);
+    conv->params.in_steps.x = window->stride[1] * in.x;
+    conv->params.in_steps.y = window->stride[0] * in.y;
+    conv->params.n = conv->n_group;
+    conv->params.out_h = conv->s.out_h;
+    conv->params.out_w = conv->s.out_w;
+    conv->chunk = CHUNK_BYTES / bytes_per_pixel / MIN_CHUNK * MIN_CHUNK;
+    conv->chunk = conv->chunk < MIN_CHUNK ? MIN_CHUNK : conv->chunk;
+    return QD_OK;
 }
 
 enum qd_status qd_conv_q8_prepare(struct qd_q8_prepare *prepare, const struct qd_conv_q8_source *source,
@@ -123,7 +148,8 @@ enum qd_status qd_conv_q8_prepare(struct qd_q8_prepare *prepare, const struct qd
     struct qd_arena scratch = {0};
     struct conv_q8 *conv = qd_arena_alloc(prepare->arena, sizeof(*conv));
     int taps = (int)(source->window.kernel[0] * source->window.kernel[1]), c_group = source->c / source->group;
-    size_t n_weights = (size_t)source->n * (size_t)c_group * (size_t)taps;
+    int k = taps * c_group;
+    size_t n_weights = (size_t)source->n * (size_t)k;
     int8_t *rounded = qd_arena_alloc(&scratch, n_weights), *w = qd_arena_alloc(&scratch, n_weights);
     float *scale = qd_arena_array(&scratch, (size_t)source->n, sizeof(float));
     enum qd_status status = QD_OK;
@@ -136,158 +162,106 @@ enum qd_status qd_conv_q8_prepare(struct qd_q8_prepare *prepare, const struct qd
     conv->kernels = prepare->kernels;
     conv->output_f32 = prepare->output_f32;
     conv->residual = prepare->node->residual;
-    set_shape(conv);
-    qd_weights_quantize(source->weights, source->n, c_group * taps, rounded, scale);
+    qd_weights_quantize(source->weights, source->n, k, rounded, scale);
     to_nhwc(rounded, source->n, c_group, taps, w);
-    status = qd_q8_requant(prepare, w, scale, source->bias, source->n, conv->k, &conv->requant, err);
+    status = qd_q8_requant(prepare, w, scale, source->bias, source->n, k, &conv->requant, err);
     if (status == QD_OK)
-        status = set_padding(prepare, conv, qd_q8_input(prepare, 0), err);
+        status = set_shape(prepare, conv, err);
     if (status == QD_OK)
         status = pack(prepare, conv, w, err);
     prepare->prepared = conv;
-    prepare->scratch_size = conv->depthwise ? 0 : conv->columns_size;
     if (conv->output_f32)
-        prepare->scratch_size += (size_t)conv->chunk * (size_t)source->n * sizeof(float);
+        prepare->scratch_size = (size_t)conv->chunk * (size_t)conv->n_group * sizeof(float);
 out:
     qd_arena_done(&scratch);
     return status;
 }
 
-/* The rows of the input matrix for output pixels [first, first + m) of one image and group. */
-static void gather(const struct conv_q8 *conv, const uint8_t *in, int group, int first, int m, uint8_t *rows)
+/* Channels [begin, end) of m pixels' floats, [m][n], to the output's, [n][pixels]. */
+static void scatter(const float *in, int m, int n, int first, int pixels, int begin, int end, float *out)
 {
-    const struct qd_window *window = &conv->s.window;
-    int c = conv->s.c, c_group = c / conv->s.group, h = conv->s.h, w = conv->s.w;
-    int kernel_w = (int)window->kernel[1], dilation_w = (int)window->dilation[1];
-    bool contiguous = conv->s.group == 1 && dilation_w == 1;
-
-    in += group * c_group;
-    for (int p = first; p < first + m; p++) {
-        int y = p / conv->s.out_w * (int)window->stride[0] - (int)window->pad_begin[0];
-        int x = p % conv->s.out_w * (int)window->stride[1] - (int)window->pad_begin[1];
-
-        for (int ky = 0; ky < window->kernel[0]; ky++) {
-            int iy = y + ky * (int)window->dilation[0];
-            bool row_inside = iy >= 0 && iy < h;
-
-            if (row_inside && contiguous && x >= 0 && x + kernel_w <= w) {
-                memcpy(rows, in + ((size_t)iy * (size_t)w + (size_t)x) * (size_t)c, (size_t)(kernel_w * c));
-                rows += kernel_w * c;
-                continue;
-            }
-            for (int kx = 0; kx < kernel_w; kx++, rows += c_group) {
-                int ix = x + kx * dilation_w;
-
-                if (row_inside && ix >= 0 && ix < w)
-                    memcpy(rows, in + ((size_t)iy * (size_t)w + (size_t)ix) * (size_t)c, (size_t)c_group);
-                else
-                    memcpy(rows, conv->pad_bytes + group * c_group, (size_t)c_group);
-            }
-        }
-    }
-}
-
-/* Floats of m pixels, pixel by pixel, to the output's channel by channel. */
-static void scatter(const float *in, int m, int n, int first, int pixels, int first_channel, float *out)
-{
-    for (int c = 0; c < n; c++)
+    for (int c = begin; c < end; c++)
         for (int p = 0; p < m; p++)
-            out[(size_t)(first_channel + c) * (size_t)pixels + (size_t)(first + p)] = in[(size_t)p * (size_t)n + (size_t)c];
+            out[(size_t)c * (size_t)pixels + (size_t)(first + p)] = in[(size_t)p * (size_t)n + (size_t)c];
 }
 
-/* Output pixels [first, first + m) of an image, column blocks [block_begin, block_end) of a group. */
-static void run_chunk(const struct conv_q8 *conv, const struct qd_q8_run *run, int image, int group, int first, int m,
-                      int block_begin, int block_end)
-{
-    int n_group = conv->s.n / conv->s.group, pixels = conv->s.out_h * conv->s.out_w;
-    const uint8_t *in = run->inputs[0] + (size_t)image * run->input_pitch[0];
-    uint8_t *out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0];
-    uint8_t *rows = run->scratch;
-    float *floats = (float *)(void *)((uint8_t *)run->scratch + conv->columns_size);
-    struct qd_gemm_params params = {.m = m, .k = conv->k};
-
-    if (conv->pointwise) {
-        params.a = in + (size_t)first * (size_t)conv->s.c + (size_t)group * (size_t)conv->k;
-        params.a_stride = conv->s.c;
-    } else {
-        gather(conv, in, group, first, m, rows);
-        params.a = rows;
-        params.a_stride = conv->k;
-    }
-    for (int b = block_begin; b < block_end; b++) {
-        int channel = group * n_group + b * BLOCK_N;
-        struct qd_requant requant = conv->requant;
-
-        requant.mult += channel;
-        requant.offset += channel;
-        params.n = n_group - b * BLOCK_N < BLOCK_N ? n_group - b * BLOCK_N : BLOCK_N;
-        params.b = conv->packed[group * conv->n_blocks + b];
-        params.requant = &requant;
-        if (conv->output_f32) {
-            params.out_f32 = floats;
-            params.out_stride = params.n * (ptrdiff_t)sizeof(float);
-            conv->kernels->gemm(&params);
-            scatter(floats, m, params.n, first, pixels, channel, (float *)(void *)out);
-            continue;
-        }
-        params.out = out + (size_t)first * (size_t)conv->s.n + (size_t)channel;
-        params.out_stride = conv->s.n;
-        if (conv->residual >= 0) {
-            params.residual = run->inputs[conv->residual] + (size_t)image * run->input_pitch[conv->residual] +
-                              (size_t)first * (size_t)conv->s.n + (size_t)channel;
-            params.residual_stride = conv->s.n;
-        }
-        conv->kernels->gemm(&params);
-    }
-}
-
-static void run_dense(const struct conv_q8 *conv, const struct qd_q8_run *run, int thread, int n_threads)
+/* The last layer's floats, image by image into the order of the ONNX shape. */
+static void run_floats(const struct conv_q8 *conv, const struct qd_q8_run *run, struct qd_conv_params *params, int group)
 {
     int pixels = conv->s.out_h * conv->s.out_w;
-    int64_t begin, end, blocks_begin = 0, blocks_end = conv->n_blocks, total = (int64_t)pixels * run->n_images;
 
-    /* Few pixels (a fully connected layer): the threads share the output channels instead. */
-    if (total < 4 * n_threads && conv->n_blocks >= n_threads) {
-        begin = 0;
-        end = total;
-        qd_share(conv->n_blocks, thread, n_threads, &blocks_begin, &blocks_end);
+    params->out_f32 = run->scratch;
+    conv->kernels->conv(params);
+    for (int m = 0, n; m < params->m; m += n) {
+        int64_t at = params->first + m, image = at / pixels;
+        int first = (int)(at % pixels);
+
+        n = pixels - first < params->m - m ? pixels - first : params->m - m;
+        scatter(params->out_f32 + (ptrdiff_t)m * params->n, n, params->n, first, pixels, params->n_begin, params->n_end,
+                (float *)(void *)((uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0]) +
+                    (ptrdiff_t)group * conv->n_group * pixels);
+    }
+}
+
+/* Output pixels [begin, end) of the batch, output channels [n_begin, n_end) of each group. */
+static void run_pixels(const struct conv_q8 *conv, const struct qd_q8_run *run, int64_t begin, int64_t end, int n_begin,
+                       int n_end)
+{
+    struct qd_conv_params params = conv->params;
+    int c_group = conv->s.c / conv->s.group;
+
+    params.n_begin = n_begin;
+    params.n_end = n_end;
+    for (params.first = begin; params.first < end; params.first += params.m) {
+        params.m = (int)(end - params.first < conv->chunk ? end - params.first : conv->chunk);
+        for (int g = 0; g < conv->s.group; g++) {
+            struct qd_requant requant = conv->requant;
+
+            requant.mult += g * conv->n_group;
+            requant.offset += g * conv->n_group;
+            params.requant = &requant;
+            params.weights = conv->packed[g];
+            params.in = run->inputs[0] + conv->in_at + (ptrdiff_t)g * c_group;
+            if (conv->output_f32) {
+                run_floats(conv, run, &params, g);
+                continue;
+            }
+            params.out = (uint8_t *)run->outputs[0] + (ptrdiff_t)g * conv->n_group;
+            if (conv->residual >= 0)
+                params.residual = run->inputs[conv->residual] + (ptrdiff_t)g * conv->n_group;
+            conv->kernels->conv(&params);
+        }
+    }
+}
+
+/*
+ * Threads share the pixels, or the output channels where there is more to read of weights than of activations: then
+ * each reads its part of the weights alone.
+ */
+static void run_dense(const struct conv_q8 *conv, const struct qd_q8_run *run, int thread, int n_threads)
+{
+    int64_t begin = 0, end, pixels = (int64_t)conv->s.out_h * conv->s.out_w * run->n_images;
+    int64_t panels_begin = 0, panels_end = (conv->n_group + QD_CONV_PANEL - 1) / QD_CONV_PANEL;
+    int64_t weights = (int64_t)conv->n_group * conv->params.n_runs * conv->params.run_k;
+    int64_t activations = pixels * (conv->s.c / conv->s.group + conv->n_group);
+
+    if (panels_end % n_threads == 0 ? weights > activations : pixels < 4 * n_threads && panels_end > n_threads) {
+        end = pixels;
+        qd_share(panels_end, thread, n_threads, &panels_begin, &panels_end);
     } else {
-        qd_share(total, thread, n_threads, &begin, &end);
+        qd_share(pixels, thread, n_threads, &begin, &end);
     }
-    while (begin < end) {
-        int image = (int)(begin / pixels), first = (int)(begin % pixels);
-        int64_t m = end - begin < pixels - first ? end - begin : pixels - first;
-
-        m = m < conv->chunk ? m : conv->chunk;
-        for (int g = 0; g < conv->s.group; g++)
-            run_chunk(conv, run, image, g, first, (int)m, (int)blocks_begin, (int)blocks_end);
-        begin += m;
-    }
+    panels_end = panels_end * QD_CONV_PANEL < conv->n_group ? panels_end * QD_CONV_PANEL : conv->n_group;
+    if (panels_begin * QD_CONV_PANEL < panels_end)
+        run_pixels(conv, run, begin, end, (int)panels_begin * QD_CONV_PANEL, (int)panels_end);
 }
 
 static void run_depthwise(const struct conv_q8 *conv, const struct qd_q8_run *run, int thread, int n_threads)
 {
-    const struct qd_window *window = &conv->s.window;
-    struct qd_depthwise_params params = {
-        .weights = conv->packed[0],
-        .pad_value = conv->pad_bytes,
-        .h = conv->s.h,
-        .w = conv->s.w,
-        .c = conv->s.c,
-        .out_h = conv->s.out_h,
-        .out_w = conv->s.out_w,
-        .kernel_h = (int)window->kernel[0],
-        .kernel_w = (int)window->kernel[1],
-        .stride_h = (int)window->stride[0],
-        .stride_w = (int)window->stride[1],
-        .dilation_h = (int)window->dilation[0],
-        .dilation_w = (int)window->dilation[1],
-        .pad_top = (int)window->pad_begin[0],
-        .pad_left = (int)window->pad_begin[1],
-        .requant = &conv->requant,
-    };
+    struct qd_depthwise_params params = conv->depthwise_params;
     int64_t begin, end;
 
+    params.weights = conv->packed[0];
     qd_share((int64_t)run->n_images * conv->s.out_h, thread, n_threads, &begin, &end);
     while (begin < end) {
         int64_t image = begin / conv->s.out_h, rows;
@@ -295,11 +269,10 @@ static void run_depthwise(const struct conv_q8 *conv, const struct qd_q8_run *ru
         params.y_begin = (int)(begin % conv->s.out_h);
         rows = end - begin < conv->s.out_h - params.y_begin ? end - begin : conv->s.out_h - params.y_begin;
         params.y_end = params.y_begin + (int)rows;
-        params.in = run->inputs[0] + (size_t)image * run->input_pitch[0];
-        params.out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0];
-        params.residual = conv->residual < 0 ? NULL
-                                             : run->inputs[conv->residual] +
-                                                   (size_t)image * run->input_pitch[conv->residual];
+        params.in = run->inputs[0] + image * params.in_steps.image + conv->in_at;
+        params.out = (uint8_t *)run->outputs[0] + image * params.out_steps.image;
+        params.residual =
+            conv->residual < 0 ? NULL : run->inputs[conv->residual] + image * params.residual_steps.image;
         conv->kernels->depthwise(&params);
         begin += rows;
     }

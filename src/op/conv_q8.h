@@ -11,7 +11,6 @@ struct qd_conv_q8_source {
     int group, c, h, w, out_h, out_w, n;
     const float *weights;
     const float *bias;      /* [n] or NULL */
-    const float *pad_value; /* [c] or NULL, in the input's real values */
 };
 
 /* prepare_q8 of Conv, Gemm and MatMul. Input 0 is the activation; the node's residual and activation are taken up. */

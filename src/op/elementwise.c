@@ -69,8 +69,8 @@ void qd_elementwise_run_f32(const struct qd_node *node, const struct qd_view *in
     }
 }
 
-/* The number of tables that a constant operand needs: 1 for a scalar, c for one value per channel, 0 for neither. */
-static int64_t n_tables(const struct qd_value *constant, const struct qd_shape *out)
+/* 1 for a scalar, c for one value per channel, 0 for neither. */
+static int64_t n_constants(const struct qd_value *constant, const struct qd_shape *out)
 {
     int64_t count = qd_shape_count(&constant->shape), strides[QD_MAX_DIMS];
     int channel = out->n_dims == 4 ? 1 : out->n_dims - 1;
@@ -85,42 +85,38 @@ static int64_t n_tables(const struct qd_value *constant, const struct qd_shape *
     return strides[channel] == 1 ? count : 0;
 }
 
-/* The constant operand's position (0 or 1), or -1. */
-static int constant_operand(const struct qd_graph *graph, const struct qd_node *node)
+bool qd_elementwise_is_line(const struct qd_graph *graph, const struct qd_node *node)
 {
-    for (int i = 0; i < 2; i++)
-        if (graph->values[node->inputs[i]].data && !graph->values[node->inputs[1 - i]].data)
-            return i;
-    return -1;
-}
-
-bool qd_elementwise_is_table(const struct qd_graph *graph, const struct qd_node *node)
-{
-    int constant = constant_operand(graph, node);
+    const struct qd_value *a = qd_node_input(graph, node, 0), *b = qd_node_input(graph, node, 1);
     const struct qd_shape *out = &graph->values[node->outputs[0]].shape;
 
-    return constant == 1 && node->act.kind == QD_ACT_NONE && n_tables(&graph->values[node->inputs[1]], out) > 0 &&
-           qd_shape_equal(&graph->values[node->inputs[0]].shape, out);
+    return !a->data && n_constants(b, out) > 0 && qd_shape_equal(&a->shape, out);
 }
 
-struct table_context {
+struct line_context {
     const struct qd_elementwise *params;
-    const float *constant;
+    const float *constants;
+    bool one;
 };
 
-static float table_value(const void *context, int table, float x)
+static void line_of(const void *context, int c, double *ret_mult, double *ret_add)
 {
-    const struct table_context *c = context;
+    const struct line_context *l = context;
 
-    return c->params->f32(x, c->constant[table]);
+    l->params->line((double)l->constants[l->one ? 0 : c], ret_mult, ret_add);
 }
 
-enum qd_status qd_elementwise_prepare_table(struct qd_q8_prepare *prepare, struct qd_error *err)
+enum qd_status qd_elementwise_prepare_line(struct qd_q8_prepare *prepare, struct qd_error *err)
 {
-    const struct qd_graph *graph = prepare->graph;
-    const struct qd_value *constant = &graph->values[prepare->node->inputs[1]];
-    struct table_context context = {prepare->node->params, constant->data};
+    const struct qd_value *constant = qd_node_input(prepare->graph, prepare->node, 1);
+    const struct qd_shape *out = &prepare->graph->values[prepare->node->outputs[0]].shape;
+    struct line_context context = {prepare->node->params, constant->data, n_constants(constant, out) == 1};
 
-    return qd_q8_tables_prepare(prepare, (int)n_tables(constant, &graph->values[prepare->node->outputs[0]].shape),
-                                table_value, &context, err);
+    return qd_q8_lines_prepare(prepare, line_of, &context, err);
+}
+
+bool qd_elementwise_fuses(const struct qd_node *node, const struct qd_activation *act)
+{
+    (void)node;
+    return act->kind == QD_ACT_CLIP;
 }

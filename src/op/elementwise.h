@@ -1,7 +1,7 @@
 /*
  * Functions of two tensors, element by element, with numpy's broadcasting: Add, Sub, Mul, Div. The operator gives the
- * function; this gives shapes, the float and integer runs, and the quantized forms: tables where one operand is a
- * constant (a scalar or one per channel), the add and mul kernels where both are activations.
+ * function; this gives shapes, the float and integer runs, and the quantized form where the second operand is a
+ * constant, a scalar or one per channel: a line. Where both are activations the operators use their kernels.
  */
 #ifndef QD_OP_ELEMENTWISE_H
 #define QD_OP_ELEMENTWISE_H
@@ -12,14 +12,17 @@
 struct qd_elementwise {
     float (*f32)(float a, float b);
     int64_t (*i64)(int64_t a, int64_t b);
+    void (*line)(double b, double *ret_mult, double *ret_add); /* f32(a, b) as a * mult + add */
 };
 
 enum qd_status qd_elementwise_infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err);
 void qd_elementwise_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
                             void *scratch);
 
-/* True where one operand is a constant scalar or one per channel: the function is then a table. */
-bool qd_elementwise_is_table(const struct qd_graph *graph, const struct qd_node *node);
-enum qd_status qd_elementwise_prepare_table(struct qd_q8_prepare *prepare, struct qd_error *err);
+/* True where the second operand is a constant scalar or one per channel; then prepare, and run by qd_q8_lines_run. */
+bool qd_elementwise_is_line(const struct qd_graph *graph, const struct qd_node *node);
+enum qd_status qd_elementwise_prepare_line(struct qd_q8_prepare *prepare, struct qd_error *err);
+/* fuses of an operator that can clamp what it gives. */
+bool qd_elementwise_fuses(const struct qd_node *node, const struct qd_activation *act);
 
 #endif

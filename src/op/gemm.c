@@ -61,6 +61,12 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
     return qd_op_set_output(graph, node, 0, QD_F32, &out, err);
 }
 
+/* The length of A's rows. A pass may have taken a Flatten away: then A is [1,c,h,w], one row of all its elements. */
+static int64_t row_size(const struct gemm_params *params, const struct qd_shape *a)
+{
+    return a->n_dims == 2 ? a->dims[params->trans_a ? 0 : 1] : qd_shape_count(a);
+}
+
 /* C broadcast to element (row, column). */
 static float c_at(const struct qd_view *c, int64_t row, int64_t column)
 {
@@ -74,7 +80,7 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
 {
     const struct gemm_params *params = node->params;
     int m = (int)out[0].shape->dims[0], n = (int)out[0].shape->dims[1];
-    int k = (int)in[0].shape->dims[params->trans_a ? 0 : 1];
+    int k = (int)row_size(params, in[0].shape);
     float *y = out[0].data;
 
     (void)scratch;
@@ -91,7 +97,7 @@ static int64_t macs(const struct qd_graph *graph, const struct qd_node *node)
     const struct gemm_params *params = node->params;
     const struct qd_shape *a = &graph->values[node->inputs[0]].shape;
 
-    return qd_shape_count(&graph->values[node->outputs[0]].shape) * a->dims[params->trans_a ? 0 : 1];
+    return qd_shape_count(&graph->values[node->outputs[0]].shape) * row_size(params, a);
 }
 
 static bool fuses(const struct qd_node *node, const struct qd_activation *act)
@@ -108,21 +114,26 @@ static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node
     const struct qd_value *c = qd_node_input(graph, node, 2);
 
     return !params->trans_a && a->shape.dims[0] == 1 && b->data && (!c || c->data) &&
-           a->shape.dims[1] <= QD_KERNEL_MAX_K;
+           row_size(params, &a->shape) <= QD_KERNEL_MAX_K;
 }
 
-/* A layer of k inputs and n outputs over one pixel; b is [k][n], or [n][k] where transposed. */
+/*
+ * A layer of k inputs and n outputs: a convolution over one pixel, or over the whole picture where input 0 is one. b is
+ * [k][n], or [n][k] where transposed; as [n][c][h][w] that is a convolution's weights.
+ */
 static enum qd_status prepare_layer(struct qd_q8_prepare *prepare, const float *b, bool transposed, float alpha, int k,
                                     int n, const float *bias, struct qd_error *err)
 {
     struct qd_arena scratch = {0};
     float *w = qd_arena_array(&scratch, (size_t)n * (size_t)k, sizeof(float));
+    const struct qd_shape *in = &prepare->graph->values[prepare->node->inputs[0]].shape;
+    int height = in->n_dims == 4 ? (int)in->dims[2] : 1, width = in->n_dims == 4 ? (int)in->dims[3] : 1;
     struct qd_conv_q8_source source = {
-        .window = {.kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}},
+        .window = {.kernel = {height, width}, .stride = {1, 1}, .dilation = {1, 1}},
         .group = 1,
-        .c = k,
-        .h = 1,
-        .w = 1,
+        .c = k / (height * width),
+        .h = height,
+        .w = width,
         .out_h = 1,
         .out_w = 1,
         .n = n,
@@ -148,6 +159,7 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     const struct gemm_params *params = node->params;
     const struct qd_value *b = qd_node_input(prepare->graph, node, 1), *c = qd_node_input(prepare->graph, node, 2);
     int n = (int)prepare->graph->values[node->outputs[0]].shape.dims[1];
+    int k = (int)row_size(params, &prepare->graph->values[node->inputs[0]].shape);
     float *bias = qd_alloc_array((size_t)n, sizeof(float));
     enum qd_status status;
 
@@ -158,8 +170,7 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
 
         bias[j] = params->beta * c_at(&view, 0, j);
     }
-    status = prepare_layer(prepare, b->data, params->trans_b != 0, params->alpha,
-                           (int)prepare->graph->values[node->inputs[0]].shape.dims[1], n, bias, err);
+    status = prepare_layer(prepare, b->data, params->trans_b != 0, params->alpha, k, n, bias, err);
     qd_free(bias);
     return status;
 }
@@ -171,7 +182,7 @@ const struct qd_op qd_op_gemm = {
     .min_inputs = 2,
     .max_inputs = 3,
     .n_outputs = 1,
-    .flags = QD_OP_F32_OUTPUT,
+    .flags = QD_OP_F32_OUTPUT | QD_OP_STEPS,
     .parse = parse,
     .infer = infer,
     .run_f32 = run_f32,
@@ -292,7 +303,7 @@ const struct qd_op qd_op_mat_mul = {
     .min_inputs = 2,
     .max_inputs = 2,
     .n_outputs = 1,
-    .flags = QD_OP_F32_OUTPUT,
+    .flags = QD_OP_F32_OUTPUT | QD_OP_STEPS,
     .infer = mat_mul_infer,
     .run_f32 = mat_mul_run_f32,
     .fuses = fuses,

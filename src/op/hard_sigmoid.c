@@ -1,22 +1,10 @@
+#include "op/hard_sigmoid.h"
+
 #include "op/unary.h"
-
-struct hard_sigmoid_params {
-    float alpha, beta;
-};
-
-static float hard_sigmoid(const void *params, float x)
-{
-    const struct hard_sigmoid_params *p = params;
-    float v = p->alpha * x + p->beta;
-
-    return v < 0 ? 0 : v > 1 ? 1 : v;
-}
-
-QD_UNARY_RUNS(hard_sigmoid)
 
 static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
-    struct hard_sigmoid_params *params = qd_arena_alloc(&graph->arena, sizeof(*params));
+    struct qd_hard_sigmoid_params *params = qd_arena_alloc(&graph->arena, sizeof(*params));
     enum qd_status status;
 
     if (!params)
@@ -28,6 +16,15 @@ static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct
     return status;
 }
 
+static bool as_activation(const struct qd_graph *graph, const struct qd_node *node, struct qd_activation *ret)
+{
+    const struct qd_hard_sigmoid_params *params = node->params;
+
+    (void)graph;
+    *ret = (struct qd_activation){.kind = QD_ACT_HARDSIGMOID, .alpha = params->alpha, .beta = params->beta};
+    return params->alpha > 0;
+}
+
 const struct qd_op qd_op_hard_sigmoid = {
     .name = "HardSigmoid",
     .min_opset = 7,
@@ -35,5 +32,5 @@ const struct qd_op qd_op_hard_sigmoid = {
     .min_inputs = 1,
     .max_inputs = 1,
     .parse = parse,
-    QD_UNARY_FIELDS,
+    QD_UNARY_ACTIVATION_FIELDS,
 };

@@ -4,6 +4,8 @@
 
 #include "op/q8.h"
 
+#define SHORT_ROW 8
+
 static void copy_row(const uint8_t *in, int64_t in_stride, uint8_t *out, int64_t out_stride, int64_t n, size_t size)
 {
     if (in_stride == 1 && out_stride == 1) {
@@ -36,13 +38,22 @@ void qd_move_run(const struct qd_move *move, size_t size, const void *in, void *
         memcpy(to, from, size);
         return;
     }
-    /* The row is the dimension that is contiguous in the output, so that writes are in order. */
+    /* The row is the dimension that is contiguous in the output, so that writes are in order, unless it is short. */
     for (int d = 1; d < move->n_dims; d++)
         if (move->out_strides[d] == 1 && move->dims[d] > 1)
+            inner = d;
+    for (int d = 1; d < move->n_dims && move->dims[inner] < SHORT_ROW; d++)
+        if (move->dims[d] > move->dims[inner])
             inner = d;
     if (last == 0) {
         copy_row(from + begin * move->in_strides[0] * (int64_t)size, move->in_strides[0],
                  to + begin * move->out_strides[0] * (int64_t)size, move->out_strides[0], end - begin, size);
+        return;
+    }
+    if (last == 1 && inner == 1) {
+        for (int64_t r = begin; r < end; r++)
+            copy_row(from + r * move->in_strides[0] * (int64_t)size, move->in_strides[1],
+                     to + r * move->out_strides[0] * (int64_t)size, move->out_strides[1], move->dims[1], size);
         return;
     }
     for (int d = 0; d <= last; d++)
@@ -95,23 +106,70 @@ struct moves_q8 {
     struct qd_move moves[];
 };
 
-/* Puts the dimension with the widest output stride first: it is what threads share. */
-static void widest_first(struct qd_move *move)
+static void swap_dims(struct qd_move *move, int a, int b)
 {
-    int widest = 0;
+    int64_t *arrays[] = {move->dims, move->in_strides, move->out_strides};
 
-    for (int d = 1; d < move->n_dims; d++)
-        if (move->dims[d] > 1 && (move->dims[widest] == 1 || move->out_strides[d] > move->out_strides[widest]))
-            widest = d;
-    if (widest) {
-        struct qd_move old = *move;
+    for (int i = 0; i < 3; i++) {
+        int64_t value = arrays[i][a];
 
-        move->dims[0] = old.dims[widest];
-        move->in_strides[0] = old.in_strides[widest];
-        move->out_strides[0] = old.out_strides[widest];
-        move->dims[widest] = old.dims[0];
-        move->in_strides[widest] = old.in_strides[0];
-        move->out_strides[widest] = old.out_strides[0];
+        arrays[i][a] = arrays[i][b];
+        arrays[i][b] = value;
+    }
+}
+
+/*
+ * The same copy in as few dimensions as can be, the one with the widest output stride first: it is what threads share.
+ * Dimensions of 1 go; two become one where both sides walk through them in one stride.
+ */
+static void simplify(struct qd_move *move)
+{
+    int n = 0;
+
+    for (int d = 0; d < move->n_dims; d++)
+        if (move->dims[d] != 1)
+            swap_dims(move, d, n++);
+    for (int d = 1; d < n; d++)
+        for (int i = d; i > 0 && move->out_strides[i] > move->out_strides[i - 1]; i--)
+            swap_dims(move, i, i - 1);
+    move->n_dims = n < 1 ? 1 : 0;
+    for (int d = 0; d < n; d++) {
+        int to = move->n_dims - 1;
+
+        if (d > 0 && move->in_strides[to] == move->in_strides[d] * move->dims[d] &&
+            move->out_strides[to] == move->out_strides[d] * move->dims[d]) {
+            move->dims[to] *= move->dims[d];
+            move->in_strides[to] = move->in_strides[d];
+            move->out_strides[to] = move->out_strides[d];
+        } else {
+            swap_dims(move, d, move->n_dims++);
+        }
+    }
+}
+
+/* A distance in elements of a contiguous picture, as bytes between the same elements of one that lies in steps. */
+static int64_t in_steps(int64_t distance, const struct qd_shape *shape, const struct qd_steps *steps)
+{
+    int64_t c, w, size = distance < 0 ? -distance : distance, bytes;
+
+    if (shape->n_dims != 4)
+        return distance;
+    c = shape->dims[1];
+    w = shape->dims[3];
+    bytes = size / (w * c) * steps->y + size / c % w * steps->x + size % c;
+    return distance < 0 ? -bytes : bytes;
+}
+
+static void follow_steps(struct qd_move *move, const struct qd_shape *in, const struct qd_steps *steps_in,
+                         const struct qd_shape *out, const struct qd_steps *steps_out)
+{
+    move->in_at = in_steps(move->in_at, in, steps_in);
+    move->out_at = in_steps(move->out_at, out, steps_out);
+    for (int d = 0; d < move->n_dims; d++) {
+        if (move->dims[d] == 1) /* its stride may be a whole picture */
+            continue;
+        move->in_strides[d] = in_steps(move->in_strides[d], in, steps_in);
+        move->out_strides[d] = in_steps(move->out_strides[d], out, steps_out);
     }
 }
 
@@ -131,7 +189,9 @@ enum qd_status qd_move_prepare_q8(struct qd_q8_prepare *prepare, int n, qd_move_
             continue;
         out = &graph->values[node->outputs[output]].shape;
         move_of(node, i, &in, &out, qd_q8_strides, &moves->moves[moves->n]);
-        widest_first(&moves->moves[moves->n]);
+        if (node->op->flags & QD_OP_STEPS)
+            follow_steps(&moves->moves[moves->n], in, &prepare->in_steps[input], out, &prepare->out_steps[output]);
+        simplify(&moves->moves[moves->n]);
         moves->n++;
     }
     prepare->prepared = moves;

@@ -11,9 +11,15 @@ static int64_t i64(int64_t a, int64_t b)
     return (int64_t)((uint64_t)a * (uint64_t)b);
 }
 
+static void line(double b, double *ret_mult, double *ret_add)
+{
+    *ret_mult = b;
+    *ret_add = 0;
+}
+
 static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
-    static const struct qd_elementwise functions = {f32, i64};
+    static const struct qd_elementwise functions = {f32, i64, line};
 
     (void)graph;
     (void)err;
@@ -33,12 +39,6 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
         node->inputs[1] = first;
     }
     return status;
-}
-
-static bool fuses(const struct qd_node *node, const struct qd_activation *act)
-{
-    (void)node;
-    return act->kind == QD_ACT_CLIP;
 }
 
 /* [1,c,1,1] against [1,c,h,w]: squeeze-and-excite. Returns the gate's position, or -1. */
@@ -64,15 +64,17 @@ static bool is_product(const struct qd_graph *graph, const struct qd_node *node)
 
 static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
 {
-    return qd_elementwise_is_table(graph, node) || is_product(graph, node);
+    return qd_elementwise_is_line(graph, node) || is_product(graph, node);
 }
 
 struct mul_q8 {
     const struct qd_kernels *kernels;
-    struct qd_mul_params params; /* m: rows of an image */
-    int gate;                    /* the input that has one row for all, or -1 */
-    bool table;
-    const void *tables;
+    struct qd_mul_params params;
+    struct qd_q8_pixels pixels;
+    int c;
+    int gate;  /* the input that has one row for all, or -1 */
+    bool line; /* the second operand is constant */
+    const void *lines;
 };
 
 static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
@@ -86,10 +88,10 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
 
     if (!mul)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a product");
-    if (qd_elementwise_is_table(graph, node)) {
-        status = qd_elementwise_prepare_table(prepare, err);
-        mul->table = true;
-        mul->tables = prepare->prepared;
+    if (qd_elementwise_is_line(graph, node)) {
+        status = qd_elementwise_prepare_line(prepare, err);
+        mul->line = true;
+        mul->lines = prepare->prepared;
         prepare->prepared = mul;
         return status;
     }
@@ -99,9 +101,6 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     a = qd_q8_input(prepare, mul->gate == 0 ? 1 : 0);
     b = qd_q8_input(prepare, mul->gate == 0 ? 0 : 1);
     mul->kernels = prepare->kernels;
-    mul->params.c = (int)(shape->n_dims == 4 ? shape->dims[1] : qd_shape_count(shape));
-    mul->params.m = (size_t)(mul->params.c ? qd_shape_count(shape) / mul->params.c : 0);
-    mul->params.b_stride = mul->gate >= 0 ? 0 : mul->params.c;
     mul->params.a_zero = a.zero_point;
     mul->params.b_zero = b.zero_point;
     mul->params.mult = a.scale * b.scale / out.scale;
@@ -109,31 +108,76 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     qd_q8_clamp(&node->act, out, &mul->params.clamp_min, &mul->params.clamp_max);
     if (!(65025.0 * (double)mul->params.mult < 0x1p30))
         return qd_error_set(err, QD_UNSUPPORTED, "its values pass 2^30 output steps");
+    if (mul->gate >= 0) {
+        mul->c = (int)shape->dims[1];
+        prepare->scratch_size = 2 * (size_t)mul->c * sizeof(float) + QD_KERNEL_SLACK;
+    }
+    qd_q8_pixels_prepare(prepare, 2, &mul->pixels);
+    if (mul->gate >= 0) { /* the gate is read by run_gate itself */
+        mul->pixels.n_inputs = 1;
+        mul->pixels.in[0] = prepare->in_steps[1 - mul->gate];
+    }
     prepare->prepared = mul;
     return QD_OK;
+}
+
+struct gated {
+    const struct mul_q8 *mul;
+    const struct qd_q8_run *run;
+};
+
+/* A row for all: its bytes become a line per channel. */
+static void gate_pixels(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n)
+{
+    const struct gated *gated = context;
+    const struct mul_q8 *mul = gated->mul;
+    const struct qd_mul_params *p = &mul->params;
+    const uint8_t *gate = gated->run->inputs[mul->gate] + (size_t)image * gated->run->input_pitch[mul->gate];
+    float *mult = gated->run->scratch, *offset = mult + mul->c;
+    struct qd_affine_params params = {.in = in[0],
+                                      .out = out,
+                                      .m = (size_t)n,
+                                      .c = mul->c,
+                                      .mult = mult,
+                                      .offset = offset,
+                                      .clamp_min = p->clamp_min,
+                                      .clamp_max = p->clamp_max};
+
+    for (int c = 0; c < mul->c; c++) {
+        mult[c] = (float)(gate[c] - p->b_zero) * p->mult;
+        offset[c] = p->zero - (float)p->a_zero * mult[c];
+    }
+    mul->kernels->affine(&params);
+}
+
+static void mul_pixels(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n)
+{
+    const struct mul_q8 *mul = context;
+    struct qd_mul_params params = mul->params;
+
+    (void)image;
+    params.a = in[0];
+    params.b = in[1];
+    params.out = out;
+    params.n = (size_t)(n * mul->pixels.c);
+    mul->kernels->mul(&params);
 }
 
 static void run_q8(const struct qd_q8_run *run, int thread, int n_threads)
 {
     const struct mul_q8 *mul = run->prepared;
-    struct qd_mul_params params = mul->params;
-    int a = mul->gate == 0 ? 1 : 0, b = 1 - a;
-    int64_t begin, end;
+    struct qd_q8_run own = *run;
+    const struct gated gated = {mul, run};
 
-    if (mul->table) {
-        struct qd_q8_run table_run = *run;
-
-        table_run.prepared = mul->tables;
-        qd_q8_tables_run(&table_run, thread, n_threads);
-        return;
-    }
-    qd_share((int64_t)mul->params.m, thread, n_threads, &begin, &end);
-    for (int image = 0; image < run->n_images; image++) {
-        params.a = run->inputs[a] + (size_t)image * run->input_pitch[a] + begin * params.c;
-        params.b = run->inputs[b] + (size_t)image * run->input_pitch[b] + begin * params.b_stride;
-        params.out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0] + begin * params.c;
-        params.m = (size_t)(end - begin);
-        mul->kernels->mul(&params);
+    if (mul->line) {
+        own.prepared = mul->lines;
+        qd_q8_lines_run(&own, thread, n_threads);
+    } else if (mul->gate >= 0) {
+        own.inputs = &run->inputs[1 - mul->gate];
+        own.input_pitch = &run->input_pitch[1 - mul->gate];
+        qd_q8_pixels_run(&mul->pixels, &own, thread, n_threads, gate_pixels, &gated);
+    } else {
+        qd_q8_pixels_run(&mul->pixels, run, thread, n_threads, mul_pixels, mul);
     }
 }
 
@@ -144,10 +188,11 @@ const struct qd_op qd_op_mul = {
     .min_inputs = 2,
     .max_inputs = 2,
     .n_outputs = 1,
+    .flags = QD_OP_STEPS,
     .parse = parse,
     .infer = infer,
     .run_f32 = qd_elementwise_run_f32,
-    .fuses = fuses,
+    .fuses = qd_elementwise_fuses,
     .supports_q8 = supports_q8,
     .prepare_q8 = prepare_q8,
     .run_q8 = run_q8,

@@ -19,21 +19,21 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
 static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
 {
     (void)graph;
-    return node->act.kind == QD_ACT_NONE;
+    (void)node;
+    return true;
 }
 
-static float table_value(const void *context, int table, float x)
+static void line_of(const void *context, int c, double *ret_mult, double *ret_add)
 {
     const struct qd_normalize_params *params = context;
 
-    return x * params->scale[table] + params->bias[table];
+    *ret_mult = (double)params->scale[c];
+    *ret_add = (double)params->bias[c];
 }
 
 static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
 {
-    int channels = (int)prepare->graph->values[prepare->node->inputs[0]].shape.dims[1];
-
-    return qd_q8_tables_prepare(prepare, channels, table_value, prepare->node->params, err);
+    return qd_q8_lines_prepare(prepare, line_of, prepare->node->params, err);
 }
 
 const struct qd_op qd_op_normalize = {
@@ -47,5 +47,5 @@ const struct qd_op qd_op_normalize = {
     .run_f32 = run_f32,
     .supports_q8 = supports_q8,
     .prepare_q8 = prepare_q8,
-    .run_q8 = qd_q8_tables_run,
+    .run_q8 = qd_q8_lines_run,
 };

@@ -10,6 +10,7 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_average_pool,
     &qd_op_batch_normalization,
     &qd_op_cast,
+    &qd_op_channel_shuffle,
     &qd_op_clip,
     &qd_op_concat,
     &qd_op_constant,
@@ -17,9 +18,11 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_conv,
     &qd_op_div,
     &qd_op_dropout,
+    &qd_op_erf,
     &qd_op_expand,
     &qd_op_flatten,
     &qd_op_gather,
+    &qd_op_gelu,
     &qd_op_gemm,
     &qd_op_global_average_pool,
     &qd_op_hard_sigmoid,
@@ -28,16 +31,20 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_leaky_relu,
     &qd_op_mat_mul,
     &qd_op_max_pool,
+    &qd_op_mish,
     &qd_op_mul,
     &qd_op_normalize,
     &qd_op_pad,
     &qd_op_reduce_mean,
     &qd_op_relu,
+    &qd_op_repeat_channels,
     &qd_op_reshape,
     &qd_op_shape,
     &qd_op_sigmoid,
+    &qd_op_silu,
     &qd_op_slice,
     &qd_op_softmax,
+    &qd_op_softplus,
     &qd_op_split,
     &qd_op_squeeze,
     &qd_op_sub,
@@ -83,12 +90,14 @@ enum qd_status qd_op_const_ints(const struct qd_graph *graph, const struct qd_no
     int64_t n;
 
     if (!value || !value->data)
-        return qd_error_set(err, QD_UNSUPPORTED, "input %d: expected a constant, found a value known only at run time", i);
+        return qd_error_set(err, QD_UNSUPPORTED, "input %d: expected a constant, found a value known only at run time",
+                            i);
     n = qd_shape_count(&value->shape);
     if (value->dtype != QD_I64 && value->dtype != QD_I32)
         return qd_error_set(err, QD_INVALID, "input %d: expected integers, found %s", i, qd_dtype_name(value->dtype));
     if (n > limit)
-        return qd_error_set(err, QD_INVALID, "input %d: expected at most %d values, found %lld", i, limit, (long long)n);
+        return qd_error_set(err, QD_INVALID, "input %d: expected at most %d values, found %lld", i, limit,
+                            (long long)n);
     for (int64_t j = 0; j < n; j++)
         ret_values[j] = value->dtype == QD_I64 ? ((const int64_t *)value->data)[j] : ((const int32_t *)value->data)[j];
     *ret_n = (int)n;

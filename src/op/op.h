@@ -21,15 +21,23 @@ struct qd_view {
     void *data; /* NULL: an optional input that is absent */
 };
 
+/* The padding that an operator wants to find in memory around its input 0. */
+struct qd_q8_padding {
+    int top, left, bottom, right; /* pixels */
+    const float *value;           /* per channel, real; NULL: 0 */
+};
+
 /* What prepare_q8 gets and gives. */
 struct qd_q8_prepare {
     const struct qd_graph *graph;
     const struct qd_node *node;
     const struct qd_kernels *kernels;
-    struct qd_arena *arena;   /* the plan's: prepared data and packed weights live here */
-    bool output_f32;          /* output 0 leaves as float (only where QD_OP_F32_OUTPUT) */
-    void *prepared;           /* out: for run_q8 */
-    size_t scratch_size;      /* out: bytes of scratch that each thread needs */
+    const struct qd_steps *in_steps; /* by input: how rank-4 tensors lie; others are contiguous */
+    const struct qd_steps *out_steps;
+    struct qd_arena *arena; /* the plan's: prepared data and packed weights live here */
+    bool output_f32;        /* output 0 leaves as float (only where QD_OP_F32_OUTPUT) */
+    void *prepared;         /* out: for run_q8 */
+    size_t scratch_size;    /* out: bytes of scratch that each thread needs */
 };
 
 /*
@@ -52,7 +60,8 @@ enum qd_op_flags {
     QD_OP_RESIDUAL = 4,   /* can add a fused residual before its activation */
     QD_OP_SHAPE_ONLY = 8, /* reads its input's shape, never its data: folds to a constant */
     QD_OP_COPY = 16,      /* f32: the output has the input's elements in the same order (Reshape, Flatten, Identity...) */
-    QD_OP_FIXED_Q = 32,   /* output_q says the output's qparams (a constant range such as Sigmoid's) */
+    QD_OP_STEPS = 64,     /* prepare_q8 follows in_steps and out_steps; other operators' tensors are contiguous */
+    QD_OP_FIXED_Q = 32, /* output_q says the output's qparams (a constant range such as Sigmoid's) */
 };
 
 struct qd_op {
@@ -82,8 +91,15 @@ struct qd_op {
     /* Multiply-accumulates of one image. NULL: 0. */
     int64_t (*macs)(const struct qd_graph *graph, const struct qd_node *node);
 
+    /*
+     * Where input i begins among the channels of output 0, where the output is its inputs of rank 4 side by side: the
+     * plan then lets the inputs' makers write right there. -1: it is not. NULL: never.
+     */
+    int64_t (*joins_at)(const struct qd_graph *graph, const struct qd_node *node, int input);
     /* Whether this node (its shapes, constants, attributes) can run quantized. NULL: never. */
     bool (*supports_q8)(const struct qd_graph *graph, const struct qd_node *node);
+    /* The padding that run_q8 reads; needs QD_OP_STEPS. NULL: none. */
+    void (*padding_q8)(const struct qd_graph *graph, const struct qd_node *node, struct qd_q8_padding *ret);
     /* QD_UNSUPPORTED: not with these scales; the plan then runs the node in f32. */
     enum qd_status (*prepare_q8)(struct qd_q8_prepare *prepare, struct qd_error *err);
     void (*run_q8)(const struct qd_q8_run *run, int thread, int n_threads);
@@ -111,11 +127,13 @@ static inline struct qd_value *qd_node_output(const struct qd_graph *graph, cons
 enum qd_status qd_op_set_output(struct qd_graph *graph, struct qd_node *node, int i, enum qd_dtype dtype,
                                 const struct qd_shape *shape, struct qd_error *err);
 
-/* The elements of a constant I64 (or I32) input as int64: at most limit of them into ret_values; *ret_n is their number. */
+/* The elements of a constant I64 (or I32) input as int64: at most limit of them into ret_values; *ret_n is their
+ * number. */
 enum qd_status qd_op_const_ints(const struct qd_graph *graph, const struct qd_node *node, int i, int limit,
                                 int64_t *ret_values, int *ret_n, struct qd_error *err);
 
-/* The one range [*ret_begin, *ret_end) of total units that belongs to this thread; ranges differ by at most one unit. */
+/* The one range [*ret_begin, *ret_end) of total units that belongs to this thread; ranges differ by at most one unit.
+ */
 static inline void qd_share(int64_t total, int thread, int n_threads, int64_t *ret_begin, int64_t *ret_end)
 {
     int64_t base = total / n_threads, rest = total % n_threads;
@@ -126,6 +144,8 @@ static inline void qd_share(int64_t total, int thread, int n_threads, int64_t *r
 
 /* Our own operators and those that passes and the plan must recognise. */
 extern const struct qd_op qd_op_conv, qd_op_batch_normalization, qd_op_add, qd_op_mul, qd_op_pad, qd_op_normalize,
-    qd_op_identity, qd_op_dropout, qd_op_gemm, qd_op_softmax;
+    qd_op_identity, qd_op_dropout, qd_op_gemm, qd_op_softmax, qd_op_clip, qd_op_div, qd_op_sigmoid, qd_op_silu,
+    qd_op_hard_sigmoid, qd_op_hard_swish, qd_op_reshape, qd_op_transpose, qd_op_channel_shuffle, qd_op_repeat_channels,
+    qd_op_tanh, qd_op_erf, qd_op_softplus, qd_op_gelu, qd_op_mish;
 
 #endif

@@ -4,11 +4,10 @@
 
 #include "op/op.h"
 
-extern const struct qd_op qd_op_average_pool, qd_op_cast, qd_op_clip, qd_op_concat, qd_op_constant,
-    qd_op_constant_of_shape, qd_op_div, qd_op_expand, qd_op_flatten, qd_op_gather, qd_op_global_average_pool,
-    qd_op_hard_sigmoid, qd_op_hard_swish, qd_op_leaky_relu, qd_op_mat_mul, qd_op_max_pool, qd_op_reduce_mean,
-    qd_op_relu, qd_op_reshape, qd_op_shape, qd_op_sigmoid, qd_op_slice, qd_op_split, qd_op_squeeze, qd_op_sub,
-    qd_op_tanh, qd_op_transpose, qd_op_unsqueeze;
+extern const struct qd_op qd_op_average_pool, qd_op_cast, qd_op_concat, qd_op_constant, qd_op_constant_of_shape,
+    qd_op_expand, qd_op_flatten, qd_op_gather, qd_op_global_average_pool, qd_op_leaky_relu, qd_op_mat_mul,
+    qd_op_max_pool, qd_op_reduce_mean, qd_op_relu, qd_op_shape, qd_op_slice, qd_op_split, qd_op_squeeze, qd_op_sub,
+    qd_op_unsqueeze;
 
 /* axis, negative from the end, into 0 .. n_dims - 1. */
 enum qd_status qd_op_axis(int64_t axis, int n_dims, int *ret, struct qd_error *err);

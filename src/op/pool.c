@@ -55,6 +55,8 @@ enum qd_status qd_pool_prepare_q8(struct qd_q8_prepare *prepare, bool average, s
     if (!pool)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a pool");
     pool->params = (struct qd_pool_params){
+        .in_steps = prepare->in_steps[0],
+        .out_steps = prepare->out_steps[0],
         .h = (int)in->dims[2],
         .w = (int)in->dims[3],
         .c = (int)in->dims[1],

@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "op/piecewise.h"
+
 struct qd_qparams qd_q8_of(const struct qd_graph *graph, int value)
 {
     struct qd_qparams pixels = {.scale = 1, .zero_point = 0, .bits = 8};
@@ -38,7 +40,33 @@ void qd_q8_clamp(const struct qd_activation *act, struct qd_qparams q, uint8_t *
     if (act->kind == QD_ACT_CLIP) {
         *ret_min = qd_q8_byte(act->min, q);
         *ret_max = qd_q8_byte(act->max, q);
+    } else if (act->kind == QD_ACT_HARDSIGMOID) {
+        *ret_min = qd_q8_byte(0, q);
+        *ret_max = qd_q8_byte(1, q);
     }
+}
+
+/* The activation's part of *ret, whose clamp is set. step: of the output; zero: its zero point. */
+static enum qd_status set_activation(struct qd_q8_prepare *prepare, double step, double zero, struct qd_requant *ret,
+                                     struct qd_error *err)
+{
+    const struct qd_activation *act = &prepare->node->act;
+    struct qd_piecewise *piecewise;
+
+    ret->act = QD_REQUANT_LINEAR;
+    if (act->kind == QD_ACT_LEAKY || act->kind == QD_ACT_HARDSWISH) {
+        ret->act = act->kind == QD_ACT_LEAKY ? QD_REQUANT_LEAKY : QD_REQUANT_HARDSWISH;
+        ret->slope = act->kind == QD_ACT_LEAKY ? act->alpha : (float)(step / 6);
+        ret->zero = (float)zero;
+    }
+    if (!qd_piecewise_fits(act->kind))
+        return QD_OK;
+    piecewise = qd_arena_alloc(prepare->arena, sizeof(*piecewise));
+    if (!piecewise)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for an activation");
+    ret->act = QD_REQUANT_PIECEWISE;
+    ret->piecewise = piecewise;
+    return qd_piecewise_fit(act, step, zero, ret->clamp_min, ret->clamp_max, piecewise, err);
 }
 
 /* The largest |acc| of a row: all bytes 255 where weights are positive, or where they are negative. */
@@ -62,81 +90,191 @@ enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, con
     const struct qd_node *node = prepare->node;
     struct qd_qparams in = qd_q8_input(prepare, 0), out = qd_q8_output(prepare);
     double step = prepare->output_f32 ? 1 : (double)out.scale, zero = prepare->output_f32 ? 0 : out.zero_point;
-    double residual_mult = 0, residual_zero = 0;
+    double residual_mult = 0, residual_zero = 0, gain = 1, shift = 0;
     float *mult = qd_arena_array(prepare->arena, (size_t)n + 16, sizeof(float));
     float *offset = qd_arena_array(prepare->arena, (size_t)n + 16, sizeof(float));
-    bool linear = node->act.kind == QD_ACT_NONE || node->act.kind == QD_ACT_CLIP;
+    enum qd_status status;
 
     if (!mult || !offset)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for scales");
+    *ret = (struct qd_requant){.mult = mult, .offset = offset};
+    qd_q8_clamp(&node->act, out, &ret->clamp_min, &ret->clamp_max);
+    status = set_activation(prepare, step, zero, ret, err);
+    if (status != QD_OK)
+        return status;
+    /* A line is not quantized by itself: HardSigmoid's goes into the scales, its bounds are the clamp's. */
+    if (node->act.kind == QD_ACT_HARDSIGMOID) {
+        gain = (double)node->act.alpha;
+        shift = (double)node->act.beta;
+    }
+    zero = ret->act == QD_REQUANT_LINEAR ? zero : 0;
     if (node->residual >= 0) {
         struct qd_qparams q = qd_q8_input(prepare, node->residual);
 
-        residual_mult = (double)q.scale / step;
+        residual_mult = (double)q.scale / step * gain;
         residual_zero = q.zero_point;
     }
     for (int c = 0; c < n; c++) {
         double sum, largest = largest_sum(w + (size_t)c * (size_t)k, k, &sum);
-        double m = (double)in.scale * (double)scale[c] / step;
-        double o = (bias ? (double)bias[c] : 0) / step - in.zero_point * sum * m - residual_zero * residual_mult +
-                   (linear ? zero : 0);
+        double m = (double)in.scale * (double)scale[c] / step * gain;
+        double o = ((bias ? (double)bias[c] : 0) * gain + shift) / step - in.zero_point * sum * m -
+                   residual_zero * residual_mult + zero;
 
-        if (!(largest * m + fabs(o) + 255 * residual_mult < 0x1p30) && !prepare->output_f32)
+        if (!(largest * fabs(m) + fabs(o) + 255 * residual_mult < 0x1p30) && !prepare->output_f32)
             return qd_error_set(err, QD_UNSUPPORTED, "channel %d: its values pass 2^30 output steps", c);
         mult[c] = (float)m;
         offset[c] = (float)o;
     }
-    ret->mult = mult;
-    ret->offset = offset;
     ret->residual_mult = (float)residual_mult;
-    ret->act = node->act.kind == QD_ACT_LEAKY       ? QD_REQUANT_LEAKY
-               : node->act.kind == QD_ACT_HARDSWISH ? QD_REQUANT_HARDSWISH
-                                                    : QD_REQUANT_LINEAR;
-    ret->slope = node->act.kind == QD_ACT_LEAKY ? node->act.alpha : (float)(step / 6);
-    ret->zero = linear ? 0 : (float)zero;
-    qd_q8_clamp(&node->act, out, &ret->clamp_min, &ret->clamp_max);
     return QD_OK;
 }
 
-enum qd_status qd_q8_tables_prepare(struct qd_q8_prepare *prepare, int n_tables,
-                                    float (*f)(const void *context, int table, float x), const void *context,
-                                    struct qd_error *err)
+void qd_q8_pixels_prepare(const struct qd_q8_prepare *prepare, int n_inputs, struct qd_q8_pixels *ret)
 {
-    struct qd_q8_tables *tables = qd_arena_alloc(prepare->arena, sizeof(*tables));
-    struct qd_qparams in = qd_q8_input(prepare, 0), out = qd_q8_output(prepare);
-    uint8_t *bytes = qd_arena_alloc(prepare->arena, (size_t)n_tables * 256);
+    const struct qd_shape *shape = &prepare->graph->values[prepare->node->outputs[0]].shape;
+    const struct qd_steps *all[QD_Q8_MAX_INPUTS + 1] = {&prepare->out_steps[0]};
 
-    if (!tables || !bytes)
-        return qd_error_set(err, QD_NO_MEMORY, "no memory for tables");
-    for (int t = 0; t < n_tables; t++)
-        for (int b = 0; b < 256; b++)
-            bytes[t * 256 + b] = qd_q8_byte(f(context, t, (float)(b - in.zero_point) * in.scale), out);
-    tables->kernels = prepare->kernels;
-    tables->n_tables = n_tables;
-    tables->count = qd_shape_count(&prepare->graph->values[prepare->node->outputs[0]].shape);
-    tables->tables = bytes;
-    prepare->prepared = tables;
-    return QD_OK;
+    ret->c = shape->n_dims == 4 ? shape->dims[1] : 1;
+    ret->n = ret->c ? qd_shape_count(shape) / ret->c : 0;
+    ret->w = shape->n_dims == 4 ? shape->dims[3] : ret->n;
+    ret->n_inputs = n_inputs;
+    ret->out = prepare->out_steps[0];
+    ret->span = ret->n;
+    for (int i = 0; i < n_inputs; i++) {
+        ret->in[i] = prepare->in_steps[i];
+        all[i + 1] = &ret->in[i];
+    }
+    for (int i = 0; i <= n_inputs; i++) {
+        if (all[i]->x != ret->c)
+            ret->span = 1;
+        else if (all[i]->y != ret->w * ret->c && ret->span > ret->w)
+            ret->span = ret->w;
+    }
 }
 
-void qd_q8_tables_run(const struct qd_q8_run *run, int thread, int n_threads)
+static ptrdiff_t pixel_at(const struct qd_q8_pixels *pixels, const struct qd_steps *steps, int64_t pixel)
 {
-    const struct qd_q8_tables *tables = run->prepared;
+    return pixel / pixels->w * steps->y + pixel % pixels->w * steps->x;
+}
+
+void qd_q8_pixels_run(const struct qd_q8_pixels *pixels, const struct qd_q8_run *run, int thread, int n_threads,
+                      void (*call)(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n),
+                      const void *context)
+{
     int64_t begin, end;
 
-    /* Channels are the innermost dimension; a share is a whole number of pixels. */
-    qd_share(tables->count / tables->n_tables, thread, n_threads, &begin, &end);
-    for (int image = 0; image < run->n_images; image++) {
-        const uint8_t *in = run->inputs[0] + (size_t)image * run->input_pitch[0];
+    qd_share(pixels->n * run->n_images, thread, n_threads, &begin, &end);
+    while (begin < end) {
+        int64_t image = begin / pixels->n, first = begin % pixels->n, n = pixels->span - first % pixels->span;
+        const uint8_t *in[QD_Q8_MAX_INPUTS] = {NULL};
         uint8_t *out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0];
 
-        if (tables->n_tables == 1) {
-            tables->kernels->lookup(in + begin, out + begin, (size_t)(end - begin), tables->tables);
-            continue;
-        }
-        for (int64_t i = begin * tables->n_tables; i < end * tables->n_tables; i++)
-            out[i] = tables->tables[i % tables->n_tables * 256 + in[i]];
+        n = n < end - begin ? n : end - begin;
+        for (int i = 0; i < pixels->n_inputs; i++)
+            in[i] = run->inputs[i] + (size_t)image * run->input_pitch[i] + pixel_at(pixels, &pixels->in[i], first);
+        call(context, (int)image, in, out + pixel_at(pixels, &pixels->out, first), n);
+        begin += n;
     }
+}
+
+struct table_q8 {
+    const struct qd_kernels *kernels;
+    struct qd_q8_pixels pixels;
+    uint8_t table[256];
+};
+
+enum qd_status qd_q8_table_prepare(struct qd_q8_prepare *prepare, float (*f)(const void *context, float x),
+                                   const void *context, struct qd_error *err)
+{
+    struct table_q8 *table = qd_arena_alloc(prepare->arena, sizeof(*table));
+    struct qd_qparams in = qd_q8_input(prepare, 0), out = qd_q8_output(prepare);
+
+    if (!table)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for a table");
+    for (int b = 0; b < 256; b++)
+        table->table[b] = qd_q8_byte(f(context, (float)(b - in.zero_point) * in.scale), out);
+    table->kernels = prepare->kernels;
+    qd_q8_pixels_prepare(prepare, 1, &table->pixels);
+    prepare->prepared = table;
+    return QD_OK;
+}
+
+static void table_pixels(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n)
+{
+    const struct table_q8 *table = context;
+
+    (void)image;
+    table->kernels->lookup(in[0], out, (size_t)(n * table->pixels.c), table->table);
+}
+
+void qd_q8_table_run(const struct qd_q8_run *run, int thread, int n_threads)
+{
+    const struct table_q8 *table = run->prepared;
+
+    qd_q8_pixels_run(&table->pixels, run, thread, n_threads, table_pixels, table);
+}
+
+struct lines_q8 {
+    const struct qd_kernels *kernels;
+    struct qd_q8_pixels pixels;
+    struct qd_affine_params params;
+};
+
+enum qd_status qd_q8_lines_prepare(struct qd_q8_prepare *prepare,
+                                   void (*line)(const void *context, int c, double *ret_mult, double *ret_add),
+                                   const void *context, struct qd_error *err)
+{
+    const struct qd_shape *shape = &prepare->graph->values[prepare->node->outputs[0]].shape;
+    struct qd_qparams in = qd_q8_input(prepare, 0), out = qd_q8_output(prepare);
+    int c = (int)(shape->n_dims == 4 ? shape->dims[1] : shape->n_dims ? shape->dims[shape->n_dims - 1] : 1);
+    struct lines_q8 *lines = qd_arena_alloc(prepare->arena, sizeof(*lines));
+    float *mult = qd_arena_array(prepare->arena, (size_t)c + 16, sizeof(float));
+    float *offset = qd_arena_array(prepare->arena, (size_t)c + 16, sizeof(float));
+
+    if (!lines || !mult || !offset)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for scales");
+    for (int i = 0; i < c; i++) {
+        double m, o;
+
+        line(context, i, &m, &o);
+        m = m * (double)in.scale / (double)out.scale;
+        o = o / (double)out.scale + out.zero_point - in.zero_point * m;
+        if (!(255 * fabs(m) + fabs(o) < 0x1p30))
+            return qd_error_set(err, QD_UNSUPPORTED, "channel %d: its values pass 2^30 output steps", i);
+        mult[i] = (float)m;
+        offset[i] = (float)o;
+    }
+    lines->kernels = prepare->kernels;
+    lines->params = (struct qd_affine_params){.c = c, .mult = mult, .offset = offset};
+    qd_q8_pixels_prepare(prepare, 1, &lines->pixels);
+    if (lines->pixels.c != c) { /* no picture: its pixels are the rows of c elements */
+        lines->pixels.n /= c;
+        lines->pixels.span = lines->pixels.w = lines->pixels.n;
+        lines->pixels.c = c;
+        lines->pixels.in[0].x = lines->pixels.out.x = c;
+    }
+    qd_q8_clamp(&prepare->node->act, out, &lines->params.clamp_min, &lines->params.clamp_max);
+    prepare->prepared = lines;
+    return QD_OK;
+}
+
+static void lines_pixels(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n)
+{
+    const struct lines_q8 *lines = context;
+    struct qd_affine_params params = lines->params;
+
+    (void)image;
+    params.in = in[0];
+    params.out = out;
+    params.m = (size_t)n;
+    lines->kernels->affine(&params);
+}
+
+void qd_q8_lines_run(const struct qd_q8_run *run, int thread, int n_threads)
+{
+    const struct lines_q8 *lines = run->prepared;
+
+    qd_q8_pixels_run(&lines->pixels, run, thread, n_threads, lines_pixels, lines);
 }
 
 void qd_q8_strides(const struct qd_shape *shape, int64_t ret_strides[QD_MAX_DIMS])

@@ -20,23 +20,42 @@ void qd_q8_clamp(const struct qd_activation *act, struct qd_qparams q, uint8_t *
 
 /*
  * Fills *ret for a matrix product of input 0 with weights w ([n][k], scale per row): multipliers, offsets (bias, zero
- * points, residual), activation, clamp; for output_f32 real values instead of steps. The arrays live in the plan's arena.
- * QD_UNSUPPORTED: an accumulator could pass 2^30 output steps.
+ * points, residual), activation, clamp; for output_f32 real values instead of steps. The arrays live in the plan's
+ * arena. QD_UNSUPPORTED: an accumulator could pass 2^30 output steps.
  */
 enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, const float *scale, const float *bias,
                              int n, int k, struct qd_requant *ret, struct qd_error *err);
 
-/* A table of 256 bytes per channel (n_tables 1: one for all): out = byte of f(real of in). */
-struct qd_q8_tables {
-    const struct qd_kernels *kernels;
-    int n_tables;
-    int64_t count; /* bytes of an image */
-    uint8_t *tables;
+/* A function of one input as a table of 256 bytes: out = byte of f(real of in). */
+enum qd_status qd_q8_table_prepare(struct qd_q8_prepare *prepare, float (*f)(const void *context, float x),
+                                   const void *context, struct qd_error *err);
+void qd_q8_table_run(const struct qd_q8_run *run, int thread, int n_threads);
+
+/*
+ * A line per channel of input 0, in real values: out = in * mult + add, then the node's clip if any. Channels are those
+ * of [1,c,h,w], the last dimension of other ranks.
+ */
+enum qd_status qd_q8_lines_prepare(struct qd_q8_prepare *prepare,
+                                   void (*line)(const void *context, int c, double *ret_mult, double *ret_add),
+                                   const void *context, struct qd_error *err);
+void qd_q8_lines_run(const struct qd_q8_run *run, int thread, int n_threads);
+
+/*
+ * Elementwise work over all pixels of a batch, whatever steps its tensors lie in: inputs 0 .. n_inputs - 1 of the shape
+ * of output 0, and that. Tensors of another rank than 4 are pictures of one row and one channel.
+ */
+#define QD_Q8_MAX_INPUTS 2
+struct qd_q8_pixels {
+    int64_t n, w, c; /* pixels of an image, and how many are a row */
+    int64_t span;    /* so many follow each other without a gap in every tensor */
+    struct qd_steps in[QD_Q8_MAX_INPUTS], out;
+    int n_inputs;
 };
-enum qd_status qd_q8_tables_prepare(struct qd_q8_prepare *prepare, int n_tables,
-                                    float (*f)(const void *context, int table, float x), const void *context,
-                                    struct qd_error *err);
-void qd_q8_tables_run(const struct qd_q8_run *run, int thread, int n_threads);
+void qd_q8_pixels_prepare(const struct qd_q8_prepare *prepare, int n_inputs, struct qd_q8_pixels *ret);
+/* Calls for each run of n pixels without gaps of this thread's share: pointers to the first one's channel 0. */
+void qd_q8_pixels_run(const struct qd_q8_pixels *pixels, const struct qd_q8_run *run, int thread, int n_threads,
+                      void (*call)(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n),
+                      const void *context);
 
 /* Element strides of a quantized tensor as it lies in memory (rank 4: NHWC), by ONNX dimension. */
 void qd_q8_strides(const struct qd_shape *shape, int64_t ret_strides[QD_MAX_DIMS]);

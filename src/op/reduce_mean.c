@@ -110,13 +110,17 @@ static size_t scratch_f32(const struct qd_graph *graph, const struct qd_node *no
     return (size_t)qd_shape_count(&graph->values[node->outputs[0]].shape) * sizeof(double);
 }
 
+/* A cache line of channels: what threads share. */
+#define BLOCK_C 64
+
 struct mean_q8 {
     const struct qd_kernels *kernels;
-    int64_t pixels;
+    int64_t pixels, row; /* row: pixels that steps.x is between, all where there are no gaps */
+    struct qd_steps steps;
     int c, in_zero;
     bool output_f32;
     float mult, zero;
-    int max;
+    uint8_t max;
 };
 
 /* Quantized where exactly height and width of [1,c,h,w] are reduced. */
@@ -140,36 +144,51 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     mean->kernels = prepare->kernels;
     mean->pixels = in->dims[2] * in->dims[3];
     mean->c = (int)in->dims[1];
+    mean->steps = prepare->in_steps[0];
+    mean->row = mean->steps.y == in->dims[3] * mean->steps.x ? mean->pixels : in->dims[3];
     mean->in_zero = q_in.zero_point;
-    mean->output_f32 = prepare->output_f32;
     mean->mult = q_in.scale / (prepare->output_f32 ? 1 : q_out.scale) / (float)mean->pixels;
     mean->zero = prepare->output_f32 ? 0 : (float)q_out.zero_point;
-    mean->max = qd_q8_max(q_out);
+    mean->max = (uint8_t)qd_q8_max(q_out);
+    mean->output_f32 = prepare->output_f32;
     prepare->prepared = mean;
-    prepare->scratch_size = (size_t)mean->c * sizeof(int32_t) + QD_KERNEL_SLACK;
+    prepare->scratch_size = BLOCK_C * (sizeof(int32_t) + sizeof(float)) + QD_KERNEL_SLACK;
     return QD_OK;
 }
 
+/* Channels [begin, begin + n) of one image. */
+static void run_block(const struct mean_q8 *mean, const uint8_t *in, void *out, int begin, int n, int32_t *sums)
+{
+    float *values = mean->output_f32 ? (float *)out + begin : (float *)(void *)(sums + BLOCK_C);
+
+    memset(sums, 0, (size_t)n * sizeof(int32_t));
+    for (int64_t y = 0; y < mean->pixels; y += mean->row)
+        mean->kernels->sum_rows(in + y / mean->row * mean->steps.y + begin, mean->steps.x, (size_t)mean->row, n, sums);
+    for (int c = 0; c < n; c++)
+        values[c] = (float)(sums[c] - (int32_t)mean->pixels * mean->in_zero);
+    if (mean->output_f32) {
+        for (int c = 0; c < n; c++)
+            values[c] *= mean->mult;
+        return;
+    }
+    mean->kernels->quantize(values, (uint8_t *)out + begin, (size_t)n, mean->mult, mean->zero);
+    for (int c = begin; mean->max < 255 && c < begin + n; c++)
+        ((uint8_t *)out)[c] = ((uint8_t *)out)[c] < mean->max ? ((uint8_t *)out)[c] : mean->max;
+}
+
+/* Shared by blocks of channels, so that several threads work on one image too. */
 static void run_q8(const struct qd_q8_run *run, int thread, int n_threads)
 {
     const struct mean_q8 *mean = run->prepared;
-    int32_t *sums = run->scratch;
+    int64_t n_blocks = (mean->c + BLOCK_C - 1) / BLOCK_C, begin, end;
 
-    for (int image = thread; image < run->n_images; image += n_threads) {
-        void *out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0];
+    qd_share(n_blocks * run->n_images, thread, n_threads, &begin, &end);
+    for (; begin < end; begin++) {
+        size_t image = (size_t)(begin / n_blocks);
+        int c = (int)(begin % n_blocks) * BLOCK_C, n = mean->c - c < BLOCK_C ? mean->c - c : BLOCK_C;
 
-        memset(sums, 0, (size_t)mean->c * sizeof(int32_t));
-        mean->kernels->sum_rows(run->inputs[0] + (size_t)image * run->input_pitch[0], (size_t)mean->pixels, mean->c,
-                                sums);
-        for (int c = 0; c < mean->c; c++) {
-            float value = (float)(sums[c] - (int32_t)mean->pixels * mean->in_zero);
-            float steps = __builtin_fmaf(value, mean->mult, mean->zero);
-
-            if (mean->output_f32)
-                ((float *)out)[c] = steps;
-            else
-                ((uint8_t *)out)[c] = (uint8_t)__builtin_fminf(__builtin_fmaxf(__builtin_rintf(steps), 0), (float)mean->max);
-        }
+        run_block(mean, run->inputs[0] + image * run->input_pitch[0],
+                  (uint8_t *)run->outputs[0] + image * run->output_pitch[0], c, n, run->scratch);
     }
 }
 
@@ -180,7 +199,7 @@ const struct qd_op qd_op_reduce_mean = {
     .min_inputs = 1,
     .max_inputs = 1,
     .n_outputs = 1,
-    .flags = QD_OP_F32_OUTPUT,
+    .flags = QD_OP_F32_OUTPUT | QD_OP_STEPS,
     .parse = parse,
     .infer = infer,
     .scratch_f32 = scratch_f32,
@@ -197,7 +216,7 @@ const struct qd_op qd_op_global_average_pool = {
     .min_inputs = 1,
     .max_inputs = 1,
     .n_outputs = 1,
-    .flags = QD_OP_F32_OUTPUT,
+    .flags = QD_OP_F32_OUTPUT | QD_OP_STEPS,
     .parse = global_parse,
     .infer = global_infer,
     .scratch_f32 = scratch_f32,

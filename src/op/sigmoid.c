@@ -1,14 +1,6 @@
-#include <math.h>
-
 #include "op/unary.h"
 
-static float f(const void *params, float x)
-{
-    (void)params;
-    return 1.0f / (1.0f + expf(-x));
-}
-
-QD_UNARY_RUNS(f)
+QD_UNARY_AS(QD_ACT_SIGMOID)
 
 const struct qd_op qd_op_sigmoid = {
     .name = "Sigmoid",
@@ -16,5 +8,5 @@ const struct qd_op qd_op_sigmoid = {
     .max_opset = 22,
     .min_inputs = 1,
     .max_inputs = 1,
-    QD_UNARY_FIELDS,
+    QD_UNARY_ACTIVATION_FIELDS,
 };

@@ -1,14 +1,6 @@
-#include <math.h>
-
 #include "op/unary.h"
 
-static float f(const void *params, float x)
-{
-    (void)params;
-    return tanhf(x);
-}
-
-QD_UNARY_RUNS(f)
+QD_UNARY_AS(QD_ACT_TANH)
 
 const struct qd_op qd_op_tanh = {
     .name = "Tanh",
@@ -16,5 +8,5 @@ const struct qd_op qd_op_tanh = {
     .max_opset = 22,
     .min_inputs = 1,
     .max_inputs = 1,
-    QD_UNARY_FIELDS,
+    QD_UNARY_ACTIVATION_FIELDS,
 };

@@ -1,5 +1,7 @@
 #include "op/unary.h"
 
+#include <string.h>
+
 enum qd_status qd_unary_infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
     enum qd_status status = qd_op_need_f32(graph, node, 0, err);
@@ -11,4 +13,29 @@ bool qd_unary_supports_q8(const struct qd_graph *graph, const struct qd_node *no
 {
     (void)graph;
     return node->act.kind == QD_ACT_NONE;
+}
+
+void qd_unary_activation_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                                 void *scratch)
+{
+    int64_t count = qd_shape_count(in[0].shape);
+    struct qd_activation act;
+
+    (void)scratch;
+    (void)node->op->as_activation(NULL, node, &act);
+    memcpy(out[0].data, in[0].data, (size_t)count * sizeof(float));
+    qd_activation_run_f32(&act, out[0].data, count);
+}
+
+static float table_value(const void *context, float x)
+{
+    return (float)qd_activation_f64(context, (double)x);
+}
+
+enum qd_status qd_unary_activation_prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
+{
+    struct qd_activation act;
+
+    (void)prepare->node->op->as_activation(prepare->graph, prepare->node, &act);
+    return qd_q8_table_prepare(prepare, table_value, &act, err);
 }

@@ -24,18 +24,39 @@ bool qd_unary_supports_q8(const struct qd_graph *graph, const struct qd_node *no
         for (int64_t i = 0; i < count; i++)                                                                            \
             y[i] = f(node->params, x[i]);                                                                              \
     }                                                                                                                  \
-    static float table_value(const void *context, int table, float x)                                                  \
+    static float table_value(const void *context, float x)                                                             \
     {                                                                                                                  \
-        (void)table;                                                                                                   \
         return f(context, x);                                                                                          \
     }                                                                                                                  \
     static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)                              \
     {                                                                                                                  \
-        return qd_q8_tables_prepare(prepare, 1, table_value, prepare->node->params, err);                              \
+        return qd_q8_table_prepare(prepare, table_value, prepare->node->params, err);                                  \
     }
 
 #define QD_UNARY_FIELDS                                                                                                \
     .n_outputs = 1, .infer = qd_unary_infer, .run_f32 = run_f32, .supports_q8 = qd_unary_supports_q8,                  \
-    .prepare_q8 = prepare_q8, .run_q8 = qd_q8_tables_run
+    .flags = QD_OP_STEPS, .prepare_q8 = prepare_q8, .run_q8 = qd_q8_table_run
+
+/*
+ * The same for an operator that is an activation of the graph's: as_activation fills a struct qd_activation, and the
+ * function is that one's.
+ */
+void qd_unary_activation_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                                 void *scratch);
+enum qd_status qd_unary_activation_prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err);
+
+#define QD_UNARY_ACTIVATION_FIELDS                                                                                     \
+    .n_outputs = 1, .infer = qd_unary_infer, .run_f32 = qd_unary_activation_run_f32, .as_activation = as_activation,   \
+    .supports_q8 = qd_unary_supports_q8, .prepare_q8 = qd_unary_activation_prepare_q8, .run_q8 = qd_q8_table_run, .flags = QD_OP_STEPS
+
+/* as_activation of an operator without attributes. */
+#define QD_UNARY_AS(act_kind)                                                                                          \
+    static bool as_activation(const struct qd_graph *graph, const struct qd_node *node, struct qd_activation *ret)     \
+    {                                                                                                                  \
+        (void)graph;                                                                                                   \
+        (void)node;                                                                                                    \
+        *ret = (struct qd_activation){.kind = act_kind};                                                               \
+        return true;                                                                                                   \
+    }
 
 #endif

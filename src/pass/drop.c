@@ -1,6 +1,15 @@
 #include "pass/internal.h"
 
-/* Identity and Dropout, and copies that change no shape: readers read their input instead. */
+/* Whether output 0 is input 0: copies that change no shape, the variadic operators of one operand, a Pad by nothing. */
+static bool is_identity(const struct qd_node *node, const struct qd_value *in, const struct qd_value *out)
+{
+    if (!in || in->data || !qd_shape_equal(&in->shape, &out->shape))
+        return false;
+    return (node->op->flags & QD_OP_COPY) || node->op == &qd_op_pad ||
+           (node->op->max_inputs < 0 && node->n_inputs == 1);
+}
+
+/* Identity, Dropout and kin: readers read their input instead. */
 enum qd_status qd_pass_drop_identity(struct qd_graph *graph, struct qd_error *err)
 {
     bool *keep = qd_alloc_array((size_t)graph->n_nodes + 1, sizeof(bool));
@@ -12,7 +21,7 @@ enum qd_status qd_pass_drop_identity(struct qd_graph *graph, struct qd_error *er
         const struct qd_value *in = qd_node_input(graph, node, 0), *out = qd_node_output(graph, node, 0);
 
         keep[n] = true;
-        if (!(node->op->flags & QD_OP_COPY) || !in || in->data || !qd_shape_equal(&in->shape, &out->shape))
+        if (!is_identity(node, in, out))
             continue;
         /* A second output (Dropout's mask) that somebody reads keeps the node. */
         if (node->n_outputs > 1 && node->outputs[1] != QD_NO_VALUE && qd_graph_n_uses(graph, node->outputs[1]))

@@ -2,6 +2,7 @@
 
 #include "op/batch_normalization.h"
 #include "op/conv.h"
+#include "op/elementwise.h"
 #include "pass/internal.h"
 
 static bool all_constant(const struct qd_graph *graph, const struct qd_node *node, int first)
@@ -15,26 +16,57 @@ static bool all_constant(const struct qd_graph *graph, const struct qd_node *nod
     return true;
 }
 
-/* The convolution in front of a batch normalization, when nobody else reads it. */
-static struct qd_node *conv_before(struct qd_graph *graph, const struct qd_node *norm)
+static bool is_elementwise(const struct qd_op *op)
 {
-    const struct qd_value *in = qd_node_input(graph, norm, 0);
+    return op == &qd_op_add || op == &qd_op_sub || op == &qd_op_mul || op == &qd_op_div;
+}
+
+/* A batch normalization, or an operation with one constant for all or one per channel, that clamps nothing. */
+static bool is_line(const struct qd_graph *graph, const struct qd_node *node)
+{
+    if (node->act.kind != QD_ACT_NONE)
+        return false;
+    if (node->op == &qd_op_batch_normalization)
+        return all_constant(graph, node, 1);
+    return is_elementwise(node->op) && qd_elementwise_is_line(graph, node);
+}
+
+/* The convolution in front of a line, when nobody else reads it. */
+static struct qd_node *conv_before(struct qd_graph *graph, const struct qd_node *line)
+{
+    const struct qd_value *in = qd_node_input(graph, line, 0);
     struct qd_node *conv = in && in->producer >= 0 ? &graph->nodes[in->producer] : NULL;
 
     if (!conv || conv->op != &qd_op_conv || conv->residual >= 0 || conv->act.kind != QD_ACT_NONE)
         return NULL;
-    if (!all_constant(graph, conv, 1) || !all_constant(graph, norm, 1))
+    if (!all_constant(graph, conv, 1))
         return NULL;
-    return qd_graph_only_user(graph, norm->inputs[0]) == norm ? conv : NULL;
+    return qd_graph_only_user(graph, line->inputs[0]) == line ? conv : NULL;
 }
 
-/* y = (conv(x) - mean) * gamma / sqrt(var + eps) + beta, in double. */
-static enum qd_status fold(struct qd_graph *graph, struct qd_node *conv, const struct qd_node *norm,
+/* What the node makes of x in channel c: x * mult + add, in double. */
+static void line_of(const struct qd_graph *graph, const struct qd_node *node, int64_t c, double *ret_mult,
+                    double *ret_add)
+{
+    const struct qd_value *second = qd_node_input(graph, node, 1);
+    const struct qd_batch_norm_params *params = node->params;
+    double of[5];
+
+    if (is_elementwise(node->op)) {
+        ((const struct qd_elementwise *)node->params)
+            ->line((double)((const float *)second->data)[qd_shape_count(&second->shape) == 1 ? 0 : c], ret_mult,
+                   ret_add);
+        return;
+    }
+    for (int i = 1; i < 5; i++)
+        of[i] = (double)((const float *)qd_node_input(graph, node, i)->data)[c];
+    *ret_mult = of[1] / sqrt(of[4] + (double)params->epsilon);
+    *ret_add = of[2] - of[3] * *ret_mult;
+}
+
+static enum qd_status fold(struct qd_graph *graph, struct qd_node *conv, const struct qd_node *line,
                            struct qd_error *err)
 {
-    const float *gamma = graph->values[norm->inputs[1]].data, *beta = graph->values[norm->inputs[2]].data;
-    const float *mean = graph->values[norm->inputs[3]].data, *var = graph->values[norm->inputs[4]].data;
-    const struct qd_batch_norm_params *params = norm->params;
     const struct qd_shape *shape = &graph->values[conv->inputs[1]].shape;
     int64_t n = shape->dims[0], k = n ? qd_shape_count(shape) / n : 0;
     float *weights, *bias;
@@ -43,29 +75,33 @@ static enum qd_status fold(struct qd_graph *graph, struct qd_node *conv, const s
     if (status != QD_OK)
         return status;
     for (int64_t c = 0; c < n; c++) {
-        double factor = (double)gamma[c] / sqrt((double)var[c] + (double)params->epsilon);
+        double mult, add;
 
+        line_of(graph, line, c, &mult, &add);
         for (int64_t i = 0; i < k; i++)
-            weights[c * k + i] = (float)((double)weights[c * k + i] * factor);
-        bias[c] = (float)(((double)bias[c] - (double)mean[c]) * factor + (double)beta[c]);
+            weights[c * k + i] = (float)((double)weights[c * k + i] * mult);
+        bias[c] = (float)((double)bias[c] * mult + add);
     }
     return QD_OK;
 }
 
+/* In the order of the nodes, so that several lines behind one convolution go into it one after the other. */
 enum qd_status qd_pass_fold_batch_norm(struct qd_graph *graph, struct qd_error *err)
 {
     bool *keep = qd_alloc_array((size_t)graph->n_nodes + 1, sizeof(bool));
     enum qd_status status = keep ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for a pass");
 
     for (int n = 0; n < graph->n_nodes && status == QD_OK; n++) {
-        struct qd_node *norm = &graph->nodes[n], *conv;
+        struct qd_node *line = &graph->nodes[n], *conv;
 
         keep[n] = true;
-        conv = norm->op == &qd_op_batch_normalization ? conv_before(graph, norm) : NULL;
+        conv = is_line(graph, line) ? conv_before(graph, line) : NULL;
         if (!conv)
             continue;
-        status = fold(graph, conv, norm, err);
-        qd_graph_replace_uses(graph, norm->outputs[0], norm->inputs[0]);
+        status = fold(graph, conv, line, err);
+        qd_graph_replace_uses(graph, line->outputs[0], line->inputs[0]);
+        /* It is no reader any more, or the next line would find two. */
+        line->inputs[0] = QD_NO_VALUE;
         keep[n] = false;
     }
     if (status == QD_OK)

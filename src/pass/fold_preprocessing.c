@@ -68,7 +68,7 @@ static enum qd_status fold_into_conv(struct qd_graph *graph, struct qd_node *con
                                      const struct qd_normalize_params *norm, int64_t c, struct qd_error *err)
 {
     const struct qd_shape *shape = &graph->values[conv->inputs[1]].shape;
-    struct qd_conv_params *params = conv->params;
+    struct qd_conv_attrs *params = conv->params;
     int64_t n = shape->dims[0], c_group = shape->dims[1], taps = shape->dims[2] * shape->dims[3];
     int64_t n_group = n / params->group;
     float *weights, *bias, *pad_value;

@@ -27,7 +27,7 @@ enum qd_status qd_pass_fuse_pad(struct qd_graph *graph, struct qd_error *err)
     for (int n = 0; n < graph->n_nodes; n++) {
         const struct qd_node *node = &graph->nodes[n];
         const struct qd_pad_params *pad = node->params;
-        struct qd_conv_params *conv;
+        struct qd_conv_attrs *conv;
         struct qd_node *user;
 
         keep[n] = true;

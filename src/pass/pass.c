@@ -10,6 +10,10 @@ static const struct qd_pass qd_passes[] = {
     {"fold_batch_norm", qd_pass_fold_batch_norm, true},
     {"fuse_pad", qd_pass_fuse_pad, true},
     {"fold_preprocessing", qd_pass_fold_preprocessing, false},
+    {"split_multiplier", qd_pass_split_multiplier, false},
+    {"fuse_shuffle", qd_pass_fuse_shuffle, false},
+    {"name_activations", qd_pass_name_activations, false},
+    {"fuse_flatten", qd_pass_fuse_flatten, false},
     {"fuse_residual", qd_pass_fuse_residual, false},
     {"fuse_activation", qd_pass_fuse_activation, false},
     {"drop_dead", qd_pass_drop_dead, true},
@@ -49,6 +53,17 @@ const char *qd_pass_new_name(const struct qd_graph *graph, const char *base, cha
     for (int i = 1; qd_graph_find_value(graph, text) >= 0; i++)
         snprintf(text, size, "%.*s.%d", (int)size - 16, base, i);
     return text;
+}
+
+void qd_pass_become(struct qd_node *node, const struct qd_op *op, int input, void *params)
+{
+    node->op = op;
+    node->op_name = op->name;
+    node->inputs[0] = input;
+    node->n_inputs = 1;
+    node->attrs = NULL;
+    node->n_attrs = 0;
+    node->params = params;
 }
 
 enum qd_status qd_pass_own_weights(struct qd_graph *graph, struct qd_node *node, float **ret_weights, float **ret_bias,

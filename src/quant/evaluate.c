@@ -198,19 +198,31 @@ static void tensor_noise(const struct qd_value *value, const float *f, const uin
 }
 
 static void measure_batch(const struct evaluation *e, const struct qd_graph *graph, int n, struct qd_scales *scales,
-                          double *signal, double *noise)
+                          uint8_t *bytes, double *signal, double *noise)
 {
     for (size_t s = 0; s < scales->n_values; s++) {
         int v = qd_graph_find_value(graph, scales->values[s].name);
 
         for (int i = 0; i < n && v >= 0; i++) {
             const float *f = qd_frame_value_f32(e->fp32, v, i);
-            const uint8_t *bytes = qd_frame_value_q8(e->int8, v, i);
 
-            if (f && bytes)
+            if (f && qd_frame_copy_q8(e->int8, v, i, bytes))
                 tensor_noise(&graph->values[v], f, bytes, &signal[s], &noise[s]);
         }
     }
+}
+
+/* Of any activation; at least 1. */
+static int64_t largest_count(const struct qd_graph *graph)
+{
+    int64_t largest = 1;
+
+    for (int v = 0; v < graph->n_values; v++) {
+        int64_t count = graph->values[v].data ? 0 : qd_shape_count(&graph->values[v].shape);
+
+        largest = count > largest ? count : largest;
+    }
+    return largest;
 }
 
 enum qd_status qd_measure_layers(const struct qd_graph *graph, const struct qd_kernels *kernels,
@@ -223,8 +235,9 @@ enum qd_status qd_measure_layers(const struct qd_graph *graph, const struct qd_k
     double *signal = qd_alloc_array(scales->n_values + 1, sizeof(double));
     double *noise = qd_alloc_array(scales->n_values + 1, sizeof(double));
     struct qd_plan *fp32 = NULL, *int8 = NULL;
+    uint8_t *bytes = qd_alloc((size_t)largest_count(graph));
     int labels[BATCH];
-    enum qd_status status = e && signal && noise ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for a report");
+    enum qd_status status = e && signal && noise && bytes ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for a report");
 
     if (status == QD_OK)
         status = qd_plan_new(graph, &plan_options, &fp32, err);
@@ -244,7 +257,7 @@ enum qd_status qd_measure_layers(const struct qd_graph *graph, const struct qd_k
         n = load(e, files + at, n, options, labels);
         qd_frame_run(e->fp32, n, options->n_threads);
         qd_frame_run(e->int8, n, options->n_threads);
-        measure_batch(e, graph, n, scales, signal, noise);
+        measure_batch(e, graph, n, scales, bytes, signal, noise);
     }
     for (size_t s = 0; s < scales->n_values && status == QD_OK; s++)
         scales->values[s].cumulative_db =
@@ -255,6 +268,7 @@ enum qd_status qd_measure_layers(const struct qd_graph *graph, const struct qd_k
     }
     qd_plan_free(fp32);
     qd_plan_free(int8);
+    qd_free(bytes);
     qd_free(signal);
     qd_free(noise);
     qd_free(e);

@@ -17,11 +17,13 @@
 /* What one call works on; each kind of call fills what it needs. */
 struct work {
     const struct qd_kernels *kernels;
-    struct qd_gemm_params gemm;
+    struct qd_conv_params conv;
+    int sgemm_m, sgemm_n, sgemm_k;
     struct qd_depthwise_params depthwise;
     struct qd_pool_params pool;
     struct qd_add_params add;
     struct qd_mul_params mul;
+    struct qd_affine_params affine;
     uint8_t *bytes, *out;
     float *floats;
     const uint8_t *table;
@@ -61,15 +63,15 @@ static double best_time(call_function *call, const struct work *work)
     return best;
 }
 
-static void call_gemm(const struct work *work)
+static void call_conv(const struct work *work)
 {
-    work->kernels->gemm(&work->gemm);
+    work->kernels->conv(&work->conv);
 }
 
 /* floats: a, then the weights as rows of k, then the product. */
 static void call_sgemm(const struct work *work)
 {
-    int m = work->gemm.m, n = work->gemm.n, k = work->gemm.k;
+    int m = work->sgemm_m, n = work->sgemm_n, k = work->sgemm_k;
     const float *a = work->floats, *w = a + (ptrdiff_t)m * k;
 
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, k, 1, a, k, w, k, 0,
@@ -101,10 +103,20 @@ static void call_mul(const struct work *work)
     work->kernels->mul(&work->mul);
 }
 
+static void call_affine(const struct work *work)
+{
+    work->kernels->affine(&work->affine);
+}
+
 static void call_sum_rows(const struct work *work)
 {
     memset(work->sums, 0, (size_t)work->c * sizeof(int32_t));
-    work->kernels->sum_rows(work->bytes, work->n / (size_t)work->c, work->c, work->sums);
+    work->kernels->sum_rows(work->bytes, work->c, work->n / (size_t)work->c, work->c, work->sums);
+}
+
+static void call_shuffle(const struct work *work)
+{
+    work->kernels->shuffle(work->bytes, work->out, work->n / (size_t)work->c, work->c, 2);
 }
 
 static void call_lookup(const struct work *work)
@@ -130,34 +142,55 @@ static void usual_requant(struct check *check, int n, int k, struct qd_requant *
     ret->clamp_max = 255;
 }
 
-static double gemm_speed(const struct qd_kernels *kernels, int m, int n, int k)
+/* A square convolution of size x size pixels out, c channels in, n out, whose input has its padding in memory. */
+static double conv_speed(const struct qd_kernels *kernels, int size, int n, int c, int kernel, int stride,
+                         enum qd_requant_act act)
 {
     struct check check = {.random_state = 1};
+    struct qd_piecewise piecewise = {.scale = 0.05f, .first = QD_PIECEWISE_FIRST + 3};
+    int row_pixels = (size - 1) * stride + kernel, k = kernel * kernel * c;
+    ptrdiff_t offsets[7];
     struct qd_requant requant;
     struct work work = {.kernels = kernels};
+    struct qd_conv_params *p = &work.conv;
     int8_t *w = check_weights(&check, (size_t)n * (size_t)k);
-    void *b = qd_alloc(kernels->gemm_pack_size(n, k));
+    void *packed = qd_alloc(kernels->conv_pack_size(n, kernel, kernel * c));
     double ns;
 
-    if (!b)
+    if (!packed)
         return 0;
-    kernels->gemm_pack(b, w, n, k);
+    for (int r = 0; r < kernel; r++)
+        offsets[r] = (ptrdiff_t)r * row_pixels * c;
+    kernels->conv_pack(packed, w, n, kernel, kernel * c);
     usual_requant(&check, n, k, &requant);
-    work.gemm = (struct qd_gemm_params){.a_stride = k, .b = b, .m = m, .n = n, .k = k, .out_stride = n};
-    work.gemm.a = check_input(&check, (size_t)m * (size_t)k, 1);
-    work.gemm.out = check_input(&check, (size_t)m * (size_t)n, 1);
-    work.gemm.requant = &requant;
-    ns = best_time(call_gemm, &work);
+    requant.act = act;
+    requant.slope = 0.01f;
+    requant.piecewise = &piecewise;
+    *p = (struct qd_conv_params){.run_offset = offsets,
+                                 .n_runs = kernel,
+                                 .run_k = kernel * c,
+                                 .weights = packed,
+                                 .n = n,
+                                 .n_end = n,
+                                 .out_h = size,
+                                 .out_w = size,
+                                 .m = size * size,
+                                 .in_steps = {stride * c, (ptrdiff_t)stride * row_pixels * c, 0},
+                                 .out_steps = {n, (ptrdiff_t)size * n, 0},
+                                 .requant = &requant};
+    p->in = check_input(&check, (size_t)row_pixels * (size_t)row_pixels * (size_t)c, 1);
+    p->out = check_input(&check, (size_t)size * (size_t)size * (size_t)n, 1);
+    ns = best_time(call_conv, &work);
     check_free(&check);
-    qd_free(b);
-    return (double)m * n * k / ns;
+    qd_free(packed);
+    return (double)size * size * n * k / ns;
 }
 
 /* The same product in fp32, by the BLAS that runs the fp32 path: what int8 has to beat. */
 static double sgemm_speed(int m, int n, int k)
 {
     struct check check = {.random_state = 1};
-    struct work work = {.gemm = {.m = m, .n = n, .k = k}};
+    struct work work = {.sgemm_m = m, .sgemm_n = n, .sgemm_k = k};
     size_t a_size = (size_t)m * (size_t)k, b_size = (size_t)n * (size_t)k;
     double ns;
 
@@ -175,7 +208,7 @@ static double depthwise_speed(const struct qd_kernels *kernels, int size, int c,
     struct qd_requant requant;
     struct work work = {.kernels = kernels};
     struct qd_depthwise_params *p = &work.depthwise;
-    int taps = kernel * kernel, out_size = (size - 1) / stride + 1;
+    int taps = kernel * kernel, out_size = (size - 1) / stride + 1, in_size = (out_size - 1) * stride + kernel;
     int8_t *w = check_weights(&check, (size_t)c * (size_t)taps);
     void *weights = qd_alloc(kernels->depthwise_pack_size(c, taps));
     double ns;
@@ -185,10 +218,7 @@ static double depthwise_speed(const struct qd_kernels *kernels, int size, int c,
     kernels->depthwise_pack(weights, w, c, taps);
     usual_requant(&check, c, taps, &requant);
     *p = (struct qd_depthwise_params){.weights = weights,
-                                      .h = size,
-                                      .w = size,
                                       .c = c,
-                                      .out_h = out_size,
                                       .out_w = out_size,
                                       .kernel_h = kernel,
                                       .kernel_w = kernel,
@@ -196,12 +226,11 @@ static double depthwise_speed(const struct qd_kernels *kernels, int size, int c,
                                       .stride_w = stride,
                                       .dilation_h = 1,
                                       .dilation_w = 1,
-                                      .pad_top = kernel / 2,
-                                      .pad_left = kernel / 2,
+                                      .in_steps = {c, (ptrdiff_t)in_size * c, 0},
+                                      .out_steps = {c, (ptrdiff_t)out_size * c, 0},
                                       .y_end = out_size,
                                       .requant = &requant};
-    p->in = check_input(&check, (size_t)size * (size_t)size * (size_t)c, 1);
-    p->pad_value = check_input(&check, (size_t)c, 1);
+    p->in = check_input(&check, (size_t)in_size * (size_t)in_size * (size_t)c, 1);
     p->out = check_input(&check, (size_t)out_size * (size_t)out_size * (size_t)c, 1);
     ns = best_time(call_depthwise, &work);
     check_free(&check);
@@ -215,6 +244,7 @@ static double bytes_speed(const struct qd_kernels *kernels, call_function *call)
     enum { SIZE = 56, C = 64, N = SIZE * SIZE * C };
     struct check check = {.random_state = 1};
     struct work work = {.kernels = kernels, .n = N, .c = C};
+    struct qd_requant requant;
     double ns;
 
     work.bytes = check_input(&check, N, 1);
@@ -225,7 +255,9 @@ static double bytes_speed(const struct qd_kernels *kernels, call_function *call)
     for (int i = 0; i < N; i++)
         work.floats[i] = check_real(&check, -10, 30);
     work.pool = (struct qd_pool_params){.in = work.bytes,
+                                        .in_steps = {C, SIZE * C, 0},
                                         .out = work.out,
+                                        .out_steps = {C, SIZE / 2 * C, 0},
                                         .h = SIZE,
                                         .w = SIZE,
                                         .c = C,
@@ -251,7 +283,15 @@ static double bytes_speed(const struct qd_kernels *kernels, call_function *call)
                                       .offset = 3,
                                       .clamp_max = 255};
     work.mul = (struct qd_mul_params){
-        .a = work.bytes, .b = work.add.b, .out = work.out, .m = N / C, .c = C, .mult = 0.005f, .clamp_max = 255};
+        .a = work.bytes, .b = work.add.b, .out = work.out, .n = N, .mult = 0.005f, .clamp_max = 255};
+    usual_requant(&check, C, 1, &requant);
+    work.affine = (struct qd_affine_params){.in = work.bytes,
+                                            .out = work.out,
+                                            .m = N / C,
+                                            .c = C,
+                                            .mult = requant.mult,
+                                            .offset = requant.offset,
+                                            .clamp_max = 255};
     ns = best_time(call, &work);
     check_free(&check);
     return N / ns;
@@ -259,22 +299,24 @@ static double bytes_speed(const struct qd_kernels *kernels, call_function *call)
 
 static void bench_products(void)
 {
-    static const int gemm_sizes[][3] = {{3136, 64, 64},  {3136, 64, 576},  {784, 128, 1152}, {196, 256, 2304},
-                                        {49, 512, 4608}, {196, 1024, 256}, {49, 2048, 512},  {12544, 32, 27},
-                                        {3136, 24, 96},  {784, 32, 144},   {196, 96, 576},   {1, 1000, 2048}};
+    static const int conv_sizes[][5] = {{112, 64, 3, 7, 2}, {56, 64, 64, 1, 1},   {56, 64, 64, 3, 1},   {28, 128, 128, 3, 1},
+                                        {14, 256, 256, 3, 2}, {7, 512, 512, 3, 1}, {14, 1024, 256, 1, 1}, {7, 2048, 512, 1, 1},
+                                        {112, 32, 3, 3, 2}, {56, 24, 96, 1, 1},   {28, 32, 144, 1, 1},  {14, 96, 576, 1, 1},
+                                        {1, 1000, 2048, 1, 1}};
     static const int depthwise_sizes[][4] = {{112, 32, 3, 1}, {112, 96, 3, 2}, {56, 144, 3, 1},
                                              {28, 192, 3, 1}, {14, 576, 3, 1}, {7, 960, 3, 1},
                                              {28, 120, 5, 1}, {14, 240, 5, 2}, {28, 96, 7, 1}};
 
-    for (size_t i = 0; i < QD_ARRAY_SIZE(gemm_sizes); i++) {
-        const int *size = gemm_sizes[i];
+    for (size_t i = 0; i < QD_ARRAY_SIZE(conv_sizes); i++) {
+        const int *size = conv_sizes[i];
 
-        printf("gemm m %5d n %4d k %4d, GMAC/s:        ", size[0], size[1], size[2]);
+        printf("conv %3dx%-3d n %4d c %4d %dx%d/%d, GMAC/s:", size[0], size[0], size[1], size[2], size[3], size[3], size[4]);
         for (int isa = 0; isa < QD_N_ISA; isa++) {
             if (qd_kernels_of(isa))
-                printf("  %s %7.2f", qd_isa_name(isa), gemm_speed(qd_kernels_of(isa), size[0], size[1], size[2]));
+                printf("  %s %7.2f", qd_isa_name(isa),
+                       conv_speed(qd_kernels_of(isa), size[0], size[1], size[2], size[3], size[4], QD_REQUANT_LINEAR));
         }
-        printf("  fp32 sgemm %7.2f\n", sgemm_speed(size[0], size[1], size[2]));
+        printf("  fp32 sgemm %7.2f\n", sgemm_speed(size[0] * size[0], size[1], size[2] * size[3] * size[3]));
     }
     for (size_t i = 0; i < QD_ARRAY_SIZE(depthwise_sizes); i++) {
         const int *size = depthwise_sizes[i];
@@ -289,6 +331,22 @@ static void bench_products(void)
     }
 }
 
+/* A product with little to sum, whose time is what is done with the sums. */
+static void bench_activations(void)
+{
+    static const char *const names[] = {"linear", "leaky", "hardswish", "piecewise"};
+
+    for (int act = QD_REQUANT_LINEAR; act <= QD_REQUANT_PIECEWISE; act++) {
+        printf("conv 112x112 n 96 c 16 1x1 with %-9s, GMAC/s:", names[act]);
+        for (int isa = 0; isa < QD_N_ISA; isa++) {
+            if (qd_kernels_of(isa))
+                printf("  %s %7.2f", qd_isa_name(isa),
+                       conv_speed(qd_kernels_of(isa), 112, 96, 16, 1, 1, (enum qd_requant_act)act));
+        }
+        printf("\n");
+    }
+}
+
 void check_bench(void)
 {
     static const struct {
@@ -296,10 +354,12 @@ void check_bench(void)
         call_function *call;
     } calls[] = {
         {"add", call_add},
-        {"mul by a row", call_mul},
+        {"mul", call_mul},
+        {"affine", call_affine},
         {"max_pool 3x3 stride 2", call_max_pool},
         {"average_pool 3x3 stride 2", call_average_pool},
         {"sum_rows", call_sum_rows},
+        {"shuffle of 2 groups", call_shuffle},
         {"lookup", call_lookup},
         {"quantize", call_quantize},
         {"dequantize", call_dequantize},
@@ -307,6 +367,7 @@ void check_bench(void)
 
     openblas_set_num_threads(1);
     bench_products();
+    bench_activations();
     for (size_t i = 0; i < QD_ARRAY_SIZE(calls); i++) {
         printf("%-26s 56x56x64, GB/s of bytes:", calls[i].name);
         for (int isa = 0; isa < QD_N_ISA; isa++) {

@@ -137,6 +137,24 @@ void check_clamp(struct check *check, uint8_t *ret_min, uint8_t *ret_max)
     *ret_max = narrow ? (uint8_t)check_between(check, *ret_min, 255) : 255;
 }
 
+/* Cubics that stay within bytes for small t, mostly; lines at both ends, but for one time in eight. */
+static const struct qd_piecewise *random_piecewise(struct check *check)
+{
+    struct qd_piecewise *p = check_input(check, sizeof(*p), sizeof(float));
+
+    p->scale = check_chance(check, 3) ? 0.125f : check_real(check, 0.001f, 0.3f);
+    p->first = QD_PIECEWISE_FIRST + (float)check_between(check, -15, 30);
+    for (int s = 0; s < 16; s++) {
+        bool line = (s == 0 || s == 15) && !check_chance(check, 8);
+
+        p->c[0][s] = check_real(check, -50, 300);
+        p->c[1][s] = check_real(check, -1, 1);
+        p->c[2][s] = line ? 0 : check_real(check, -0.01f, 0.01f);
+        p->c[3][s] = line ? 0 : check_real(check, -0.0001f, 0.0001f);
+    }
+    return p;
+}
+
 void check_requant(struct check *check, int n, int64_t max_sum, struct qd_requant *ret)
 {
     float *mult = check_input(check, (size_t)n * sizeof(float), sizeof(float));
@@ -159,10 +177,25 @@ void check_requant(struct check *check, int n, int64_t max_sum, struct qd_requan
     ret->mult = mult;
     ret->offset = offset;
     ret->residual_mult = check_chance(check, 2) ? 0.5f : check_real(check, 0, 3);
-    ret->act = (enum qd_requant_act)check_between(check, QD_REQUANT_LINEAR, QD_REQUANT_HARDSWISH);
-    if (ret->act != QD_REQUANT_LINEAR) {
+    ret->act = (enum qd_requant_act)check_between(check, QD_REQUANT_LINEAR, QD_REQUANT_PIECEWISE);
+    if (ret->act == QD_REQUANT_PIECEWISE) {
+        ret->piecewise = random_piecewise(check);
+    } else if (ret->act != QD_REQUANT_LINEAR) {
         ret->slope = check_chance(check, 3) ? 0.125f : check_real(check, 0, 0.3f);
         ret->zero = (float)check_between(check, 0, 255);
     }
     check_clamp(check, &ret->clamp_min, &ret->clamp_max);
+}
+
+static int gap(struct check *check)
+{
+    return check_chance(check, 2) ? 0 : check_between(check, 1, 40);
+}
+
+size_t check_steps(struct check *check, int size, int h, int w, int n_images, struct qd_steps *ret)
+{
+    ret->x = size + gap(check);
+    ret->y = ret->x * w + gap(check);
+    ret->image = ret->y * h + gap(check);
+    return (size_t)((n_images - 1) * ret->image + (h - 1) * ret->y + (w - 1) * ret->x + size);
 }

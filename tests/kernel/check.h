@@ -32,8 +32,8 @@ struct check_output {
 /* One random problem, run by base and tested. False: they differ; what differs has been printed. */
 typedef bool check_function(struct check *check);
 
-check_function check_gemm, check_gemm_f32, check_depthwise, check_add, check_mul, check_max_pool, check_average_pool,
-    check_sum_rows, check_lookup, check_quantize, check_dequantize;
+check_function check_conv, check_conv_f32, check_depthwise, check_add, check_mul, check_affine, check_max_pool,
+    check_average_pool, check_sum_rows, check_shuffle, check_lookup, check_quantize, check_dequantize;
 
 /* The definition of every kernel, naively: sums in 64 bits, no fmaf. */
 extern const struct qd_kernels check_reference;
@@ -58,6 +58,9 @@ void check_output(struct check *check, size_t size, size_t element, struct check
 bool check_same(const struct check *check, const struct check_output *output, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void check_free(struct check *check);
+
+/* Steps of n images of h x w pixels of size bytes, with random gaps. Returns the bytes of all of them. */
+size_t check_steps(struct check *check, int size, int h, int w, int n_images, struct qd_steps *ret);
 
 /* Random requantisation of n channels, sums of up to max_sum in magnitude: values in range, exact ties, or far out. */
 void check_requant(struct check *check, int n, int64_t max_sum, struct qd_requant *ret);

@@ -1,99 +1,120 @@
-/* Problems for the kernels that multiply by weights: the matrix product and the depthwise convolution. */
+/* Problems for the kernels that multiply by weights: the convolution and the depthwise convolution. */
 #include "tests/kernel/check.h"
 
 #include <string.h>
 
-struct strides {
-    ptrdiff_t a, out, residual;
-};
-
-static void *packed(struct check *check, const struct qd_kernels *kernels, const int8_t *w, int n, int k, bool gemm)
+static void *packed_conv(struct check *check, const struct qd_kernels *kernels, const int8_t *w,
+                         const struct qd_conv_params *p)
 {
-    size_t size = gemm ? kernels->gemm_pack_size(n, k) : kernels->depthwise_pack_size(n, k);
-    void *memory = check_input(check, size, 1);
+    void *memory = check_input(check, kernels->conv_pack_size(p->n, p->n_runs, p->run_k), 1);
 
-    if (gemm)
-        kernels->gemm_pack(memory, w, n, k);
-    else
-        kernels->depthwise_pack(memory, w, n, k);
+    kernels->conv_pack(memory, w, p->n, p->n_runs, p->run_k);
     return memory;
 }
 
-static int gap(struct check *check)
+static void *packed_depthwise(struct check *check, const struct qd_kernels *kernels, const int8_t *w, int c, int taps)
 {
-    return check_chance(check, 2) ? 0 : check_between(check, 1, 40);
+    void *memory = check_input(check, kernels->depthwise_pack_size(c, taps), 1);
+
+    kernels->depthwise_pack(memory, w, c, taps);
+    return memory;
 }
 
-static bool gemm_problem(struct check *check, bool f32)
+/* Out of a batch of images: some of the pixels, the panels of some of the channels. Returns the number of images. */
+static int conv_sizes(struct check *check, struct qd_conv_params *p)
 {
-    int m = check_size(check, 70, 300), n = check_size(check, 70, 300), k = check_size(check, 70, 3000);
-    size_t element = f32 ? sizeof(float) : 1, row_size;
-    struct qd_gemm_params base = {0}, tested;
-    struct check_output out;
-    struct qd_requant requant;
-    int8_t *w;
+    int m = check_size(check, 70, 300), n = check_size(check, 70, 300), k = check_size(check, 70, 3000), pixels;
+    int n_images = check_between(check, 1, 3), panel = QD_CONV_PANEL;
 
     if (check->iteration < 70) { /* one size goes through 1 .. 70 at a time */
         int *fixed[] = {&m, &n, &k};
         for (int i = 0; i < 3; i++)
             *fixed[i] = check_chance(check, 2) ? *fixed[i] : check_between(check, 1, 20);
     }
-    w = check_weights(check, (size_t)n * (size_t)k);
-    base = (struct qd_gemm_params){.a_stride = k + gap(check), .m = m, .n = n, .k = k, .requant = &requant};
-    base.a = check_activations(check, (size_t)m * (size_t)base.a_stride);
-    base.out_stride = ((ptrdiff_t)n + gap(check)) * (ptrdiff_t)element;
-    row_size = (size_t)n * element;
-    check_output(check, (size_t)(m - 1) * (size_t)base.out_stride + row_size, element, &out);
-    check_requant(check, n, (int64_t)k * 255 * 127, &requant);
-    if (!f32 && check_chance(check, 3)) {
-        base.residual_stride = n + gap(check);
-        base.residual = check_activations(check, (size_t)m * (size_t)base.residual_stride);
+    p->n = n;
+    p->n_runs = check_chance(check, 2) ? 1 : check_between(check, 1, 12);
+    p->run_k = (k + p->n_runs - 1) / p->n_runs;
+    p->out_w = check_chance(check, 4) ? m : check_between(check, 1, m);
+    p->out_h = (m + p->out_w * n_images - 1) / (p->out_w * n_images);
+    pixels = p->out_w * p->out_h * n_images;
+    p->first = check_chance(check, 2) ? 0 : check_between(check, 0, pixels - 1);
+    p->m = check_chance(check, 2) ? pixels - (int)p->first : check_between(check, 1, pixels - (int)p->first);
+    p->n_begin = check_chance(check, 2) ? 0 : check_between(check, 0, (n - 1) / panel) * panel;
+    p->n_end = check_chance(check, 2) ? n : check_between(check, p->n_begin / panel + 1, n / panel + 1) * panel;
+    p->n_end = p->n_end > n ? n : p->n_end;
+    return n_images;
+}
+
+/* Windows that overlap, as a convolution's do, or any other place of the runs. */
+static void conv_input(struct check *check, struct qd_conv_params *p, int n_images)
+{
+    ptrdiff_t *offsets = check_input(check, (size_t)p->n_runs * sizeof(ptrdiff_t), sizeof(ptrdiff_t));
+    int reach = check_chance(check, 2) ? p->run_k : 3 * p->run_k + 100, furthest = 0;
+    size_t size = check_steps(check, check_between(check, 1, p->run_k), p->out_h, p->out_w, n_images, &p->in_steps);
+
+    for (int r = 0; r < p->n_runs; r++) {
+        int offset = check_between(check, 0, reach);
+
+        offsets[r] = offset;
+        furthest = offset > furthest ? offset : furthest;
     }
+    p->run_offset = offsets;
+    p->in = check_activations(check, size + (size_t)(furthest + p->run_k));
+}
+
+static bool conv_problem(struct check *check, bool f32)
+{
+    struct qd_conv_params base = {0}, tested;
+    struct check_output out;
+    struct qd_requant requant;
+    int n_images = conv_sizes(check, &base);
+    size_t out_size = check_steps(check, base.n, base.out_h, base.out_w, n_images, &base.out_steps);
+    int8_t *w = check_weights(check, (size_t)base.n * (size_t)base.n_runs * (size_t)base.run_k);
+
+    base.requant = &requant;
+    conv_input(check, &base, n_images);
+    if (f32)
+        check_output(check, (size_t)base.m * (size_t)base.n * sizeof(float), sizeof(float), &out);
+    else
+        check_output(check, out_size, 1, &out);
+    check_requant(check, base.n, (int64_t)base.n_runs * base.run_k * 255 * 127, &requant);
+    if (!f32 && check_chance(check, 3))
+        base.residual =
+            check_activations(check, check_steps(check, base.n, base.out_h, base.out_w, n_images, &base.residual_steps));
     tested = base;
-    base.b = packed(check, check->base, w, n, k, true);
-    tested.b = packed(check, check->tested, w, n, k, true);
+    base.weights = packed_conv(check, check->base, w, &base);
+    tested.weights = packed_conv(check, check->tested, w, &base);
     base.out = f32 ? NULL : out.base;
     tested.out = f32 ? NULL : out.tested;
     base.out_f32 = f32 ? (float *)out.base : NULL;
     tested.out_f32 = f32 ? (float *)out.tested : NULL;
     if (!f32 && check_chance(check, 6)) { /* in place */
-        base.residual_stride = tested.residual_stride = base.out_stride;
+        base.residual_steps = tested.residual_steps = base.out_steps;
         base.residual = out.base;
         tested.residual = out.tested;
     }
-    check->base->gemm(&base);
-    check->tested->gemm(&tested);
-    return check_same(check, &out, "gemm m %d n %d k %d strides %td %td residual %d act %d", m, n, k, base.a_stride,
-                      base.out_stride, base.residual != NULL, requant.act);
+    check->base->conv(&base);
+    check->tested->conv(&tested);
+    return check_same(check, &out,
+                      "conv %d images %dx%d pixels %d +%d channels %d .. %d of %d runs %dx%d steps %td %td %td "
+                      "residual %d act %d",
+                      n_images, base.out_h, base.out_w, (int)base.first, base.m, base.n_begin, base.n_end, base.n,
+                      base.n_runs, base.run_k, base.in_steps.x, base.in_steps.y, base.in_steps.image,
+                      base.residual != NULL, requant.act);
 }
 
-bool check_gemm(struct check *check)
+bool check_conv(struct check *check)
 {
-    return gemm_problem(check, false);
+    return conv_problem(check, false);
 }
 
-bool check_gemm_f32(struct check *check)
+bool check_conv_f32(struct check *check)
 {
-    return gemm_problem(check, true);
+    return conv_problem(check, true);
 }
 
-/* One axis: sizes such that there is at least one output. */
-static void window_axis(struct check *check, int kernel, int *ret_in, int *ret_stride, int *ret_dilation, int *ret_pad,
-                        int *ret_out)
-{
-    int extent, pad_end;
-
-    *ret_stride = check_between(check, 1, 3);
-    *ret_dilation = check_chance(check, 4) ? check_between(check, 1, 3) : 1;
-    extent = (kernel - 1) * *ret_dilation + 1;
-    *ret_pad = check_chance(check, 2) ? extent / 2 : check_between(check, 0, extent);
-    pad_end = check_chance(check, 2) ? extent / 2 : check_between(check, 0, extent);
-    if (*ret_in + *ret_pad + pad_end < extent)
-        *ret_in = extent;
-    *ret_out = (*ret_in + *ret_pad + pad_end - extent) / *ret_stride + 1;
-}
-
-static void depthwise_window(struct check *check, struct qd_depthwise_params *p)
+/* A window over rows and columns that hold its padding: sizes of the output, and of the input that it takes. */
+static void depthwise_window(struct check *check, struct qd_depthwise_params *p, int *ret_h, int *ret_w, int *ret_out_h)
 {
     static const int usual[] = {1, 3, 3, 3, 5, 5, 7};
 
@@ -106,12 +127,16 @@ static void depthwise_window(struct check *check, struct qd_depthwise_params *p)
         p->kernel_h = check_between(check, 8, 40);
         p->kernel_w = check_between(check, 8, 40);
     }
-    p->h = check_between(check, 1, 14);
-    p->w = check_chance(check, 8) ? check_between(check, 50, 200) : check_between(check, 1, 20);
-    window_axis(check, p->kernel_h, &p->h, &p->stride_h, &p->dilation_h, &p->pad_top, &p->out_h);
-    window_axis(check, p->kernel_w, &p->w, &p->stride_w, &p->dilation_w, &p->pad_left, &p->out_w);
-    p->y_begin = check_chance(check, 2) ? 0 : check_between(check, 0, p->out_h - 1);
-    p->y_end = check_chance(check, 2) ? p->out_h : check_between(check, p->y_begin, p->out_h);
+    p->stride_h = check_between(check, 1, 3);
+    p->stride_w = check_between(check, 1, 3);
+    p->dilation_h = check_chance(check, 4) ? check_between(check, 1, 3) : 1;
+    p->dilation_w = check_chance(check, 4) ? check_between(check, 1, 3) : 1;
+    *ret_out_h = check_between(check, 1, 14);
+    p->out_w = check_chance(check, 8) ? check_between(check, 50, 200) : check_between(check, 1, 20);
+    *ret_h = (*ret_out_h - 1) * p->stride_h + (p->kernel_h - 1) * p->dilation_h + 1;
+    *ret_w = (p->out_w - 1) * p->stride_w + (p->kernel_w - 1) * p->dilation_w + 1;
+    p->y_begin = check_chance(check, 2) ? 0 : check_between(check, 0, *ret_out_h - 1);
+    p->y_end = check_chance(check, 2) ? *ret_out_h : check_between(check, p->y_begin, *ret_out_h);
 }
 
 bool check_depthwise(struct check *check)
@@ -119,39 +144,36 @@ bool check_depthwise(struct check *check)
     struct qd_depthwise_params base = {0}, tested;
     struct check_output out;
     struct qd_requant requant;
-    size_t out_size;
-    int taps;
-    int8_t *w;
+    int taps, h, w, out_h;
+    int8_t *weights;
 
-    depthwise_window(check, &base);
+    depthwise_window(check, &base, &h, &w, &out_h);
     base.c = check_size(check, 70, 200);
     if (base.kernel_h * base.kernel_w > 49)
         base.c = check_between(check, 1, 20);
     taps = base.kernel_h * base.kernel_w;
-    out_size = (size_t)base.out_h * (size_t)base.out_w * (size_t)base.c;
-    w = check_weights(check, (size_t)base.c * (size_t)taps);
-    base.in = check_activations(check, (size_t)base.h * (size_t)base.w * (size_t)base.c);
-    base.pad_value = check_activations(check, (size_t)base.c);
+    weights = check_weights(check, (size_t)base.c * (size_t)taps);
+    base.in = check_activations(check, check_steps(check, base.c, h, w, 1, &base.in_steps));
     base.requant = &requant;
-    check_output(check, out_size, 1, &out);
+    check_output(check, check_steps(check, base.c, out_h, base.out_w, 1, &base.out_steps), 1, &out);
     check_requant(check, base.c, (int64_t)taps * 255 * 127, &requant);
     if (check_chance(check, 3))
-        base.residual = check_activations(check, out_size);
+        base.residual =
+            check_activations(check, check_steps(check, base.c, out_h, base.out_w, 1, &base.residual_steps));
     tested = base;
-    base.weights = packed(check, check->base, w, base.c, taps, false);
-    tested.weights = packed(check, check->tested, w, base.c, taps, false);
+    base.weights = packed_depthwise(check, check->base, weights, base.c, taps);
+    tested.weights = packed_depthwise(check, check->tested, weights, base.c, taps);
     base.out = out.base;
     tested.out = out.tested;
     if (check_chance(check, 6)) {
+        base.residual_steps = tested.residual_steps = base.out_steps;
         base.residual = out.base;
         tested.residual = out.tested;
     }
     check->base->depthwise(&base);
     check->tested->depthwise(&tested);
     return check_same(check, &out,
-                      "depthwise %dx%dx%d kernel %dx%d stride %dx%d dilation %dx%d pads %d %d out %dx%d rows %d .. %d "
-                      "residual %d act %d",
-                      base.h, base.w, base.c, base.kernel_h, base.kernel_w, base.stride_h, base.stride_w,
-                      base.dilation_h, base.dilation_w, base.pad_top, base.pad_left, base.out_h, base.out_w,
-                      base.y_begin, base.y_end, base.residual != NULL, requant.act);
+                      "depthwise c %d kernel %dx%d stride %dx%d dilation %dx%d out %dx%d rows %d .. %d residual %d act %d",
+                      base.c, base.kernel_h, base.kernel_w, base.stride_h, base.stride_w, base.dilation_h,
+                      base.dilation_w, out_h, base.out_w, base.y_begin, base.y_end, base.residual != NULL, requant.act);
 }

@@ -34,6 +34,15 @@ static uint8_t to_byte(float t, int clamp_min, int clamp_max)
     return rounded > clamp_max ? (uint8_t)clamp_max : (uint8_t)rounded;
 }
 
+/* The segment whose middle, (s - k) / scale with first = 2^23 + k, is nearest; ties to the even one. */
+static float piecewise(const struct qd_piecewise *p, float t)
+{
+    double u = rint((double)exact_fma(t, p->scale, p->first)) - 0x1p23;
+    int s = isnan(u) ? 0 : (int)fmin(fmax(u, 0), 15);
+
+    return exact_fma(exact_fma(exact_fma(p->c[3][s], t, p->c[2][s]), t, p->c[1][s]), t, p->c[0][s]);
+}
+
 static uint8_t requant(const struct qd_requant *r, int64_t acc, int c, const uint8_t *residual)
 {
     float t = exact_fma((float)acc, r->mult[c], r->offset[c]);
@@ -42,6 +51,8 @@ static uint8_t requant(const struct qd_requant *r, int64_t acc, int c, const uin
         t = exact_fma(*residual, r->residual_mult, t);
     if (r->act == QD_REQUANT_LEAKY)
         t = (t < 0 ? t * r->slope : t) + r->zero;
+    if (r->act == QD_REQUANT_PIECEWISE)
+        t = piecewise(r->piecewise, t);
     if (r->act == QD_REQUANT_HARDSWISH)
         t = t * fminf(fmaxf(exact_fma(t, r->slope, 0.5f), 0), 1) + r->zero;
     return to_byte(t, r->clamp_min, r->clamp_max);
@@ -57,29 +68,48 @@ static void pack(void *packed, const int8_t *w, int rows, int row_size)
     memcpy(packed, w, pack_size(rows, row_size));
 }
 
-static void gemm(const struct qd_gemm_params *p)
+static size_t conv_pack_size(int n, int n_runs, int run_k)
+{
+    return pack_size(n, n_runs * run_k);
+}
+
+static void conv_pack(void *packed, const int8_t *w, int n, int n_runs, int run_k)
+{
+    pack(packed, w, n, n_runs * run_k);
+}
+
+static ptrdiff_t pixel_offset(const struct qd_conv_params *p, const struct qd_steps *steps, int64_t pixel)
+{
+    return pixel / (p->out_h * p->out_w) * steps->image + pixel / p->out_w % p->out_h * steps->y +
+           pixel % p->out_w * steps->x;
+}
+
+static void conv(const struct qd_conv_params *p)
 {
     for (int m = 0; m < p->m; m++) {
-        for (int n = 0; n < p->n; n++) {
-            const int8_t *b = (const int8_t *)p->b + (ptrdiff_t)n * p->k;
+        const uint8_t *in = p->in + pixel_offset(p, &p->in_steps, p->first + m);
+
+        for (int n = p->n_begin; n < p->n_end; n++) {
+            const int8_t *w = (const int8_t *)p->weights + (ptrdiff_t)n * p->n_runs * p->run_k;
             int64_t acc = 0;
 
-            for (int k = 0; k < p->k; k++)
-                acc += (int64_t)p->a[m * p->a_stride + k] * b[k];
+            for (int r = 0; r < p->n_runs; r++)
+                for (int k = 0; k < p->run_k; k++)
+                    acc += (int64_t)in[p->run_offset[r] + k] * w[(ptrdiff_t)r * p->run_k + k];
             if (p->out_f32)
-                *(float *)((char *)p->out_f32 + m * p->out_stride + n * (ptrdiff_t)sizeof(float)) =
-                    exact_fma((float)acc, p->requant->mult[n], p->requant->offset[n]);
+                p->out_f32[(ptrdiff_t)m * p->n + n] = exact_fma((float)acc, p->requant->mult[n], p->requant->offset[n]);
             else
-                p->out[m * p->out_stride + n] =
-                    requant(p->requant, acc, n, p->residual ? p->residual + m * p->residual_stride + n : NULL);
+                p->out[pixel_offset(p, &p->out_steps, p->first + m) + n] = requant(
+                    p->requant, acc, n,
+                    p->residual ? p->residual + pixel_offset(p, &p->residual_steps, p->first + m) + n : NULL);
         }
     }
 }
 
-/* The input's byte at (y, x, c), or NULL outside. */
-static const uint8_t *at(const uint8_t *in, int h, int w, int n_c, int y, int x, int c)
+/* The input's byte at (y, x, c). */
+static const uint8_t *at(const uint8_t *in, const struct qd_steps *steps, int y, int x, int c)
 {
-    return y >= 0 && y < h && x >= 0 && x < w ? in + ((ptrdiff_t)y * w + x) * n_c + c : NULL;
+    return in + y * steps->y + x * steps->x + c;
 }
 
 static uint8_t depthwise_one(const struct qd_depthwise_params *p, int y, int x, int c)
@@ -88,13 +118,12 @@ static uint8_t depthwise_one(const struct qd_depthwise_params *p, int y, int x, 
     int64_t acc = 0;
 
     for (int ky = 0; ky < p->kernel_h; ky++) {
-        for (int kx = 0; kx < p->kernel_w; kx++) {
-            const uint8_t *tap = at(p->in, p->h, p->w, p->c, y * p->stride_h + ky * p->dilation_h - p->pad_top,
-                                    x * p->stride_w + kx * p->dilation_w - p->pad_left, c);
-            acc += (tap ? *tap : p->pad_value[c]) * w[ky * p->kernel_w + kx];
-        }
+        for (int kx = 0; kx < p->kernel_w; kx++)
+            acc += *at(p->in, &p->in_steps, y * p->stride_h + ky * p->dilation_h,
+                       x * p->stride_w + kx * p->dilation_w, c) *
+                   w[ky * p->kernel_w + kx];
     }
-    return requant(p->requant, acc, c, p->residual ? p->residual + ((ptrdiff_t)y * p->out_w + x) * p->c + c : NULL);
+    return requant(p->requant, acc, c, p->residual ? at(p->residual, &p->residual_steps, y, x, c) : NULL);
 }
 
 static void depthwise(const struct qd_depthwise_params *p)
@@ -102,7 +131,7 @@ static void depthwise(const struct qd_depthwise_params *p)
     for (int y = p->y_begin; y < p->y_end; y++) {
         for (int x = 0; x < p->out_w; x++) {
             for (int c = 0; c < p->c; c++)
-                p->out[((ptrdiff_t)y * p->out_w + x) * p->c + c] = depthwise_one(p, y, x, c);
+                p->out[y * p->out_steps.y + x * p->out_steps.x + c] = depthwise_one(p, y, x, c);
         }
     }
 }
@@ -114,9 +143,11 @@ static void pool_one(const struct qd_pool_params *p, int y, int x, int c, int *r
     *ret_n = 0;
     for (int ky = 0; ky < p->kernel_h; ky++) {
         for (int kx = 0; kx < p->kernel_w; kx++) {
-            const uint8_t *tap = at(p->in, p->h, p->w, p->c, y * p->stride_h + ky * p->dilation_h - p->pad_top,
-                                    x * p->stride_w + kx * p->dilation_w - p->pad_left, c);
-            if (!tap)
+            int in_y = y * p->stride_h + ky * p->dilation_h - p->pad_top;
+            int in_x = x * p->stride_w + kx * p->dilation_w - p->pad_left;
+            const uint8_t *tap = at(p->in, &p->in_steps, in_y, in_x, c);
+
+            if (in_y < 0 || in_y >= p->h || in_x < 0 || in_x >= p->w)
                 continue;
             *ret_max = *tap > *ret_max ? *tap : *ret_max;
             *ret_sum += *tap;
@@ -130,7 +161,7 @@ static void pool(const struct qd_pool_params *p, bool average)
     for (int y = p->y_begin; y < p->y_end; y++) {
         for (int x = 0; x < p->out_w; x++) {
             for (int c = 0; c < p->c; c++) {
-                uint8_t *out = p->out + ((ptrdiff_t)y * p->out_w + x) * p->c + c;
+                uint8_t *out = p->out + y * p->out_steps.y + x * p->out_steps.x + c;
                 int max, n, divisor;
                 int64_t sum;
 
@@ -165,18 +196,33 @@ static void add(const struct qd_add_params *p)
 
 static void mul(const struct qd_mul_params *p)
 {
-    for (size_t i = 0; i < p->m * (size_t)p->c; i++) {
-        ptrdiff_t m = (ptrdiff_t)i / p->c, c = (ptrdiff_t)i % p->c;
-        int acc = (p->a[i] - p->a_zero) * (p->b[m * p->b_stride + c] - p->b_zero);
+    for (size_t i = 0; i < p->n; i++)
+        p->out[i] = to_byte(exact_fma((float)((p->a[i] - p->a_zero) * (p->b[i] - p->b_zero)), p->mult, p->zero),
+                            p->clamp_min, p->clamp_max);
+}
 
-        p->out[i] = to_byte(exact_fma((float)acc, p->mult, p->zero), p->clamp_min, p->clamp_max);
+static void affine(const struct qd_affine_params *p)
+{
+    for (size_t i = 0; i < p->m * (size_t)p->c; i++) {
+        size_t c = i % (size_t)p->c;
+
+        p->out[i] = to_byte(exact_fma(p->in[i], p->mult[c], p->offset[c]), p->clamp_min, p->clamp_max);
     }
 }
 
-static void sum_rows(const uint8_t *in, size_t m, int c, int32_t *sums)
+static void sum_rows(const uint8_t *in, ptrdiff_t stride, size_t m, int c, int32_t *sums)
 {
     for (size_t i = 0; i < m * (size_t)c; i++)
-        sums[i % (size_t)c] += in[i];
+        sums[i % (size_t)c] += in[(ptrdiff_t)(i / (size_t)c) * stride + (ptrdiff_t)(i % (size_t)c)];
+}
+
+static void shuffle(const uint8_t *in, uint8_t *out, size_t m, int c, int groups)
+{
+    for (size_t i = 0; i < m * (size_t)c; i++) {
+        size_t row = i / (size_t)c, at = i % (size_t)c, to = at % (size_t)groups, channel = at / (size_t)groups;
+
+        out[i] = in[row * (size_t)c + to * (size_t)(c / groups) + channel];
+    }
 }
 
 static void lookup(const uint8_t *in, uint8_t *out, size_t n, const uint8_t table[256])
@@ -200,17 +246,19 @@ static void dequantize(const uint8_t *in, float *out, size_t n, float scale, int
 const struct qd_kernels check_reference = {
     .isa = QD_ISA_SCALAR,
     .name = "reference",
-    .gemm_pack_size = pack_size,
-    .gemm_pack = pack,
-    .gemm = gemm,
+    .conv_pack_size = conv_pack_size,
+    .conv_pack = conv_pack,
+    .conv = conv,
     .depthwise_pack_size = pack_size,
     .depthwise_pack = pack,
     .depthwise = depthwise,
     .add = add,
     .mul = mul,
+    .affine = affine,
     .max_pool = max_pool,
     .average_pool = average_pool,
     .sum_rows = sum_rows,
+    .shuffle = shuffle,
     .lookup = lookup,
     .quantize = quantize,
     .dequantize = dequantize,

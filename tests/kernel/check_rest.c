@@ -36,22 +36,19 @@ bool check_add(struct check *check)
 
 bool check_mul(struct check *check)
 {
-    struct qd_mul_params base = {.m = (size_t)check_between(check, 1, 12)}, tested;
+    size_t n = (size_t)check_size(check, 200, 5000);
+    struct qd_mul_params base = {.n = n}, tested;
     struct check_output out;
     bool in_place = check_chance(check, 3);
-    size_t size;
 
-    base.c = check_size(check, 100, 600);
-    size = base.m * (size_t)base.c;
-    base.b_stride = check_chance(check, 2) ? 0 : base.c;
-    base.a = check_activations(check, size);
-    base.b = check_activations(check, base.b_stride ? size : (size_t)base.c);
+    base.a = check_activations(check, n);
+    base.b = check_activations(check, n);
     base.a_zero = check_between(check, 0, 255);
     base.b_zero = check_between(check, 0, 255);
     base.mult = check_chance(check, 2) ? 1.0f / 128 : check_real(check, 0, 0.02f);
     base.zero = (float)check_between(check, 0, 255);
     check_clamp(check, &base.clamp_min, &base.clamp_max);
-    check_output(check, size, 1, &out);
+    check_output(check, n, 1, &out);
     tested = base;
     base.out = out.base;
     tested.out = out.tested;
@@ -61,8 +58,36 @@ bool check_mul(struct check *check)
     }
     check->base->mul(&base);
     check->tested->mul(&tested);
-    return check_same(check, &out, "mul %zu rows of %d, b_stride %td in place %d", base.m, base.c, base.b_stride,
-                      in_place);
+    return check_same(check, &out, "mul n %zu in place %d", n, in_place);
+}
+
+bool check_affine(struct check *check)
+{
+    struct qd_affine_params base = {.m = (size_t)check_between(check, 1, 12)}, tested;
+    struct qd_requant requant;
+    struct check_output out;
+    bool in_place = check_chance(check, 3);
+    size_t size;
+
+    base.c = check_size(check, 140, 600);
+    size = base.m * (size_t)base.c;
+    base.in = check_activations(check, size);
+    check_requant(check, base.c, 255, &requant);
+    base.mult = requant.mult;
+    base.offset = requant.offset;
+    base.clamp_min = requant.clamp_min;
+    base.clamp_max = requant.clamp_max;
+    check_output(check, size, 1, &out);
+    tested = base;
+    base.out = out.base;
+    tested.out = out.tested;
+    if (in_place) {
+        base.in = out.base;
+        tested.in = out.tested;
+    }
+    check->base->affine(&base);
+    check->tested->affine(&tested);
+    return check_same(check, &out, "affine %zu rows of %d, in place %d", base.m, base.c, in_place);
 }
 
 /* ceil(sizes) as ceil_mode makes them, so that windows may hang over the end. */
@@ -94,13 +119,13 @@ static bool pool_problem(struct check *check, bool average)
     base.out_w = pool_out(base.w, base.kernel_w, base.stride_w, base.dilation_w, 2 * base.pad_left);
     base.y_begin = check_between(check, 0, base.out_h - 1);
     base.y_end = check_between(check, base.y_begin, base.out_h);
-    base.in = check_activations(check, (size_t)base.h * (size_t)base.w * (size_t)base.c);
+    base.in = check_activations(check, check_steps(check, base.c, base.h, base.w, 1, &base.in_steps));
     base.in_zero = check_between(check, 0, 255);
     base.divisor_all = check_chance(check, 2) ? 0 : base.kernel_h * base.kernel_w;
     base.mult = check_chance(check, 2) ? 1 : check_real(check, 0, 4);
     base.out_zero = (float)check_between(check, 0, 255);
     check_clamp(check, &base.clamp_min, &base.clamp_max);
-    check_output(check, (size_t)base.out_h * (size_t)base.out_w * (size_t)base.c, 1, &out);
+    check_output(check, check_steps(check, base.c, base.out_h, base.out_w, 1, &base.out_steps), 1, &out);
     tested = base;
     base.out = out.base;
     tested.out = out.tested;
@@ -126,7 +151,8 @@ bool check_sum_rows(struct check *check)
 {
     size_t m = (size_t)check_between(check, 0, check_chance(check, 4) ? 1200 : 70);
     int c = check_size(check, 80, 300);
-    const uint8_t *in = check_activations(check, m * (size_t)c);
+    ptrdiff_t stride = c + (check_chance(check, 2) ? 0 : check_between(check, 1, 70));
+    const uint8_t *in = check_activations(check, m * (size_t)stride);
     struct check_output out;
 
     check_output(check, (size_t)c * sizeof(int32_t), sizeof(int32_t), &out);
@@ -134,9 +160,22 @@ bool check_sum_rows(struct check *check)
         ((int32_t *)out.base)[i] %= 1000000;
         ((int32_t *)out.tested)[i] %= 1000000;
     }
-    check->base->sum_rows(in, m, c, (int32_t *)out.base);
-    check->tested->sum_rows(in, m, c, (int32_t *)out.tested);
-    return check_same(check, &out, "sum of %zu rows of %d", m, c);
+    check->base->sum_rows(in, stride, m, c, (int32_t *)out.base);
+    check->tested->sum_rows(in, stride, m, c, (int32_t *)out.tested);
+    return check_same(check, &out, "sum of %zu rows of %d, %td apart", m, c, stride);
+}
+
+bool check_shuffle(struct check *check)
+{
+    int groups = check_chance(check, 2) ? 2 : check_between(check, 1, 5), c = groups * check_size(check, 70, 300);
+    size_t m = (size_t)check_between(check, 1, 12);
+    const uint8_t *in = check_activations(check, m * (size_t)c);
+    struct check_output out;
+
+    check_output(check, m * (size_t)c, 1, &out);
+    check->base->shuffle(in, out.base, m, c, groups);
+    check->tested->shuffle(in, out.tested, m, c, groups);
+    return check_same(check, &out, "shuffle of %zu rows of %d in %d groups", m, c, groups);
 }
 
 bool check_lookup(struct check *check)

@@ -30,15 +30,17 @@ struct named_check {
 };
 
 static const struct named_check checks[] = {
-    {"gemm", check_gemm},
-    {"gemm to float", check_gemm_f32},
+    {"conv", check_conv},
+    {"conv to float", check_conv_f32},
     {"depthwise", check_depthwise},
+    {"affine", check_affine},
 #ifndef CHECK_EMULATED
     {"add", check_add},
     {"mul", check_mul},
     {"max_pool", check_max_pool},
     {"average_pool", check_average_pool},
     {"sum_rows", check_sum_rows},
+    {"shuffle", check_shuffle},
     {"lookup", check_lookup},
     {"quantize", check_quantize},
     {"dequantize", check_dequantize},
@@ -71,12 +73,13 @@ static void run_tiers(uint64_t seed, int n_iterations)
     const struct qd_kernels emulated = {
         .isa = QD_ISA_VNNI,
         .name = "vnni (emulated by simde)",
-        .gemm_pack_size = qd_gemm_pack_size_emulated,
-        .gemm_pack = qd_gemm_pack_emulated,
-        .gemm = qd_gemm_emulated,
+        .conv_pack_size = qd_conv_pack_size_emulated,
+        .conv_pack = qd_conv_pack_emulated,
+        .conv = qd_conv_emulated,
         .depthwise_pack_size = qd_depthwise_pack_size_emulated,
         .depthwise_pack = qd_depthwise_pack_emulated,
         .depthwise = qd_depthwise_emulated,
+        .affine = qd_affine_emulated,
     };
 
     if (!qd_kernels_of(QD_ISA_AVX2)) {

@@ -13,12 +13,13 @@
 #include <simde/x86/avx512.h>
 
 /* The emulated kernels stand beside the real ones of the library. */
-#define qd_gemm_pack_size_vnni qd_gemm_pack_size_emulated
-#define qd_gemm_pack_vnni qd_gemm_pack_emulated
-#define qd_gemm_vnni qd_gemm_emulated
+#define qd_conv_pack_size_vnni qd_conv_pack_size_emulated
+#define qd_conv_pack_vnni qd_conv_pack_emulated
+#define qd_conv_vnni qd_conv_emulated
 #define qd_depthwise_pack_size_vnni qd_depthwise_pack_size_emulated
 #define qd_depthwise_pack_vnni qd_depthwise_pack_emulated
 #define qd_depthwise_vnni qd_depthwise_emulated
+#define qd_affine_vnni qd_affine_emulated
 
 static inline __m512 emulate_cvtepi32_ps(__m512i a)
 {

@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "engine/plan.h"
+#include "op/channel_shuffle.h"
 #include "op/conv.h"
 #include "op/op.h"
+#include "pass/pass.h"
 #include "tests/unit/unit.h"
 
 static struct qd_graph *graph;
@@ -62,7 +64,8 @@ static int integers(const char *name, int n, const int64_t *values)
 }
 
 /* A node of the operator with these inputs; its output's name is `out`. attrs may be NULL. */
-static int node(const char *op_name, const char *out, const int *inputs, int n_inputs, struct qd_attr *attrs, int n_attrs)
+static int node(const char *op_name, const char *out, const int *inputs, int n_inputs, struct qd_attr *attrs,
+                int n_attrs)
 {
     const struct qd_op *op = qd_op_find(op_name);
     struct qd_node *made;
@@ -165,8 +168,8 @@ static void check_q8(double steps)
                 found = qd_frame_output(q8, 0, i);
                 for (int64_t j = 0; j < count; j++)
                     ck_assert_msg(fabs((double)want[j] - (double)found[j]) <= steps * (double)step + 1e-6,
-                                  "%s, %d threads, image %d, element %d: expected %g, found %g, a step is %g", kernels->name,
-                                  threads, i, (int)j, (double)want[j], (double)found[j], (double)step);
+                                  "%s, %d threads, image %d, element %d: expected %g, found %g, a step is %g",
+                                  kernels->name, threads, i, (int)j, (double)want[j], (double)found[j], (double)step);
             }
             found = qd_frame_output(q8, 0, 1);
             if (first)
@@ -193,27 +196,40 @@ static int start_features(int64_t c)
     return node("Conv", "features", inputs, 2, NULL, 0);
 }
 
+static const struct qd_activation activations[] = {
+    {.kind = QD_ACT_CLIP, .min = 0, .max = 6},
+    {.kind = QD_ACT_LEAKY, .alpha = 0.1f},
+    {.kind = QD_ACT_HARDSWISH},
+    {.kind = QD_ACT_HARDSIGMOID, .alpha = 0.2f, .beta = 0.5f},
+    {.kind = QD_ACT_SIGMOID},
+    {.kind = QD_ACT_TANH},
+    {.kind = QD_ACT_SILU},
+    {.kind = QD_ACT_GELU},
+    {.kind = QD_ACT_MISH},
+};
+
 /* A Conv behind it: every value of a convolution is within a few steps, its weights are rounded too. */
-static void check_conv(int64_t c, int64_t n, int64_t kernel, int64_t group, const int64_t *stride, const int64_t *dilation,
-                       const int64_t *pads, const char *act)
+static void check_conv(int64_t c, int64_t n, int64_t kernel, int64_t group, const int64_t *stride,
+                       const int64_t *dilation, const int64_t *pads, const char *act)
 {
     struct qd_attr attrs[4] = {ints("strides", 2, stride), ints("dilations", 2, dilation), ints("pads", 4, pads),
                                one("group", group)};
     int inputs[3], y;
 
     inputs[0] = start_features(c);
-    inputs[1] = constant("w", (struct qd_shape){4, {n, c / group, kernel, kernel}}, 1);
-    inputs[2] = constant("b", (struct qd_shape){1, {n}}, 2);
+    /* Behind a bounded function the weights' rounding counts by what goes in, not by what comes out. */
+    inputs[1] = constant("w", (struct qd_shape){4, {n, c / group, kernel, kernel}}, act ? 0.1f : 1);
+    inputs[2] = constant("b", (struct qd_shape){1, {n}}, act ? 1 : 2);
     y = node("Conv", "y", inputs, 3, attrs, 4);
-    if (act)
-        graph->nodes[graph->n_nodes - 1].act = strcmp(act, "leaky") == 0 ? (struct qd_activation){QD_ACT_LEAKY, 0, 0, 0.1f}
-                                               : strcmp(act, "clip") == 0 ? (struct qd_activation){QD_ACT_CLIP, 0, 6, 0}
-                                                                          : (struct qd_activation){QD_ACT_HARDSWISH, 0, 0, 0};
+    for (size_t i = 0; act && i < QD_ARRAY_SIZE(activations); i++)
+        if (strcmp(act, qd_activation_name(&activations[i])) == 0)
+            graph->nodes[graph->n_nodes - 1].act = activations[i];
     end(y);
     check_q8(5);
 }
 
-static const int64_t ones[] = {1, 1}, twos[] = {2, 2}, none[] = {0, 0, 0, 0}, same[] = {1, 1, 1, 1}, uneven[] = {0, 1, 1, 2};
+static const int64_t ones[] = {1, 1}, twos[] = {2, 2}, none[] = {0, 0, 0, 0}, same[] = {1, 1, 1, 1},
+                     uneven[] = {0, 1, 1, 2};
 
 START_TEST(test_conv)
 {
@@ -234,12 +250,41 @@ START_TEST(test_conv_depthwise)
 }
 END_TEST
 
+/* Two and three outputs per channel: a plain depthwise convolution over repeated channels gives what the Conv gives. */
+START_TEST(test_conv_multiplier)
+{
+    for (int64_t times = 2; times <= 3; times++) {
+        struct qd_attr attrs[] = {ints("pads", 4, same), one("group", 20)};
+        struct qd_plan *plan, *passed_plan;
+        struct qd_frame *frame, *passed;
+        int inputs[2], y;
+
+        inputs[0] = start_features(20);
+        inputs[1] = constant("w", (struct qd_shape){4, {20 * times, 1, 3, 3}}, 1);
+        y = node("Conv", "y", inputs, 2, attrs, 2);
+        end(y);
+        frame = run_plan(QD_PRECISION_F32, qd_kernels_of(QD_ISA_SCALAR), 1, &plan);
+        /* The passes change the Conv, which the plan points to, but the frame has run. */
+        ck_assert_ok(qd_passes_run(graph, &err), &err);
+        ck_assert_int_eq(graph->n_nodes, 3);
+        passed = run_plan(QD_PRECISION_F32, qd_kernels_of(QD_ISA_SCALAR), 1, &passed_plan);
+        for (int64_t i = 0; i < qd_shape_count(&graph->values[y].shape); i++)
+            ck_assert_float_eq_tol(qd_frame_output(frame, 0, 0)[i], qd_frame_output(passed, 0, 0)[i], 1e-3f);
+        qd_frame_free(frame);
+        qd_plan_free(plan);
+        qd_frame_free(passed);
+        qd_plan_free(passed_plan);
+        check_q8(5);
+    }
+}
+END_TEST
+
 START_TEST(test_conv_activations)
 {
-    check_conv(8, 16, 3, 1, ones, ones, same, "clip");
-    check_conv(8, 16, 3, 1, ones, ones, same, "leaky");
-    check_conv(8, 16, 3, 1, ones, ones, same, "hardswish");
+    for (size_t i = 0; i < QD_ARRAY_SIZE(activations); i++)
+        check_conv(8, 16, 3, 1, ones, ones, same, qd_activation_name(&activations[i]));
     check_conv(8, 8, 3, 8, ones, ones, same, "hardswish");
+    check_conv(8, 8, 3, 8, ones, ones, same, "silu");
 }
 END_TEST
 
@@ -298,17 +343,53 @@ START_TEST(test_elementwise)
     y = node("Mul", "y", inputs, 2, NULL, 0);
     end(y);
     check_q8(3);
-    inputs[0] = start_features(10);
-    inputs[1] = constant("k", shape4(10, 1, 1), 3);
-    y = node("Mul", "y", inputs, 2, NULL, 0);
-    end(y);
-    check_q8(3);
+}
+END_TEST
+
+/* A constant per channel, or one for all: a line, and a clip that is fused into it. */
+START_TEST(test_lines)
+{
+    static const char *const names[] = {"Add", "Sub", "Mul", "Div"};
+
+    for (size_t i = 0; i < QD_ARRAY_SIZE(names); i++) {
+        for (int one_for_all = 0; one_for_all < 2; one_for_all++) {
+            int inputs[2], y;
+            float *data;
+
+            inputs[0] = start_features(70);
+            inputs[1] = constant("k", one_for_all ? (struct qd_shape){0} : shape4(70, 1, 1), 3);
+            data = (float *)(uintptr_t)graph->values[inputs[1]].data;
+            for (int64_t j = 0; j < qd_shape_count(&graph->values[inputs[1]].shape); j++)
+                data[j] += 2; /* nothing near 0, which Div would make large */
+            y = node(names[i], "y", inputs, 2, NULL, 0);
+            if (one_for_all)
+                graph->nodes[graph->n_nodes - 1].act = activations[0];
+            end(y);
+            check_q8(one_for_all ? 6 : 3); /* a clip leaves finer steps than the input's */
+        }
+    }
+}
+END_TEST
+
+START_TEST(test_batch_normalization)
+{
+    static const char *const names[] = {"gamma", "beta", "mean", "var"};
+    struct qd_attr attr = {.name = "epsilon", .kind = QD_ATTR_FLOAT, .f = 0.6f};
+    int inputs[5];
+
+    inputs[0] = start_features(70);
+    for (int i = 0; i < 4; i++)
+        inputs[1 + i] = constant(names[i], (struct qd_shape){1, {70}}, 1);
+    end(node("BatchNormalization", "y", inputs, 5, &attr, 1));
+    graph->nodes[graph->n_nodes - 1].act = activations[0];
+    check_q8(2);
 }
 END_TEST
 
 START_TEST(test_unary)
 {
-    static const char *const names[] = {"Relu", "LeakyRelu", "HardSigmoid", "HardSwish", "Sigmoid", "Tanh"};
+    static const char *const names[] = {"Relu", "LeakyRelu", "HardSigmoid", "HardSwish", "Sigmoid",    "Tanh",
+                                        "Erf",  "Softplus",  "Gelu",        "Mish",      "quantd.Silu"};
 
     for (size_t i = 0; i < QD_ARRAY_SIZE(names); i++) {
         int x = start_features(6), y = node1(names[i], "y", x);
@@ -353,6 +434,33 @@ START_TEST(test_movement)
 }
 END_TEST
 
+/* Channel i of group j becomes channel i * groups + j: features that name their channel. */
+START_TEST(test_channel_shuffle)
+{
+    static const int groups[] = {2, 3};
+
+    for (size_t i = 0; i < QD_ARRAY_SIZE(groups); i++) {
+        struct qd_channel_shuffle_params params = {groups[i]};
+        struct qd_plan *plan;
+        struct qd_frame *frame;
+        const float *in, *out;
+        int x = start_features(36), y = node1("quantd.ChannelShuffle", "y", x), plane = 8 * 9, size = 36 / groups[i];
+
+        graph->nodes[graph->n_nodes - 1].params = &params;
+        end(y);
+        frame = run_plan(QD_PRECISION_F32, qd_kernels_of(QD_ISA_SCALAR), 1, &plan);
+        in = qd_frame_value_f32(frame, x, 0);
+        out = qd_frame_value_f32(frame, y, 0);
+        for (int c = 0; c < 36; c++)
+            ck_assert_mem_eq(out + (c % size * groups[i] + c / size) * plane, in + c * plane,
+                             (size_t)plane * sizeof(float));
+        qd_frame_free(frame);
+        qd_plan_free(plan);
+        check_q8(1);
+    }
+}
+END_TEST
+
 /* NHWC bytes must come out in ONNX's order for the matrix behind a Flatten of [1,c,h,w]. */
 START_TEST(test_flatten_gemm)
 {
@@ -364,6 +472,16 @@ START_TEST(test_flatten_gemm)
     inputs[2] = constant("b", (struct qd_shape){1, {11}}, 1);
     y = node("Gemm", "y", inputs, 3, &attr, 1);
     end(y);
+    check_q8(5);
+    /* A Gemm over the picture itself, as the pass leaves it. */
+    x = start_features(4);
+    inputs[0] = node1("Flatten", "flat", x);
+    inputs[1] = constant("w", (struct qd_shape){2, {288, 11}}, 1);
+    y = node("Gemm", "y", inputs, 2, NULL, 0);
+    end(y);
+    ck_assert_ok(qd_passes_run(graph, &err), &err);
+    ck_assert_int_eq(graph->n_nodes, 2);
+    ck_assert_int_eq(graph->nodes[1].inputs[0], x);
     check_q8(5);
 }
 END_TEST
@@ -400,5 +518,6 @@ START_TEST(test_conv_by_hand)
 }
 END_TEST
 
-QD_UNIT_MAIN("op", test_conv, test_conv_depthwise, test_conv_activations, test_residual, test_pools, test_elementwise,
-             test_unary, test_movement, test_flatten_gemm, test_conv_by_hand)
+QD_UNIT_MAIN("op", test_conv, test_conv_depthwise, test_conv_multiplier, test_conv_activations, test_residual,
+             test_pools, test_elementwise, test_lines, test_batch_normalization, test_unary, test_movement,
+             test_channel_shuffle, test_flatten_gemm, test_conv_by_hand)

@@ -1,3 +1,3 @@
 #include "tests/kernel/emulate_avx512.h"
 
-#include "src/kernel/gemm_vnni.c"
+#include "src/kernel/conv_vnni.c"

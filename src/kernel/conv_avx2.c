@@ -1,8 +1,8 @@
 /*
- * The exact product without VNNI: bytes widened to 16 bits and vpmaddwd, two steps of k at a time.
+ * The exact convolution without VNNI: bytes widened to 16 bits and vpmaddwd, two steps of k at a time.
  *
- * Packed weights: panels of 16 columns, [n/16][k/2][16][2] s8, k rounded up to even with zeros; a last panel of at most
- * 8 columns is 8 wide. They stay s8 in memory and are widened when loaded: a network's weights stream from L3 or
+ * Here k counts through the runs, each rounded up to even with a weight of zero. Packed weights: panels of 16 columns,
+ * [n/16][k/2][16][2] s8; a last panel of at most 8 columns is 8 wide. They stay s8 in memory and are widened when loaded: a network's weights stream from L3 or
  * memory, and twice the bytes cost more there than the widening.
  * A is widened once per block of rows into a scratch that all panels share. Sums go through a small buffer, so that the
  * epilogue walks rows and k may be cut in chunks; the buffer and A's block fit L1 together.
@@ -12,6 +12,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "kernel/pixels.h"
 #include "kernel/requant_avx2.h"
 
 #define ROWS 6                 /* of the inner kernel: 6 x 16 sums fill 12 of the 16 registers */
@@ -23,6 +24,8 @@
 struct scratch {
     int16_t a[BLOCK_M][A_PITCH];
     int32_t sums[BLOCK_M][BLOCK_N];
+    const uint8_t *in[BLOCK_M], *residual[BLOCK_M];
+    uint8_t *out[BLOCK_M];
 };
 
 static int even(int k)
@@ -35,26 +38,26 @@ static size_t panel_offset(int n, int k)
 {
     int columns = n % 16 == 0 ? n : n % 16 <= 8 ? n / 16 * 16 + 8 : n / 16 * 16 + 16;
 
-    return (size_t)columns * (size_t)even(k);
+    return (size_t)columns * (size_t)k;
 }
 
-size_t qd_gemm_pack_size_avx2(int n, int k)
+size_t qd_conv_pack_size_avx2(int n, int n_runs, int run_k)
 {
-    return panel_offset(n, k) + QD_KERNEL_SLACK;
+    return panel_offset(n, n_runs * even(run_k)) + QD_KERNEL_SLACK;
 }
 
-void qd_gemm_pack_avx2(void *packed, const int8_t *w, int n, int k)
+void qd_conv_pack_avx2(void *packed, const int8_t *w, int n, int n_runs, int run_k)
 {
     int8_t *out = packed;
 
-    memset(packed, 0, qd_gemm_pack_size_avx2(n, k));
-    for (int n0 = 0; n0 < n; n0 += 16) {
-        int8_t *panel = out + panel_offset(n0, k);
-        int width = n - n0 <= 8 ? 8 : 16;
+    memset(packed, 0, qd_conv_pack_size_avx2(n, n_runs, run_k));
+    for (int j = 0; j < n; j++) {
+        int n0 = j / 16 * 16, width = n - n0 <= 8 ? 8 : 16;
+        int8_t *panel = out + panel_offset(n0, n_runs * even(run_k)) + (ptrdiff_t)(j - n0) * 2;
 
-        for (int j = 0; j < 16 && n0 + j < n; j++) {
-            for (int i = 0; i < k; i++)
-                panel[((ptrdiff_t)(i / 2) * width + j) * 2 + i % 2] = w[(ptrdiff_t)(n0 + j) * k + i];
+        for (int r = 0; r < n_runs; r++, panel += (ptrdiff_t)even(run_k) * width) {
+            for (int i = 0; i < run_k; i++)
+                panel[(ptrdiff_t)(i / 2) * width * 2 + i % 2] = *w++;
         }
     }
 }
@@ -123,30 +126,44 @@ static multiply_function *const multiply_functions[2][ROWS] = {
     {multiply_1_2, multiply_2_2, multiply_3_2, multiply_4_2, multiply_5_2, multiply_6_2},
 };
 
-/* Reads up to 15 bytes past the row, which the slack allows; what they hold meets zero weights or is never used. */
-static void widen(struct scratch *scratch, const uint8_t *a, ptrdiff_t a_stride, int m, int k)
+/*
+ * Steps k0 .. k0 + k of m rows. Reads and writes up to 15 values past a run's end: what they hold is written over by
+ * the next run, meets zero weights or is never used.
+ */
+static void widen(const struct qd_conv_params *p, struct scratch *scratch, int m, int k0, int k)
 {
-    for (int r = 0; r < m; r++, a += a_stride) {
-        for (int i = 0; i < k; i += 16) {
-            __m256i words = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(a + i)));
-            _mm256_store_si256((__m256i *)&scratch->a[r][i], words);
+    int run_k = even(p->run_k), at, n;
+
+    for (int i = 0; i < k; i += n) {
+        ptrdiff_t offset = p->run_offset[(k0 + i) / run_k];
+
+        at = (k0 + i) % run_k;
+        n = run_k - at < k - i ? run_k - at : k - i;
+        for (int row = 0; row < m; row++) {
+            const uint8_t *in = scratch->in[row] + offset + at;
+            int16_t *out = &scratch->a[row][i];
+
+            for (int j = 0; j < n; j += 16)
+                _mm256_storeu_si256((__m256i *)(out + j),
+                                    _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(in + j))));
         }
     }
 }
 
-/* The sums of m rows and columns n0 .. n0 + n, over k0 .. k0 + k. */
-static void multiply_block(const struct qd_gemm_params *p, struct scratch *scratch, int m, int n0, int n, int k0, int k)
+/* The sums of m rows and columns n0 .. n0 + n, over k0 .. k0 + k of all_k. */
+static void multiply_block(const struct qd_conv_params *p, struct scratch *scratch, int m, int n0, int n, int k0, int k,
+                           int all_k)
 {
-    const int8_t *b = p->b;
+    const int8_t *b = p->weights;
 
     for (int j = 0; j < n; j += 16) {
         int vectors = p->n - n0 - j <= 8 ? 1 : 2;
-        const int8_t *panel = b + panel_offset(n0 + j, p->k) + k0 * 8 * vectors;
+        const int8_t *panel = b + panel_offset(n0 + j, all_k) + k0 * 8 * vectors;
 
         for (int i = 0; i < m; i += ROWS) {
             int rows = m - i < ROWS ? m - i : ROWS;
 
-            multiply_functions[vectors - 1][rows - 1](scratch->a[i], panel, (k + 1) / 2, &scratch->sums[i][j], k0 == 0);
+            multiply_functions[vectors - 1][rows - 1](scratch->a[i], panel, k / 2, &scratch->sums[i][j], k0 == 0);
         }
     }
 }
@@ -187,21 +204,19 @@ ALWAYS_INLINE_AVX2 void finish_row(const struct qd_requant_avx2 *r, const struct
     }
 }
 
-static void finish_block(const struct qd_gemm_params *p, const struct scratch *scratch, int m0, int m, int n0, int n)
+static void finish_block(const struct qd_conv_params *p, const struct scratch *scratch, int m0, int m, int n0, int n)
 {
     const struct qd_requant_avx2 r = qd_requant_avx2_of(p->requant);
 
     for (int i = 0; i < m; i++) {
         const int32_t *sums = scratch->sums[i];
-        ptrdiff_t row = m0 + i;
 
         if (p->out_f32)
-            finish_row_f32(p->requant, sums, n0, n, (float *)((char *)p->out_f32 + row * p->out_stride) + n0);
+            finish_row_f32(p->requant, sums, n0, n, p->out_f32 + (ptrdiff_t)(m0 + i) * p->n + n0);
         else if (p->residual)
-            finish_row(&r, p->requant, sums, n0, n, p->out + row * p->out_stride + n0,
-                       p->residual + row * p->residual_stride + n0);
+            finish_row(&r, p->requant, sums, n0, n, scratch->out[i] + n0, scratch->residual[i] + n0);
         else
-            finish_row(&r, p->requant, sums, n0, n, p->out + row * p->out_stride + n0, NULL);
+            finish_row(&r, p->requant, sums, n0, n, scratch->out[i] + n0, NULL);
     }
 }
 
@@ -210,24 +225,26 @@ static int at_most(int value, int limit)
     return value < limit ? value : limit;
 }
 
-void qd_gemm_avx2(const struct qd_gemm_params *params)
+void qd_conv_avx2(const struct qd_conv_params *params)
 {
-    const struct qd_gemm_params *p = params;
+    const struct qd_conv_params *p = params;
     struct scratch scratch __attribute__((aligned(64)));
+    struct qd_pixel pixel = qd_pixel_at(p, p->first);
+    int all_k = p->n_runs * even(p->run_k);
 
     for (int m0 = 0; m0 < p->m; m0 += BLOCK_M) {
-        const uint8_t *a = p->a + m0 * p->a_stride;
         int m = at_most(p->m - m0, BLOCK_M);
 
-        for (int n0 = 0; n0 < p->n; n0 += BLOCK_N) {
-            int n = at_most(p->n - n0, BLOCK_N);
+        qd_pixels_take(p, &pixel, m, scratch.in, scratch.out, scratch.residual);
+        for (int n0 = p->n_begin; n0 < p->n_end; n0 += BLOCK_N) {
+            int n = at_most(p->n_end - n0, BLOCK_N);
 
-            for (int k0 = 0; k0 < p->k; k0 += BLOCK_K) {
-                int k = at_most(p->k - k0, BLOCK_K);
+            for (int k0 = 0; k0 < all_k; k0 += BLOCK_K) {
+                int k = at_most(all_k - k0, BLOCK_K);
 
-                if (n0 == 0 || p->k > BLOCK_K)
-                    widen(&scratch, a + k0, p->a_stride, m, k);
-                multiply_block(p, &scratch, m, n0, n, k0, k);
+                if (n0 == p->n_begin || all_k > BLOCK_K)
+                    widen(p, &scratch, m, k0, k);
+                multiply_block(p, &scratch, m, n0, n, k0, k, all_k);
             }
             finish_block(p, &scratch, m0, m, n0, n);
         }

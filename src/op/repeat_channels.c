@@ -1,0 +1,72 @@
+/* Each channel several times in a row: a pass puts it in front of depthwise convolutions with a channel multiplier. */
+#include "op/repeat_channels.h"
+
+#include <string.h>
+
+#include "op/move.h"
+
+static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    const struct qd_value *in = qd_node_input(graph, node, 0);
+    struct qd_shape out = in->shape;
+
+    out.dims[1] *= ((const struct qd_repeat_channels_params *)node->params)->times;
+    return qd_op_set_output(graph, node, 0, in->dtype, &out, err);
+}
+
+/* [c,times,h,w] of [1,c,h,w]. */
+static void move_of(const struct qd_node *node, int i, const struct qd_shape *const *in,
+                    const struct qd_shape *const *out, qd_strides_of *strides_of, struct qd_move *ret)
+{
+    int64_t times = ((const struct qd_repeat_channels_params *)node->params)->times;
+    int64_t in_strides[QD_MAX_DIMS], out_strides[QD_MAX_DIMS];
+
+    (void)i;
+    memset(ret, 0, sizeof(*ret));
+    strides_of(in[0], in_strides);
+    strides_of(out[0], out_strides);
+    ret->n_dims = 4;
+    ret->dims[0] = in[0]->dims[1];
+    ret->in_strides[0] = in_strides[1];
+    ret->out_strides[0] = times * out_strides[1];
+    ret->dims[1] = times;
+    ret->out_strides[1] = out_strides[1];
+    for (int d = 2; d < 4; d++) {
+        ret->dims[d] = in[0]->dims[d];
+        ret->in_strides[d] = in_strides[d];
+        ret->out_strides[d] = out_strides[d];
+    }
+}
+
+static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+{
+    (void)scratch;
+    qd_move_run_views(node, in, out, 1, move_of);
+}
+
+static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
+{
+    (void)graph;
+    (void)node;
+    return true;
+}
+
+static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
+{
+    return qd_move_prepare_q8(prepare, 1, move_of, err);
+}
+
+const struct qd_op qd_op_repeat_channels = {
+    .name = "quantd.RepeatChannels",
+    .min_opset = 1,
+    .max_opset = 1000,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .n_outputs = 1,
+    .flags = QD_OP_SAME_SCALE | QD_OP_STEPS,
+    .infer = infer,
+    .run_f32 = run_f32,
+    .supports_q8 = supports_q8,
+    .prepare_q8 = prepare_q8,
+    .run_q8 = qd_move_run_q8,
+};
