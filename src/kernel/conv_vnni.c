@@ -121,6 +121,27 @@ ALWAYS_INLINE_VNNI void store_two(const struct qd_requant_vnni *r, __m512i a0, _
         store_bytes(b, _mm512_extracti64x4_epi64(bytes, 1), n);
 }
 
+/* Four pixels of a panel of at most 16 columns. */
+ALWAYS_INLINE_VNNI void store_four(const struct qd_requant_vnni *r, __m512i a, __m512i b, __m512i c, __m512i d,
+                                   uint8_t *const out[4], int n)
+{
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512i bytes = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+    __m128i parts[4];
+
+    bytes = qd_clamp_vnni(r, _mm512_permutexvar_epi32(order, bytes));
+    parts[0] = _mm512_castsi512_si128(bytes);
+    parts[1] = _mm512_extracti32x4_epi32(bytes, 1);
+    parts[2] = _mm512_extracti32x4_epi32(bytes, 2);
+    parts[3] = _mm512_extracti32x4_epi32(bytes, 3);
+    for (int i = 0; i < 4; i++) {
+        if (n >= 16)
+            _mm_storeu_si128((__m128i *)out[i], parts[i]);
+        else
+            store_bytes(out[i], _mm256_castsi128_si256(parts[i]), n);
+    }
+}
+
 #define EACH_ROW(F, p) F(p, 0) F(p, 1) F(p, 2) F(p, 3) F(p, 4) F(p, 5) F(p, 6)
 #define ZERO(p, r) __m512i s##p##r##0 = _mm512_setzero_si512(), s##p##r##1 = s##p##r##0;
 /* Rows 0, 3 and 6 have pointers of their own: the others are one or two steps from them. */
@@ -162,6 +183,12 @@ ALWAYS_INLINE_VNNI void store_two(const struct qd_requant_vnni *r, __m512i a0, _
 /* Two pieces: the same pixel of both; one: two neighbours. */
 #define FINISH_BOTH(r)                                                                                                 \
     REQUANT(0, r) REQUANT(1, r) store_two(q, s0##r##0, s0##r##1, s1##r##0, s1##r##1, OUT(0, r), OUT(1, r), n);
+#define FINISH_FOUR(r, next)                                                                                           \
+    {                                                                                                                  \
+        uint8_t *const out[4] = {OUT(0, r), OUT(1, r), OUT(0, next), OUT(1, next)};                                    \
+        REQUANT(0, r) REQUANT(1, r) REQUANT(0, next) REQUANT(1, next)                                                  \
+        store_four(q, s0##r##0, s1##r##0, s0##next##0, s1##next##0, out, n);                                           \
+    }
 #define FINISH_TWO(r, next)                                                                                            \
     if (rows > r) {                                                                                                    \
         REQUANT(0, r)                                                                                                  \
@@ -202,6 +229,11 @@ ALWAYS_INLINE_VNNI void multiply(const struct qd_conv_params *params, const stru
     if (finish == TO_SUMS) {
         EACH_ROW(STORE, 0)
         EACH_ROW(STORE, 1)
+    } else if (pieces == 2 && vectors == 1) {
+        FINISH_FOUR(0, 1)
+        FINISH_FOUR(2, 3)
+        FINISH_FOUR(4, 5)
+        FINISH_BOTH(6)
     } else if (pieces == 2) {
         FINISH_BOTH(0)
         FINISH_BOTH(1)
