@@ -357,6 +357,10 @@ static bool needs_barrier(const struct qd_plan *plan, int s)
 
 void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_threads)
 {
+#ifdef _OPENMP
+    /* For this region's tasks alone: in a team of one, BLAS would make a team of its own at every call. */
+    omp_set_num_threads(1);
+#endif
     if (thread == 0 && frame->profile)
         frame->last_ns = qd_now_ns();
     for (int s = 0; s < frame->plan->n_steps; s++) {
