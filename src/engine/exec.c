@@ -3,11 +3,13 @@
 #include <omp.h>
 #endif
 
+#include "engine/barrier.h"
 #include "engine/internal.h"
 #include "op/q8.h"
 #include "util/clock.h"
 
 struct qd_frame {
+    struct qd_barrier barrier; /* between steps */
     const struct qd_plan *plan;
     int n_threads;
     uint8_t *slab;
@@ -75,6 +77,7 @@ enum qd_status qd_frame_new(const struct qd_plan *plan, int n_threads, struct qd
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a frame");
     frame->plan = plan;
     frame->n_threads = n_threads;
+    qd_barrier_init(&frame->barrier, n_threads);
     status = qd_alloc_for((void **)&frame->slab, plan->slab_size + QD_KERNEL_SLACK, 1, "activations", err);
     if (status == QD_OK)
         status = qd_alloc_for((void **)&frame->scratch, threads, plan->scratch_size, "scratch", err);
@@ -354,13 +357,16 @@ static bool needs_barrier(const struct qd_plan *plan, int s)
 
 void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_threads)
 {
+#ifdef _OPENMP
+    /* For this region's tasks alone: in a team of one, BLAS would make a team of its own at every call. */
+    omp_set_num_threads(1);
+#endif
     if (thread == 0 && frame->profile)
         frame->last_ns = qd_now_ns();
     for (int s = 0; s < frame->plan->n_steps; s++) {
         run_step(frame, s, n_images, thread, n_threads);
-        if (needs_barrier(frame->plan, s)) {
-#pragma omp barrier
-        }
+        if (needs_barrier(frame->plan, s))
+            qd_barrier_wait(&frame->barrier, n_threads);
         if (thread == 0 && frame->profile) {
             int64_t now = qd_now_ns();
 

@@ -22,19 +22,39 @@ struct conv_q8 {
     struct qd_requant requant;
 };
 
+/* As integers, which order as the floats do and whose maximum compilers vectorise; a NaN counts as zero. */
+static float largest_magnitude(const float *x, int n)
+{
+    int32_t largest = 0;
+    float value;
+
+    for (int i = 0; i < n; i++) {
+        int32_t bits;
+
+        memcpy(&bits, &x[i], sizeof(bits));
+        bits &= 0x7fffffff;
+        bits = bits > 0x7f800000 ? 0 : bits;
+        largest = bits > largest ? bits : largest;
+    }
+    memcpy(&value, &largest, sizeof(value));
+    return value;
+}
+
 void qd_weights_quantize(const float *w, int n, int k, int8_t *q, float *scale)
 {
     for (int o = 0; o < n; o++) {
         const float *row = w + (size_t)o * (size_t)k;
-        float largest = 0;
+        int8_t *out = q + (size_t)o * (size_t)k;
+        float largest = largest_magnitude(row, k);
 
-        for (int i = 0; i < k; i++)
-            largest = fmaxf(largest, fabsf(row[i]));
         scale[o] = largest > 0 ? largest / 127 : 1;
         for (int i = 0; i < k; i++) {
-            float steps = rintf(row[i] / scale[o]);
+            float steps = row[i] / scale[o];
 
-            q[(size_t)o * (size_t)k + (size_t)i] = (int8_t)fminf(fmaxf(steps, -127), 127);
+            steps = steps > -127 ? steps : -127;
+            steps = steps < 127 ? steps : 127;
+            /* rintf in a form that compilers vectorise: at 1.5 * 2^23 a float's last bit is 1. */
+            out[i] = (int8_t)(int)(steps + 0x1.8p23f - 0x1.8p23f);
         }
     }
 }
