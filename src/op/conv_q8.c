@@ -249,6 +249,10 @@ static void run_pixels(const struct conv_q8 *conv, const struct qd_q8_run *run, 
 
     params.n_begin = n_begin;
     params.n_end = n_end;
+    params.in_steps.image = (ptrdiff_t)run->input_pitch[0];
+    params.out_steps.image = (ptrdiff_t)run->output_pitch[0];
+    if (conv->residual >= 0)
+        params.residual_steps.image = (ptrdiff_t)run->input_pitch[conv->residual];
     for (params.first = begin; params.first < end; params.first += params.m) {
         params.m = (int)(end - params.first < limit ? end - params.first : limit);
         for (int g = 0; g < conv->s.group; g++) {
@@ -310,9 +314,10 @@ static void run_depthwise(const struct conv_q8 *conv, const struct qd_q8_run *ru
         params.y_begin = (int)(begin % conv->s.out_h);
         rows = end - begin < conv->s.out_h - params.y_begin ? end - begin : conv->s.out_h - params.y_begin;
         params.y_end = params.y_begin + (int)rows;
-        params.in = run->inputs[0] + image * params.in_steps.image + conv->in_at;
-        params.out = (uint8_t *)run->outputs[0] + image * params.out_steps.image;
-        params.residual = conv->residual < 0 ? NULL : run->inputs[conv->residual] + image * params.residual_steps.image;
+        params.in = run->inputs[0] + (size_t)image * run->input_pitch[0] + conv->in_at;
+        params.out = (uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0];
+        params.residual =
+            conv->residual < 0 ? NULL : run->inputs[conv->residual] + (size_t)image * run->input_pitch[conv->residual];
         conv->kernels->depthwise(&params);
         begin += rows;
     }
