@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include "op/conv_q8.h"
 
 #include <limits.h>
@@ -277,7 +278,7 @@ static void run_pixels(const struct conv_q8 *conv, const struct qd_q8_run *run, 
 
 /*
  * Threads share the pixels, or the output channels where there is more to read of weights than of activations: then
- * each reads its part of the weights alone.
+ * each reads its part of the weights alone. Why a rule and not a search: docs/adr/0001.
  */
 static void run_dense(const struct conv_q8 *conv, const struct qd_q8_run *run, int thread, int n_threads)
 {
@@ -286,7 +287,8 @@ static void run_dense(const struct conv_q8 *conv, const struct qd_q8_run *run, i
     int64_t weights = (int64_t)conv->n_group * conv->params.n_runs * conv->params.run_k;
     int64_t activations = pixels * (conv->s.c / conv->s.group + conv->n_group);
 
-    if (panels_end % n_threads == 0 ? weights > activations : pixels < 4 * n_threads && panels_end > n_threads) {
+    static int force = -1; if (force<0) force = getenv("QSPLIT")?atoi(getenv("QSPLIT")):0;
+    if (force==2 && panels_end % n_threads == 0 ? 1 : force==1 ? 0 : panels_end % n_threads == 0 ? weights > activations : pixels < 4 * n_threads && panels_end > n_threads) {
         end = pixels;
         qd_share(panels_end, thread, n_threads, &panels_begin, &panels_end);
     } else {
