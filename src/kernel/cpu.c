@@ -59,6 +59,29 @@ static const struct qd_kernels kernels_avx2 = {
     .peak = qd_peak_avx2,
 };
 
+/* Depthwise products wait for their bytes to be arranged, not for multiplying: AVX2's. */
+static const struct qd_kernels kernels_avxvnni = {
+    .isa = QD_ISA_AVXVNNI,
+    .name = "avxvnni",
+    .conv_pack_size = qd_conv_pack_size_avxvnni,
+    .conv_pack = qd_conv_pack_avxvnni,
+    .conv = qd_conv_avxvnni,
+    .depthwise_pack_size = qd_depthwise_pack_size_avx2,
+    .depthwise_pack = qd_depthwise_pack_avx2,
+    .depthwise = qd_depthwise_avx2,
+    .add = qd_add_avx2,
+    .mul = qd_mul_avx2,
+    .affine = qd_affine_avx2,
+    .max_pool = qd_max_pool_avx2,
+    .average_pool = qd_average_pool_avx2,
+    .sum_rows = qd_sum_rows_avx2,
+    .shuffle = qd_shuffle_avx2,
+    .lookup = qd_lookup_avx2,
+    .quantize = qd_quantize_avx2,
+    .dequantize = qd_dequantize_avx2,
+    .peak = qd_peak_avxvnni,
+};
+
 /*
  * What is bound by memory rather than by products is AVX2's: wider vectors have not been shown to gain there. Written
  * once, by find_tiers: lookup is another's where the CPU has VBMI.
@@ -84,11 +107,13 @@ static struct qd_kernels kernels_vnni = {
     .dequantize = qd_dequantize_avx2,
     .peak = qd_peak_vnni,
 };
+
 #endif
 
 static const char *const isa_names[QD_N_ISA] = {
     [QD_ISA_SCALAR] = "scalar",
     [QD_ISA_AVX2] = "avx2",
+    [QD_ISA_AVXVNNI] = "avxvnni",
     [QD_ISA_VNNI] = "vnni",
 };
 
@@ -99,6 +124,9 @@ static pthread_once_t tiers_once = PTHREAD_ONCE_INIT;
 #ifdef QD_X86
 #define XCR0_AVX 0x06u    /* SSE and AVX registers are saved by the operating system */
 #define XCR0_AVX512 0xe6u /* and the mask and 512-bit registers */
+
+/* In cpuid's leaf 7; compilers before gcc 11 do not name them. */
+#define CPUID_7_1_A_AVXVNNI (1u << 4)
 
 #define HAS(reg, bits) (((reg) & (bits)) == (bits))
 
@@ -117,6 +145,13 @@ static bool cpu_has_avx2(void)
     if (!__get_cpuid(1, &a, &b, &c, &d) || !HAS(c, bit_FMA | bit_OSXSAVE | bit_AVX) || !os_saves(XCR0_AVX))
         return false;
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && HAS(b, bit_AVX2);
+}
+
+static bool cpu_has_avxvnni(void)
+{
+    unsigned a, b, c, d;
+
+    return cpu_has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && HAS(a, CPUID_7_1_A_AVXVNNI);
 }
 
 static bool cpu_has_vnni(void)
@@ -143,6 +178,8 @@ static void find_tiers(void)
 #ifdef QD_X86
     if (cpu_has_avx2())
         tiers[QD_ISA_AVX2] = &kernels_avx2;
+    if (cpu_has_avxvnni())
+        tiers[QD_ISA_AVXVNNI] = &kernels_avxvnni;
     if (cpu_has_vnni()) {
         if (cpu_has_vbmi())
             kernels_vnni.lookup = qd_lookup_vbmi;

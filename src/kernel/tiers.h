@@ -30,6 +30,7 @@
 
 int64_t qd_peak_scalar(int64_t iterations, int32_t *sink);
 int64_t qd_peak_avx2(int64_t iterations, int32_t *sink);
+int64_t qd_peak_avxvnni(int64_t iterations, int32_t *sink);
 int64_t qd_peak_vnni(int64_t iterations, int32_t *sink);
 
 QD_CONV_TIER(scalar);
@@ -41,6 +42,8 @@ QD_CONV_TIER(avx2);
 QD_DEPTHWISE_TIER(avx2);
 QD_POOL_TIER(avx2);
 QD_ELEMENTWISE_TIER(avx2);
+
+QD_CONV_TIER(avxvnni);
 
 QD_CONV_TIER(vnni);
 QD_DEPTHWISE_TIER(vnni);
