@@ -12,6 +12,8 @@
 
 #ifdef QD_X86
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 static const struct qd_kernels kernels_scalar = {
@@ -108,13 +110,13 @@ static struct qd_kernels kernels_vnni = {
     .peak = qd_peak_vnni,
 };
 
+/* Written once, by find_tiers, as VNNI's are: all but the convolution and its peak are those. */
+static struct qd_kernels kernels_amx;
 #endif
 
 static const char *const isa_names[QD_N_ISA] = {
-    [QD_ISA_SCALAR] = "scalar",
-    [QD_ISA_AVX2] = "avx2",
-    [QD_ISA_AVXVNNI] = "avxvnni",
-    [QD_ISA_VNNI] = "vnni",
+    [QD_ISA_SCALAR] = "scalar", [QD_ISA_AVX2] = "avx2", [QD_ISA_AVXVNNI] = "avxvnni",
+    [QD_ISA_VNNI] = "vnni",     [QD_ISA_AMX] = "amx",
 };
 
 /* Written once by find_tiers, read only after pthread_once. */
@@ -124,9 +126,15 @@ static pthread_once_t tiers_once = PTHREAD_ONCE_INIT;
 #ifdef QD_X86
 #define XCR0_AVX 0x06u    /* SSE and AVX registers are saved by the operating system */
 #define XCR0_AVX512 0xe6u /* and the mask and 512-bit registers */
+#define XCR0_AMX 0x60000u /* the tiles and their configuration */
 
 /* In cpuid's leaf 7; compilers before gcc 11 do not name them. */
 #define CPUID_7_1_A_AVXVNNI (1u << 4)
+#define CPUID_7_D_AMX (1u << 24 | 1u << 25) /* TILE and INT8 */
+
+/* Linux saves tiles only for processes that have asked: Documentation/arch/x86/xstate.rst. */
+#define ARCH_REQ_XCOMP_PERM 0x1023
+#define XFEATURE_TILE_DATA 18
 
 #define HAS(reg, bits) (((reg) & (bits)) == (bits))
 
@@ -170,6 +178,19 @@ static bool cpu_has_vbmi(void)
 
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && HAS(c, bit_AVX512VBMI);
 }
+
+/*
+ * Asked of a CPU that has the vnni tier. The permission is the whole process's, threads that run already included;
+ * where the kernel refuses it (too old, or a signal stack too small), there are no tiles.
+ */
+static bool may_use_amx(void)
+{
+    unsigned a, b, c, d;
+
+    if (!os_saves(XCR0_AMX) || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !HAS(d, CPUID_7_D_AMX))
+        return false;
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_TILE_DATA) == 0;
+}
 #endif
 
 static void find_tiers(void)
@@ -184,6 +205,16 @@ static void find_tiers(void)
         if (cpu_has_vbmi())
             kernels_vnni.lookup = qd_lookup_vbmi;
         tiers[QD_ISA_VNNI] = &kernels_vnni;
+    }
+    if (tiers[QD_ISA_VNNI] && may_use_amx()) {
+        kernels_amx = kernels_vnni;
+        kernels_amx.isa = QD_ISA_AMX;
+        kernels_amx.name = isa_names[QD_ISA_AMX];
+        kernels_amx.conv_pack_size = qd_conv_pack_size_amx;
+        kernels_amx.conv_pack = qd_conv_pack_amx;
+        kernels_amx.conv = qd_conv_amx;
+        kernels_amx.peak = qd_peak_amx;
+        tiers[QD_ISA_AMX] = &kernels_amx;
     }
 #endif
 }

@@ -25,7 +25,7 @@
 /* k * 255 * 127 must stay below 2^31. */
 #define QD_KERNEL_MAX_K 66311
 
-enum qd_isa { QD_ISA_SCALAR, QD_ISA_AVX2, QD_ISA_AVXVNNI, QD_ISA_VNNI, QD_N_ISA };
+enum qd_isa { QD_ISA_SCALAR, QD_ISA_AVX2, QD_ISA_AVXVNNI, QD_ISA_VNNI, QD_ISA_AMX, QD_N_ISA };
 
 /* What happens between the accumulator and the byte; see requant.h for the one formula. */
 enum qd_requant_act {

@@ -5,9 +5,9 @@
  *   checkkernel [--seed N] [--iterations N]    checks; N problems per kernel and tier
  *   checkkernel --bench                        what each tier reaches instead
  *
- * Where the CPU has VNNI, the AVX-VNNI source is checked in another encoding. Built with CHECK_EMULATED it checks,
- * instead of the CPU's tiers, the AVX-VNNI and VNNI sources compiled over emulations in C: what they compute is then
- * proven on CPUs that lack it, how the compiler translates them is not.
+ * Where the CPU has VNNI, the AVX-VNNI source is checked in another encoding and the AMX source over tiles in C as
+ * well. Built with CHECK_EMULATED it checks, instead of the CPU's tiers, the AVX-VNNI, VNNI and AMX sources compiled
+ * over emulations in C: what they compute is then proven on CPUs that lack it, how the compiler translates them is not.
  */
 #include "tests/kernel/check.h"
 

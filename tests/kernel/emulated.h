@@ -1,6 +1,6 @@
 /*
  * Kernels that tests compile another way. emulated: VNNI over simde. avxvnni_evex: AVX-VNNI in AVX-512's encoding;
- * avxvnni_emulated: in C.
+ * amx_tiles: AMX over tiles in C and the CPU's AVX-512; avxvnni_emulated and amx_emulated: all in C.
  */
 #ifndef QD_TESTS_KERNEL_EMULATED_H
 #define QD_TESTS_KERNEL_EMULATED_H
@@ -13,5 +13,7 @@ void qd_affine_emulated(const struct qd_affine_params *params);
 
 QD_CONV_TIER(avxvnni_evex);
 QD_CONV_TIER(avxvnni_emulated);
+QD_CONV_TIER(amx_tiles);
+QD_CONV_TIER(amx_emulated);
 
 #endif

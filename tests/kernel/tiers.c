@@ -29,12 +29,20 @@ static const struct qd_kernels avxvnni = {
     .conv_pack = qd_conv_pack_avxvnni_emulated,
     .conv = qd_conv_avxvnni_emulated,
 };
+static const struct qd_kernels amx = {
+    .isa = QD_ISA_AMX,
+    .name = "amx (emulated in C and by simde)",
+    .conv_pack_size = qd_conv_pack_size_amx_emulated,
+    .conv_pack = qd_conv_pack_amx_emulated,
+    .conv = qd_conv_amx_emulated,
+};
 
 size_t check_tiers(const struct check_tier **ret)
 {
     static struct check_tier tiers[] = {
         {.kernels = &vnni, .n_checks = N_PRODUCTS},
         {.kernels = &avxvnni, .n_checks = ONLY_CONV},
+        {.kernels = &amx, .n_checks = ONLY_CONV},
     };
 
     for (size_t i = 0; i < QD_ARRAY_SIZE(tiers); i++) {
@@ -68,21 +76,27 @@ static void add_sibling(struct check_tier *tier, struct qd_kernels *kernels, enu
     tier->kernels = kernels;
 }
 
-static size_t add_siblings(struct check_tier tiers[1])
+static size_t add_siblings(struct check_tier tiers[2])
 {
     static const struct qd_kernels avxvnni = {.isa = QD_ISA_AVXVNNI,
                                               .name = "avxvnni (encoded for AVX-512)",
                                               .conv_pack_size = qd_conv_pack_size_avxvnni_evex,
                                               .conv_pack = qd_conv_pack_avxvnni_evex,
                                               .conv = qd_conv_avxvnni_evex};
-    static struct qd_kernels kernels[1];
+    static const struct qd_kernels amx = {.isa = QD_ISA_AMX,
+                                          .name = "amx (tiles emulated in C)",
+                                          .conv_pack_size = qd_conv_pack_size_amx_tiles,
+                                          .conv_pack = qd_conv_pack_amx_tiles,
+                                          .conv = qd_conv_amx_tiles};
+    static struct qd_kernels kernels[2];
 
     add_sibling(&tiers[0], &kernels[0], QD_ISA_AVX2, &avxvnni);
     tiers[0].benched = true;
-    return 1;
+    add_sibling(&tiers[1], &kernels[1], QD_ISA_VNNI, &amx);
+    return 2;
 }
 #else
-static size_t add_siblings(struct check_tier tiers[1])
+static size_t add_siblings(struct check_tier tiers[2])
 {
     (void)tiers;
     return 0;
@@ -91,7 +105,7 @@ static size_t add_siblings(struct check_tier tiers[1])
 
 size_t check_tiers(const struct check_tier **ret)
 {
-    static struct check_tier tiers[QD_N_ISA + 1];
+    static struct check_tier tiers[QD_N_ISA + 2];
     size_t n = 0;
 
     for (; n < QD_N_ISA; n++) {
