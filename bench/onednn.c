@@ -44,6 +44,19 @@ static const struct {
     {"vnni", dnnl_cpu_isa_avx512_core_vnni},
 };
 
+/* How oneDNN says our activations; what it lacks (HardSigmoid) it is spared. */
+static const struct {
+    enum qd_activation_kind kind;
+    dnnl_alg_kind_t algorithm;
+    bool has_alpha;
+    float alpha;
+} activations[] = {
+    {QD_ACT_CLIP, dnnl_eltwise_relu, false, 0},           {QD_ACT_LEAKY, dnnl_eltwise_relu, true, 0},
+    {QD_ACT_HARDSWISH, dnnl_eltwise_hardswish, false, 0}, {QD_ACT_SIGMOID, dnnl_eltwise_logistic, false, 0},
+    {QD_ACT_TANH, dnnl_eltwise_tanh, false, 0},           {QD_ACT_SILU, dnnl_eltwise_swish, false, 1},
+    {QD_ACT_GELU, dnnl_eltwise_gelu_erf, false, 0},       {QD_ACT_MISH, dnnl_eltwise_mish, false, 0},
+};
+
 struct layer {
     int step;
     const char *name;
@@ -119,10 +132,11 @@ static dnnl_primitive_attr_t new_attr(const struct qd_node *node, int n, int64_t
     check(dnnl_post_ops_create(&ops), "post-operations");
     if (node->residual >= 0)
         check(dnnl_post_ops_append_sum(ops, 0.5f), "a residual");
-    if (node->act.kind == QD_ACT_CLIP || node->act.kind == QD_ACT_LEAKY)
-        check(dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, node->act.alpha, 0), "an activation");
-    if (node->act.kind == QD_ACT_HARDSWISH)
-        check(dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_hardswish, 0, 0), "an activation");
+    for (size_t i = 0; i < QD_ARRAY_SIZE(activations); i++)
+        if (activations[i].kind == node->act.kind)
+            check(dnnl_post_ops_append_eltwise(ops, 1, activations[i].algorithm,
+                                               activations[i].has_alpha ? node->act.alpha : activations[i].alpha, 0),
+                  "an activation");
     check(dnnl_primitive_attr_set_post_ops(attr, ops), "post-operations");
     dnnl_post_ops_destroy(ops);
     qd_free(scales);
@@ -187,7 +201,7 @@ static void describe(dnnl_memory_desc_t *md, int n_dims, const dnnl_dims_t dims,
 static void make_conv(const struct bench *b, struct layer *layer, const struct qd_node *node)
 {
     const struct qd_graph *graph = qd_plan_graph(b->plan);
-    const struct qd_conv_params *params = node->params;
+    const struct qd_conv_attrs *params = node->params;
     const struct qd_window *window = &params->window;
     const struct qd_shape *in = &graph->values[node->inputs[0]].shape, *out = &graph->values[node->outputs[0]].shape;
     const int64_t *weights = graph->values[node->inputs[1]].shape.dims;

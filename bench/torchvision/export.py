@@ -29,13 +29,16 @@ def build(name):
 
 
 def pictures(n, size, generator):
-    """Noise of several scales, as a picture's spectrum falls off; normalised as photos are."""
+    """Noise of several scales, as a picture's spectrum falls off; contrast, brightness and colours vary as photos' do."""
     x = torch.zeros(n, 3, size, size)
     for step in (1, 4, 16, 56):
         noise = torch.rand(n, 3, max(size // step, 1), max(size // step, 1), generator=generator)
-        x += step ** 0.5 * torch.nn.functional.interpolate(noise, size=(size, size), mode="bilinear", align_corners=False)
+        mode = {"mode": "nearest"} if step == 16 else {"mode": "bilinear", "align_corners": False}
+        x += step ** 0.5 * torch.nn.functional.interpolate(noise, size=(size, size), **mode)
     low, high = x.amin((1, 2, 3), True), x.amax((1, 2, 3), True)
-    return ((x - low) / (high - low) - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    contrast = 0.3 + 0.7 * torch.rand(n, 3, 1, 1, generator=generator)
+    x = (x - low) / (high - low) * contrast + (1 - contrast) * torch.rand(n, 3, 1, 1, generator=generator)
+    return (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
 
 
 def randomise(model, size, generator):
@@ -49,13 +52,18 @@ def randomise(model, size, generator):
             torch.nn.init.uniform_(module.weight, 0.7, 1.3)
             torch.nn.init.normal_(module.bias, 0, 0.2)
             module.momentum = None  # the plain mean over what it sees
+    # Gates multiply: with He's weights a picture of more contrast than the statistics' would grow with every block.
+    for module in model.modules():
+        if isinstance(module, torchvision.ops.SqueezeExcitation):
+            module.fc1.weight.data *= 0.25
+            module.fc2.weight.data *= 0.25
     # Statistics as training would leave them, then off a little: a trained network's are never exactly a batch's.
     model.train()
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.eval()
     with torch.no_grad():
-        model(pictures(8, size, generator))
+        model(pictures(16, size, generator))
         for module in model.modules():
             if isinstance(module, NORMS):
                 deviation = module.running_var.sqrt()
@@ -72,7 +80,7 @@ def export(name, args):
     model = build(name)
     randomise(model, args.size, generator)
     with torch.no_grad():
-        logits = model(pictures(2, args.size, generator))
+        logits = model(pictures(4, args.size, generator))
     assert torch.isfinite(logits).all() and logits.abs().max() < 1e4, "the activations have left every sane range"
     torch.onnx.export(model, torch.zeros(1, 3, args.size, args.size), os.path.join(folder, "1", "model.onnx"),
                       opset_version=args.opset, input_names=["input"], output_names=["logits"],

@@ -38,7 +38,7 @@ static void fill_inputs(struct qd_frame *frame, const struct qd_plan *plan, int 
 }
 
 struct timing {
-    double best, median; /* ms per image */
+    double best, median, mean; /* ms per image */
 };
 
 static enum qd_status measure(const struct qd_plan *plan, struct qd_frame *frame, int batch, int threads, int repeats,
@@ -61,6 +61,8 @@ static enum qd_status measure(const struct qd_plan *plan, struct qd_frame *frame
     qsort(times, (size_t)repeats, sizeof(double), by_value);
     ret->best = times[0];
     ret->median = times[repeats / 2];
+    for (int i = 0; i < repeats; i++)
+        ret->mean += times[i] / repeats;
     qd_free(times);
     /* The profile is taken apart from the timing: reading the clock at every step costs something. */
     qd_frame_profile(frame, true);
@@ -111,9 +113,9 @@ static json_t *layers_to_json(const struct result *r)
 static int result_to_json(const struct result *r, json_t *float_steps, double float_share)
 {
     json_t *json = json_pack(
-        "{s:s, s:{s:f, s:f}, s:i, s:i, s:s, s:s, s:I, s:o, s:f, s:f, s:I, s:I, s:I, s:f, s:O, s:o}", "model",
-        r->model->config.name, "ms_per_image", "best", r->timing.best, "median", r->timing.median, "batch", r->batch,
-        "threads", r->threads, "isa", r->isa, "precision", r->precision, "macs",
+        "{s:s, s:{s:f, s:f, s:f}, s:i, s:i, s:s, s:s, s:I, s:o, s:f, s:f, s:I, s:I, s:I, s:f, s:O, s:o}", "model",
+        r->model->config.name, "ms_per_image", "best", r->timing.best, "median", r->timing.median, "mean",
+        r->timing.mean, "batch", r->batch, "threads", r->threads, "isa", r->isa, "precision", r->precision, "macs",
         (json_int_t)qd_plan_macs(r->plan, false), "percent_of_peak",
         r->plan == r->model->result.int8 ? json_real(percent_of_peak(r)) : json_null(), "peak_gmacs_per_s",
         r->peak / 1e9, "load_seconds", r->model->load_seconds, "memory_bytes",

@@ -4,22 +4,27 @@
 
 static const struct qd_cli_flag flags[] = {
     {"--json", NULL, "print the report as one JSON object", QD_FLAG_SWITCH, offsetof(struct qd_cli_options, json)},
-    {"--compare", NULL, "run every method and print a row for each", QD_FLAG_SWITCH, offsetof(struct qd_cli_options, compare)},
-    {"--calibration", "DIR", "calibration pictures instead of model.json's", QD_FLAG_TEXT, offsetof(struct qd_cli_options, calibration)},
-    {"--method", "NAME", "calibration method: adlq, mse, minmax", QD_FLAG_TEXT, offsetof(struct qd_cli_options, method)},
+    {"--compare", NULL, "run every method and print a row for each", QD_FLAG_SWITCH,
+     offsetof(struct qd_cli_options, compare)},
+    {"--calibration", "DIR", "calibration pictures instead of model.json's", QD_FLAG_TEXT,
+     offsetof(struct qd_cli_options, calibration)},
+    {"--method", "NAME", "calibration method: adlq, mse, minmax", QD_FLAG_TEXT,
+     offsetof(struct qd_cli_options, method)},
     {"--limit", "N", "at most N calibration pictures", QD_FLAG_SIZE, offsetof(struct qd_cli_options, limit)},
     {"--threads", "N", "threads (default: as OpenMP says)", QD_FLAG_INT, offsetof(struct qd_cli_options, threads)},
     {"--isa", "NAME", "default: the best of", QD_FLAG_ISA, offsetof(struct qd_cli_options, isa)},
-    {"--cache", "DIR", "scale cache folder to fill (default: none)", QD_FLAG_TEXT, offsetof(struct qd_cli_options, cache)},
+    {"--cache", "DIR", "scale cache folder to fill (default: none)", QD_FLAG_TEXT,
+     offsetof(struct qd_cli_options, cache)},
 };
 
 static void print_report(const struct qd_model *model)
 {
     const struct qd_scales *s = model->result.scales;
 
-    printf("%s: %s on %d pictures (%d unreadable) in %.1f s\n", model->config.name, s->method, s->n_images, s->n_skipped,
-           model->result.seconds);
-    printf("%-32s %10s %4s %10s %10s %8s %7s %7s\n", "tensor", "scale", "Z", "min", "max", "clipped", "alone", "cumul.");
+    printf("%s: %s on %d pictures (%d unreadable) in %.1f s\n", model->config.name, s->method, s->n_images,
+           s->n_skipped, model->result.seconds);
+    printf("%-32s %10s %4s %10s %10s %8s %7s %7s\n", "tensor", "scale", "Z", "min", "max", "clipped", "alone",
+           "cumul.");
     for (size_t i = 0; i < s->n_values; i++) {
         const struct qd_value_scale *v = &s->values[i];
 
@@ -50,11 +55,12 @@ static int compare_methods(const struct qd_cli_options *cli, struct qd_model_opt
         }
         s = model->result.scales;
         if (!cli->json)
-            printf("%-10s %10.2f %10.5f %9.2f%% %10.1f\n", s->method, s->gate.sqnr_db, s->gate.kl, 100 * s->gate.agreement,
-                   model->result.seconds);
-        json_array_append_new(rows, json_pack("{s:s, s:o, s:o, s:o, s:f}", "method", s->method, "sqnr_db",
-                                              qd_json_real(s->gate.sqnr_db), "kl", qd_json_real(s->gate.kl), "agreement",
-                                              qd_json_real(s->gate.agreement), "seconds", model->result.seconds));
+            printf("%-10s %10.2f %10.5f %9.2f%% %10.1f\n", s->method, s->gate.sqnr_db, s->gate.kl,
+                   100 * s->gate.agreement, model->result.seconds);
+        json_array_append_new(rows,
+                              json_pack("{s:s, s:o, s:o, s:o, s:f}", "method", s->method, "sqnr_db",
+                                        qd_json_real(s->gate.sqnr_db), "kl", qd_json_real(s->gate.kl), "agreement",
+                                        qd_json_real(s->gate.agreement), "seconds", model->result.seconds));
         qd_model_unref(model);
     }
     if (cli->json)

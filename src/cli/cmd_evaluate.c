@@ -4,10 +4,13 @@
 
 static const struct qd_cli_flag flags[] = {
     {"--json", NULL, "print one JSON object", QD_FLAG_SWITCH, offsetof(struct qd_cli_options, json)},
-    {"--images", "DIR", "evaluation pictures instead of model.json's", QD_FLAG_TEXT, offsetof(struct qd_cli_options, images)},
+    {"--images", "DIR", "evaluation pictures instead of model.json's", QD_FLAG_TEXT,
+     offsetof(struct qd_cli_options, images)},
     {"--labels", "FILE", "their labels: file TAB class index", QD_FLAG_TEXT, offsetof(struct qd_cli_options, labels)},
-    {"--calibration", "DIR", "calibration pictures instead of model.json's", QD_FLAG_TEXT, offsetof(struct qd_cli_options, calibration)},
-    {"--method", "NAME", "calibration method: adlq, mse, minmax", QD_FLAG_TEXT, offsetof(struct qd_cli_options, method)},
+    {"--calibration", "DIR", "calibration pictures instead of model.json's", QD_FLAG_TEXT,
+     offsetof(struct qd_cli_options, calibration)},
+    {"--method", "NAME", "calibration method: adlq, mse, minmax", QD_FLAG_TEXT,
+     offsetof(struct qd_cli_options, method)},
     {"--limit", "N", "at most N pictures", QD_FLAG_SIZE, offsetof(struct qd_cli_options, limit)},
     {"--threads", "N", "threads (default: as OpenMP says)", QD_FLAG_INT, offsetof(struct qd_cli_options, threads)},
     {"--isa", "NAME", "default: the best of", QD_FLAG_ISA, offsetof(struct qd_cli_options, isa)},
@@ -57,4 +60,5 @@ static int run(int argc, char **argv)
     return code;
 }
 
-const struct qd_command qd_command_evaluate = {"evaluate", "DIR", "accuracy of fp32 and int8 on labelled pictures", run};
+const struct qd_command qd_command_evaluate = {"evaluate", "DIR", "accuracy of fp32 and int8 on labelled pictures",
+                                               run};

@@ -3,28 +3,37 @@
 #include <omp.h>
 #endif
 
+#include "engine/barrier.h"
 #include "engine/internal.h"
 #include "op/q8.h"
 #include "util/clock.h"
 
 struct qd_frame {
+    struct qd_barrier barrier; /* between steps */
     const struct qd_plan *plan;
     int n_threads;
-    uint8_t *slab;
-    uint8_t *scratch;          /* plan->scratch_size bytes per thread */
-    struct qd_view *views;     /* plan->max_views per thread */
-    struct qd_q8_run *runs;    /* by step */
-    struct qd_arena arena;     /* the arrays that runs point to */
+    uint8_t *slab, *slots;
+    uint8_t *scratch;       /* plan->scratch_size bytes per thread */
+    struct qd_view *views;  /* plan->max_views per thread */
+    struct qd_q8_run *runs; /* by step */
+    void **pointers;        /* plan->max_views per thread: a run's for other images than the first */
+    struct qd_arena arena;  /* the arrays that runs point to */
     bool profile;
     int64_t *step_ns;
     int64_t last_ns;
 };
 
+/* image: or the slot's number. */
+static uint8_t *image_of(const struct qd_frame *frame, const struct qd_place *place, int image)
+{
+    return (place->in_slot ? frame->slots : frame->slab) + place->offset + place->at + place->pitch * image;
+}
+
 static void *place_at(const struct qd_frame *frame, enum qd_form form, int value, int image)
 {
     const struct qd_place *place = &frame->plan->places[form][value];
 
-    return place->used ? frame->slab + place->offset + place->at + place->steps.image * image : NULL;
+    return place->used ? image_of(frame, place, image) : NULL;
 }
 
 static enum qd_status make_run(struct qd_frame *frame, int s, struct qd_error *err)
@@ -47,7 +56,7 @@ static enum qd_status make_run(struct qd_frame *frame, int s, struct qd_error *e
             continue;
         form = i == 0 && step->padded_input ? QD_FORM_PADDED : QD_FORM_Q8;
         inputs[i] = place_at(frame, form, node->inputs[i], 0);
-        input_pitch[i] = (size_t)plan->places[form][node->inputs[i]].steps.image;
+        input_pitch[i] = (size_t)plan->places[form][node->inputs[i]].pitch;
     }
     for (int i = 0; i < node->n_outputs; i++) {
         enum qd_form form = i == 0 && step->output_f32 ? QD_FORM_F32 : QD_FORM_Q8;
@@ -55,7 +64,7 @@ static enum qd_status make_run(struct qd_frame *frame, int s, struct qd_error *e
         if (node->outputs[i] == QD_NO_VALUE)
             continue;
         outputs[i] = place_at(frame, form, node->outputs[i], 0);
-        output_pitch[i] = (size_t)plan->places[form][node->outputs[i]].steps.image;
+        output_pitch[i] = (size_t)plan->places[form][node->outputs[i]].pitch;
     }
     run->prepared = step->prepared;
     run->inputs = inputs;
@@ -75,7 +84,14 @@ enum qd_status qd_frame_new(const struct qd_plan *plan, int n_threads, struct qd
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a frame");
     frame->plan = plan;
     frame->n_threads = n_threads;
+    qd_barrier_init(&frame->barrier, n_threads);
     status = qd_alloc_for((void **)&frame->slab, plan->slab_size + QD_KERNEL_SLACK, 1, "activations", err);
+    if (status == QD_OK)
+        status =
+            qd_alloc_for((void **)&frame->slots, threads * plan->slot_size + QD_KERNEL_SLACK, 1, "activations", err);
+    if (status == QD_OK)
+        status = qd_alloc_for((void **)&frame->pointers, threads * (size_t)(plan->max_views + 1), sizeof(void *),
+                              "a frame", err);
     if (status == QD_OK)
         status = qd_alloc_for((void **)&frame->scratch, threads, plan->scratch_size, "scratch", err);
     if (status == QD_OK)
@@ -101,6 +117,8 @@ void qd_frame_free(struct qd_frame *frame)
     if (!frame)
         return;
     qd_free(frame->slab);
+    qd_free(frame->slots);
+    qd_free(frame->pointers);
     qd_free(frame->scratch);
     qd_free(frame->views);
     qd_free(frame->runs);
@@ -278,29 +296,40 @@ static bool take_rows(const struct qd_place *place, int64_t *begin, int64_t end,
     return true;
 }
 
-static void fill_padding(const struct qd_frame *frame, const struct qd_place *place, int n_images, int thread,
-                         int n_threads)
+/* Which images a step works on: n of them from the first; in slots they are slot, slot + 1 ... */
+struct images {
+    int first, n, slot;
+};
+
+static int number_in(const struct qd_place *place, const struct images *images, int i)
+{
+    return i + (place->in_slot ? images->slot : images->first);
+}
+
+static void fill_padding(const struct qd_frame *frame, const struct qd_place *place, const struct images *images,
+                         int thread, int n_threads)
 {
     int64_t begin, end, y, n;
     int image;
 
-    qd_share(n_images * place->h, thread, n_threads, &begin, &end);
+    qd_share(images->n * place->h, thread, n_threads, &begin, &end);
     while (take_rows(place, &begin, end, &image, &y, &n))
-        qd_place_fill_padding(place, frame->slab + place->offset + place->at + place->steps.image * image, y, y + n);
+        qd_place_fill_padding(place, image_of(frame, place, number_in(place, images, image)), y, y + n);
 }
 
 /* A value's pictures into their padded copies. */
-static void copy_to_padded(const struct qd_frame *frame, int value, int n_images, int thread, int n_threads)
+static void copy_to_padded(const struct qd_frame *frame, int value, const struct images *images, int thread,
+                           int n_threads)
 {
     const struct qd_place *from = &frame->plan->places[QD_FORM_Q8][value];
     const struct qd_place *to = &frame->plan->places[QD_FORM_PADDED][value];
     int64_t step = from->steps.x == from->c ? to->w : 1, begin, end, y, n;
     int image;
 
-    qd_share(n_images * to->h, thread, n_threads, &begin, &end);
+    qd_share(images->n * to->h, thread, n_threads, &begin, &end);
     while (take_rows(to, &begin, end, &image, &y, &n)) {
-        const uint8_t *in = (const uint8_t *)place_at(frame, QD_FORM_Q8, value, image) + y * from->steps.y;
-        uint8_t *out = (uint8_t *)place_at(frame, QD_FORM_PADDED, value, image) + y * to->steps.y;
+        const uint8_t *in = image_of(frame, from, number_in(from, images, image)) + y * from->steps.y;
+        uint8_t *out = image_of(frame, to, number_in(to, images, image)) + y * to->steps.y;
 
         for (; n > 0; n--, in += from->steps.y, out += to->steps.y)
             for (int64_t x = 0; x < to->w; x += step)
@@ -308,31 +337,64 @@ static void copy_to_padded(const struct qd_frame *frame, int value, int n_images
     }
 }
 
-static void run_step(struct qd_frame *frame, int s, int n_images, int thread, int n_threads)
+/* The run's pointers are the first image's: those of other images are made in the team thread's array. */
+static void point_to_images(const struct qd_frame *frame, int s, const struct images *images, int team_thread,
+                            struct qd_q8_run *run)
+{
+    const struct qd_plan *plan = frame->plan;
+    const struct qd_step *step = &plan->steps[s];
+    const struct qd_node *node = &plan->graph->nodes[step->node];
+    void **in = frame->pointers + (size_t)team_thread * (size_t)(plan->max_views + 1), **out = in + node->n_inputs;
+
+    for (int i = 0; i < node->n_inputs; i++) {
+        enum qd_form form = i == 0 && step->padded_input ? QD_FORM_PADDED : QD_FORM_Q8;
+
+        in[i] = NULL;
+        if (run->inputs[i])
+            in[i] = image_of(frame, &plan->places[form][node->inputs[i]],
+                             number_in(&plan->places[form][node->inputs[i]], images, 0));
+    }
+    for (int i = 0; i < node->n_outputs; i++) {
+        enum qd_form form = i == 0 && step->output_f32 ? QD_FORM_F32 : QD_FORM_Q8;
+
+        out[i] = NULL;
+        if (run->outputs[i])
+            out[i] = image_of(frame, &plan->places[form][node->outputs[i]],
+                              number_in(&plan->places[form][node->outputs[i]], images, 0));
+    }
+    run->inputs = (const uint8_t *const *)in;
+    run->outputs = out;
+}
+
+/* team_thread: the thread's number in the whole team, where it works alone (thread 0 of 1). */
+static void run_step(struct qd_frame *frame, int s, const struct images *images, int thread, int n_threads,
+                     int team_thread)
 {
     const struct qd_plan *plan = frame->plan;
     const struct qd_step *step = &plan->steps[s];
 
     for (int i = 0; i < step->n_to_pad; i++)
-        fill_padding(frame, step->to_pad[i], n_images, thread, n_threads);
+        fill_padding(frame, step->to_pad[i], images, thread, n_threads);
     if (step->kind == QD_STEP_PAD) {
-        copy_to_padded(frame, step->value, n_images, thread, n_threads);
+        copy_to_padded(frame, step->value, images, thread, n_threads);
         return;
     }
     if (step->kind == QD_STEP_Q8) {
         struct qd_q8_run run = frame->runs[s];
 
-        run.n_images = n_images;
-        run.scratch = frame->scratch + (size_t)thread * plan->scratch_size;
+        run.n_images = images->n;
+        run.scratch = frame->scratch + (size_t)team_thread * plan->scratch_size;
+        if (images->first || images->slot)
+            point_to_images(frame, s, images, team_thread, &run);
         plan->graph->nodes[step->node].op->run_q8(&run, thread, n_threads);
         return;
     }
     if (step->kind != QD_STEP_F32) {
-        convert(frame, step, n_images, thread, n_threads);
+        convert(frame, step, images->n, thread, n_threads);
         return;
     }
     /* Float steps: whole images, so that a sum's order never depends on the number of threads. */
-    for (int image = thread; image < n_images; image += n_threads)
+    for (int image = thread; image < images->n; image += n_threads)
         run_node_f32(frame, &plan->graph->nodes[step->node], image, thread);
 }
 
@@ -352,22 +414,62 @@ static bool needs_barrier(const struct qd_plan *plan, int s)
            shares_images(&plan->steps[s + 1]);
 }
 
-void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_threads)
+/* Notes the time since the last note as the step's. */
+static void note_time(struct qd_frame *frame, int s, int thread)
 {
-    if (thread == 0 && frame->profile)
-        frame->last_ns = qd_now_ns();
-    for (int s = 0; s < frame->plan->n_steps; s++) {
-        run_step(frame, s, n_images, thread, n_threads);
-        if (needs_barrier(frame->plan, s)) {
-#pragma omp barrier
-        }
-        if (thread == 0 && frame->profile) {
-            int64_t now = qd_now_ns();
+    int64_t now;
 
-            frame->step_ns[s] += now - frame->last_ns;
-            frame->last_ns = now;
+    if (thread != 0 || !frame->profile)
+        return;
+    now = qd_now_ns();
+    frame->step_ns[s] += now - frame->last_ns;
+    frame->last_ns = now;
+}
+
+/* Steps [begin, end), all threads together. */
+static void run_together(struct qd_frame *frame, int begin, int end, const struct images *images, int thread,
+                         int n_threads)
+{
+    for (int s = begin; s < end; s++) {
+        run_step(frame, s, images, thread, n_threads, thread);
+        if (needs_barrier(frame->plan, s))
+            qd_barrier_wait(&frame->barrier, n_threads);
+        note_time(frame, s, thread);
+    }
+}
+
+/* The first steps, depth first: each thread its own images; those left over at the end, all threads together. */
+static void run_depth_first(struct qd_frame *frame, int n_images, int thread, int n_threads)
+{
+    int depth = frame->plan->depth_steps, n_whole = n_images / n_threads * n_threads;
+    struct images rest = {n_whole, n_images - n_whole, 0};
+
+    for (int image = thread; image < n_whole; image += n_threads) {
+        struct images one = {image, 1, thread};
+
+        for (int s = 0; s < depth; s++) {
+            run_step(frame, s, &one, 0, 1, thread);
+            note_time(frame, s, thread);
         }
     }
+    qd_barrier_wait(&frame->barrier, n_threads);
+    if (rest.n)
+        run_together(frame, 0, depth, &rest, thread, n_threads);
+}
+
+void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_threads)
+{
+    const struct images all = {0, n_images, 0};
+
+#ifdef _OPENMP
+    /* For this region's tasks alone: in a team of one, BLAS would make a team of its own at every call. */
+    omp_set_num_threads(1);
+#endif
+    if (thread == 0 && frame->profile)
+        frame->last_ns = qd_now_ns();
+    if (frame->plan->depth_steps)
+        run_depth_first(frame, n_images, thread, n_threads);
+    run_together(frame, frame->plan->depth_steps, frame->plan->n_steps, &all, thread, n_threads);
 }
 
 void qd_frame_run(struct qd_frame *frame, int n_images, int n_threads)
@@ -381,14 +483,29 @@ void qd_frame_run(struct qd_frame *frame, int n_images, int n_threads)
 #endif
 }
 
+static void run_step_share(struct qd_frame *frame, int step, int n_images, int thread, int n_threads)
+{
+    const struct images all = {0, n_images, 0};
+
+    if (step >= frame->plan->depth_steps || n_images < n_threads) {
+        run_step(frame, step, &all, thread, n_threads, thread);
+        return;
+    }
+    for (int image = thread; image < n_images; image += n_threads) {
+        struct images one = {image, 1, thread};
+
+        run_step(frame, step, &one, 0, 1, thread);
+    }
+}
+
 void qd_frame_run_step(struct qd_frame *frame, int step, int n_images, int n_threads)
 {
 #ifdef _OPENMP
 #pragma omp parallel num_threads(n_threads)
-    run_step(frame, step, n_images, omp_get_thread_num(), omp_get_num_threads());
+    run_step_share(frame, step, n_images, omp_get_thread_num(), omp_get_num_threads());
 #else
     (void)n_threads;
-    run_step(frame, step, n_images, 0, 1);
+    run_step_share(frame, step, n_images, 0, 1);
 #endif
 }
 

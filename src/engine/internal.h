@@ -13,9 +13,12 @@ enum qd_form { QD_FORM_Q8, QD_FORM_F32, QD_FORM_PADDED, QD_N_FORMS };
 struct qd_place {
     bool used;
     size_t offset;
+    bool in_slot;          /* in a thread's slot, one image at a time; else in the slab, every image */
+    ptrdiff_t pitch;       /* bytes from image to image, or from slot to slot */
     size_t at;             /* bytes from there to the first element of image 0: padding, or channels before it */
     struct qd_steps steps; /* image: bytes from image to image, for every rank; x and y of pictures */
     size_t size;
+    bool touched; /* first_step is set */
     int first_step, last_step;
     struct qd_place *whole; /* NULL, or the concatenation that this is a part of: its memory is this one's */
     int64_t channel;        /* where in it */
@@ -26,17 +29,22 @@ struct qd_place {
 
 struct qd_step {
     enum qd_step_kind kind;
-    int node;      /* index, or -1 for conversions */
-    int value;     /* what a conversion converts; a node's first output */
+    int node;  /* index, or -1 for conversions */
+    int value; /* what a conversion converts; a node's first output */
     bool output_f32;
     void *prepared;
     const char *why_f32;
-    size_t scratch_size; /* per thread */
-    bool padded_input;   /* reads its input 0 from the padded copy */
+    size_t scratch_size;      /* per thread */
+    bool padded_input;        /* reads its input 0 from the padded copy */
     struct qd_place **to_pad; /* whose padding is filled in this step, before it is read in the next ones */
     int n_to_pad;
 };
 
+/*
+ * The first depth_steps steps run depth first where there are images enough: each thread takes an image through all of
+ * them, so that what one step makes is still in the core's cache for the next. Values that live only there have one
+ * place per thread, its slot.
+ */
 struct qd_plan {
     struct qd_arena arena;
     const struct qd_graph *graph;
@@ -45,7 +53,9 @@ struct qd_plan {
     int n_steps;
     struct qd_place *places[QD_N_FORMS]; /* by value */
     bool *joined;                        /* by node: its inputs are parts of its output, nothing is left to do */
+    int depth_steps;
     size_t slab_size;
+    size_t slot_size;
     size_t scratch_size; /* per thread */
     int max_views;       /* inputs and outputs of the widest node */
 };
@@ -54,8 +64,8 @@ struct qd_plan {
 enum qd_status qd_memory_plan(struct qd_place **places, int n_places, size_t *ret_size, struct qd_error *err);
 
 /*
- * Decides how quantized values lie: places[QD_FORM_Q8] and [QD_FORM_PADDED] get steps, padding and wholes. *ret_refused:
- * a node that has to run in float for it (QD_UNSUPPORTED).
+ * Decides how quantized values lie: places[QD_FORM_Q8] and [QD_FORM_PADDED] get steps, padding and wholes.
+ * *ret_refused: a node that has to run in float for it (QD_UNSUPPORTED).
  */
 enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *ret_refused, struct qd_error *err);
 

@@ -154,7 +154,7 @@ static void collect_padding(struct layouts *l)
         if (!padding.top && !padding.left && !padding.bottom && !padding.right)
             continue;
         all = can_pad(l, value) ? &whole_of(&l->plan->places[QD_FORM_Q8][value])->padding
-                                  : &l->plan->places[QD_FORM_PADDED][value].padding;
+                                : &l->plan->places[QD_FORM_PADDED][value].padding;
         if (!all->top && !all->left && !all->bottom && !all->right)
             all->value = padding.value;
         if (!same_value(all, &padding, graph->values[value].shape.dims[1]))

@@ -10,11 +10,11 @@ struct builder {
     struct qd_plan *plan;
     const struct qd_graph *graph;
     bool *node_q8;
-    bool *refused;           /* prepare said no: f32, whatever supports_q8 says */
+    bool *refused; /* prepare said no: f32, whatever supports_q8 says */
     const char **why_f32;
     bool *output_f32;
-    bool *has[QD_N_FORMS];   /* forms that exist so far, by value */
-    bool *by_q8, *by_f32;    /* readers of a value */
+    bool *has[QD_N_FORMS]; /* forms that exist so far, by value */
+    bool *by_q8, *by_f32;  /* readers of a value */
 };
 
 static bool is_activation(const struct qd_graph *graph, int value)
@@ -132,10 +132,8 @@ static void touch(struct builder *b, enum qd_form form, int value, int step)
         place->steps.image = (ptrdiff_t)((bytes + QD_ALIGNMENT - 1) / QD_ALIGNMENT * QD_ALIGNMENT);
     }
     whole = qd_place_whole(place);
-    if (!whole->size) {
-        whole->used = true;
-        whole->size = (size_t)whole->steps.image * (size_t)plan->options.max_batch + QD_KERNEL_SLACK;
-        whole->size = (whole->size + QD_ALIGNMENT - 1) / QD_ALIGNMENT * QD_ALIGNMENT;
+    if (!whole->touched) {
+        whole->used = whole->touched = true;
         whole->first_step = step;
     }
     if (step > whole->last_step)
@@ -250,7 +248,8 @@ static enum qd_status add_node_step(struct builder *b, int n, int *ret_refused, 
     step = add_step(b, b->node_q8[n] ? QD_STEP_Q8 : QD_STEP_F32, n, node->outputs[0]);
     step->output_f32 = b->output_f32[n];
     step->why_f32 = b->why_f32[n];
-    step->padded_input = node->n_inputs && is_activation(graph, node->inputs[0]) && input_form(b, n, 0) == QD_FORM_PADDED;
+    step->padded_input =
+        node->n_inputs && is_activation(graph, node->inputs[0]) && input_form(b, n, 0) == QD_FORM_PADDED;
     for (int i = 0; i < node->n_outputs; i++) {
         enum qd_form form = b->node_q8[n] && !(i == 0 && b->output_f32[n]) ? QD_FORM_Q8 : QD_FORM_F32;
 
@@ -338,24 +337,102 @@ static enum qd_status add_steps(struct builder *b, int *ret_refused, struct qd_e
     return QD_OK;
 }
 
+static int64_t weights_of(const struct qd_graph *graph, const struct qd_node *node)
+{
+    int64_t count = 0;
+
+    for (int i = 0; i < node->n_inputs; i++)
+        if (node->inputs[i] != QD_NO_VALUE && graph->values[node->inputs[i]].data)
+            count += qd_shape_count(&graph->values[node->inputs[i]].shape);
+    return count;
+}
+
+static int64_t activations_of(const struct qd_graph *graph, const struct qd_node *node)
+{
+    int64_t count = 0;
+
+    for (int i = 0; i < node->n_inputs; i++)
+        if (is_activation(graph, node->inputs[i]))
+            count += qd_shape_count(&graph->values[node->inputs[i]].shape);
+    for (int i = 0; i < node->n_outputs; i++)
+        if (node->outputs[i] != QD_NO_VALUE)
+            count += qd_shape_count(&graph->values[node->outputs[i]].shape);
+    return count;
+}
+
+/* Depth first as long as activations outweigh weights, which every image then reads anew. */
+static int choose_depth(const struct qd_plan *plan)
+{
+    int s = 0;
+
+    if (plan->options.max_batch < 2 || plan->options.keep_all)
+        return 0;
+    for (; s < plan->n_steps; s++) {
+        const struct qd_step *step = &plan->steps[s];
+        const struct qd_node *node = step->node >= 0 ? &plan->graph->nodes[step->node] : NULL;
+
+        if (step->kind != QD_STEP_Q8 && step->kind != QD_STEP_PAD)
+            break;
+        if (node && weights_of(plan->graph, node) > 2 * activations_of(plan->graph, node))
+            break;
+    }
+    return s < 2 ? 0 : s;
+}
+
+static size_t aligned(size_t size)
+{
+    return (size + QD_ALIGNMENT - 1) / QD_ALIGNMENT * QD_ALIGNMENT;
+}
+
+/* Each place in the slab, or in the slots, gets its offset. */
 static enum qd_status place_values(struct qd_plan *plan, struct qd_error *err)
 {
     const struct qd_graph *graph = plan->graph;
-    struct qd_place **list = NULL;
-    int n = 0;
+    struct qd_place **lists[2] = {NULL, NULL};
+    int n[2] = {0, 0};
     enum qd_status status;
 
-    status = qd_alloc_for((void **)&list, (size_t)graph->n_values * QD_N_FORMS + 1, sizeof(*list), "the plan", err);
-    if (status != QD_OK)
-        return status;
-    for (int form = 0; form < QD_N_FORMS; form++)
-        for (int v = 0; v < graph->n_values; v++)
-            if (plan->places[form][v].used && !plan->places[form][v].whole)
-                list[n++] = &plan->places[form][v];
-    status = qd_memory_plan(list, n, &plan->slab_size, err);
-    qd_free(list);
-    for (int v = 0; v < graph->n_values; v++)
-        plan->places[QD_FORM_Q8][v].offset = qd_place_whole(&plan->places[QD_FORM_Q8][v])->offset;
+    plan->depth_steps = choose_depth(plan);
+    for (int i = 0; i < 2; i++) {
+        status = qd_alloc_for((void **)&lists[i], (size_t)graph->n_values * QD_N_FORMS + 1, sizeof(**lists), "the plan",
+                              err);
+        if (status != QD_OK)
+            goto out;
+    }
+    for (int form = 0; form < QD_N_FORMS; form++) {
+        for (int v = 0; v < graph->n_values; v++) {
+            struct qd_place *place = &plan->places[form][v];
+
+            if (!place->used || place->whole)
+                continue;
+            place->in_slot = place->last_step < plan->depth_steps && !(form == QD_FORM_Q8 && is_pixels(graph, v));
+            place->pitch = place->steps.image;
+            place->size = aligned((size_t)place->pitch * (size_t)(place->in_slot ? 1 : plan->options.max_batch) +
+                                  QD_KERNEL_SLACK);
+            lists[place->in_slot][n[place->in_slot]++] = place;
+            if (place->in_slot || place->first_step >= plan->depth_steps)
+                continue;
+            /* Depth first, one image's last step comes before another's first. */
+            place->first_step = 0;
+            if (place->last_step < plan->depth_steps)
+                place->last_step = plan->depth_steps - 1;
+        }
+    }
+    status = qd_memory_plan(lists[0], n[0], &plan->slab_size, err);
+    if (status == QD_OK)
+        status = qd_memory_plan(lists[1], n[1], &plan->slot_size, err);
+    for (int i = 0; i < n[1]; i++)
+        lists[1][i]->pitch = (ptrdiff_t)plan->slot_size;
+    for (int v = 0; v < graph->n_values; v++) {
+        struct qd_place *place = &plan->places[QD_FORM_Q8][v], *whole = qd_place_whole(place);
+
+        place->offset = whole->offset;
+        place->in_slot = whole->in_slot;
+        place->pitch = whole->pitch;
+    }
+out:
+    qd_free(lists[0]);
+    qd_free(lists[1]);
     return status;
 }
 
@@ -495,7 +572,7 @@ size_t qd_plan_memory_bytes(const struct qd_plan *plan)
 
 size_t qd_plan_frame_bytes(const struct qd_plan *plan, int n_threads)
 {
-    return plan->slab_size + plan->scratch_size * (size_t)n_threads;
+    return plan->slab_size + (plan->slot_size + plan->scratch_size) * (size_t)n_threads;
 }
 
 int64_t qd_plan_macs(const struct qd_plan *plan, bool only_q8)

@@ -128,9 +128,8 @@ ALWAYS_INLINE_VNNI __m512i load_row(const uint8_t *row, ptrdiff_t row_step, int 
  * touches: in step i, the columns i * stride + d are tap l * stride + d of output i - l. Output x's sums are complete
  * in step x + n_live - 1 and lie there; what lies before is none.
  */
-ALWAYS_INLINE_VNNI void slide(const struct qd_depthwise_params *p, struct scratch *scratch,
-                              const uint8_t *row, int c0, __mmask64 mask, int n, const int kernel,
-                              const int stride)
+ALWAYS_INLINE_VNNI void slide(const struct qd_depthwise_params *p, struct scratch *scratch, const uint8_t *row, int c0,
+                              __mmask64 mask, int n, const int kernel, const int stride)
 {
     const int n_live = LIVE(kernel, stride), n_quads = (kernel + 3) / 4;
     const __m512i *weights = scratch->weights;
@@ -179,11 +178,11 @@ ALWAYS_INLINE_VNNI void slide(const struct qd_depthwise_params *p, struct scratc
 }
 
 #define SLIDE(kernel, stride)                                                                                          \
-    static __attribute__((noinline)) void slide_##kernel##_##stride(                                                   \
-        const struct qd_depthwise_params *p, struct scratch *scratch, const uint8_t *row, int c0,          \
-        __mmask64 mask, int n)                                                                                         \
+    static __attribute__((noinline)) void slide_##kernel##_##stride(const struct qd_depthwise_params *p,               \
+                                                                    struct scratch *scratch, const uint8_t *row,       \
+                                                                    int c0, __mmask64 mask, int n)                     \
     {                                                                                                                  \
-        slide(p, scratch, row, c0, mask, n, kernel, stride);                                                       \
+        slide(p, scratch, row, c0, mask, n, kernel, stride);                                                           \
     }
 SLIDE(3, 1)
 SLIDE(3, 2)
@@ -191,8 +190,8 @@ SLIDE(5, 1)
 SLIDE(5, 2)
 
 /* Returns where output x's sums lie. */
-static int sum_sliding(const struct qd_depthwise_params *p, struct scratch *scratch, const uint8_t *row,
-                       int n, int c0, __mmask64 mask)
+static int sum_sliding(const struct qd_depthwise_params *p, struct scratch *scratch, const uint8_t *row, int n, int c0,
+                       __mmask64 mask)
 {
     const int8_t *w = (const int8_t *)p->weights + (ptrdiff_t)c0 * p->kernel_h * p->kernel_w;
 
@@ -243,7 +242,7 @@ ALWAYS_INLINE_VNNI void finish(const struct qd_depthwise_params *p, const struct
             ints[j] =
                 qd_requant_ints_vnni(r, _mm512_loadu_si512(sums[x] + 16 * j), mult[j], offset[j], residual, ints[j]);
         bytes = _mm512_packus_epi16(_mm512_packs_epi32(ints[0], ints[1]), _mm512_packs_epi32(ints[2], ints[3]));
-        _mm512_mask_storeu_epi8(out, mask, _mm512_max_epu8(bytes, r->low));
+        _mm512_mask_storeu_epi8(out, mask, qd_clamp_vnni(r, bytes));
     }
 }
 
@@ -254,7 +253,7 @@ static void row_part(const struct qd_depthwise_params *p, const struct qd_requan
     const uint8_t *residual = p->residual ? p->residual + y * p->residual_steps.y + x * p->residual_steps.x : NULL;
     int taps = p->kernel_h * p->kernel_w;
     bool slides = qd_depthwise_slides(p);
-    
+
     if (!slides && taps <= CHUNK_TAPS)
         qd_taps_fill(p, y, x, n, 0, taps, scratch->taps);
     for (int c0 = 0; c0 < p->c; c0 += LANES) {

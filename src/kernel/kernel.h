@@ -87,10 +87,15 @@ struct qd_steps {
  * fma(acc, mult[c], offset[c]) without activation.
  */
 #define QD_CONV_PANEL 64
+struct qd_conv_rows {
+    int begin, end;
+};
 struct qd_conv_params {
     const uint8_t *in;
     struct qd_steps in_steps;
     const ptrdiff_t *run_offset; /* [n_runs] */
+    /* NULL, or [n_runs]: in other output rows than these a run is all zeros (padding), and may be left out. */
+    const struct qd_conv_rows *run_rows;
     int n_runs, run_k;
     const void *weights; /* packed by conv_pack of the same tier, with the same n, n_runs and run_k */
     int n;               /* output channels in all */

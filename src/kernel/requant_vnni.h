@@ -1,6 +1,6 @@
 /*
  * requant.h's formula, 64 columns at a time. Static inline only: included by files built for AVX-512.
- * The clamp from below is made on the bytes, as in requant_avx2.h.
+ * The clamp is made on the bytes, once for 64 of them: kernel.h bounds t, so that its conversion cannot overflow.
  */
 #ifndef QD_KERNEL_REQUANT_VNNI_H
 #define QD_KERNEL_REQUANT_VNNI_H
@@ -13,8 +13,8 @@
 #define ALWAYS_INLINE_VNNI static inline __attribute__((always_inline))
 
 struct qd_requant_vnni {
-    __m512 residual_mult, slope, zero, high;
-    __m512i low;
+    __m512 residual_mult, slope, zero;
+    __m512i low, high;
     enum qd_requant_act act;
     const struct qd_piecewise *piecewise;
 };
@@ -25,7 +25,7 @@ ALWAYS_INLINE_VNNI struct qd_requant_vnni qd_requant_vnni_of(const struct qd_req
         .residual_mult = _mm512_set1_ps(requant->residual_mult),
         .slope = _mm512_set1_ps(requant->slope),
         .zero = _mm512_set1_ps(requant->zero),
-        .high = _mm512_set1_ps(requant->clamp_max),
+        .high = _mm512_set1_epi8((char)requant->clamp_max),
         .low = _mm512_set1_epi8((char)requant->clamp_min),
         .act = requant->act,
         .piecewise = requant->piecewise,
@@ -50,8 +50,9 @@ ALWAYS_INLINE_VNNI __m512 qd_requant_act_vnni(const struct qd_requant_vnni *r, _
 {
     __m512 gate;
 
+    /* The last cubic may rise faster than t. */
     if (r->act == QD_REQUANT_PIECEWISE)
-        return qd_piecewise_vnni(r->piecewise, t);
+        return _mm512_min_ps(_mm512_set1_ps(0x1p30f), qd_piecewise_vnni(r->piecewise, t));
     if (r->act == QD_REQUANT_LEAKY) {
         __mmask16 negative = _mm512_cmp_ps_mask(t, _mm512_setzero_ps(), _CMP_LT_OQ);
         return _mm512_add_ps(_mm512_mask_mul_ps(t, negative, t, r->slope), r->zero);
@@ -61,7 +62,7 @@ ALWAYS_INLINE_VNNI __m512 qd_requant_act_vnni(const struct qd_requant_vnni *r, _
     return _mm512_add_ps(_mm512_mul_ps(t, gate), r->zero);
 }
 
-/* Everything up to the clamp from below: 16 ints, to be packed with saturation. residual: 16 ints, if any. */
+/* Everything up to the clamp: 16 ints, to be packed with saturation. residual: 16 ints, if any. */
 ALWAYS_INLINE_VNNI __m512i qd_requant_ints_vnni(const struct qd_requant_vnni *r, __m512i acc, __m512 mult,
                                                 __m512 offset, bool has_residual, __m512i residual)
 {
@@ -71,8 +72,13 @@ ALWAYS_INLINE_VNNI __m512i qd_requant_ints_vnni(const struct qd_requant_vnni *r,
         t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(residual), r->residual_mult, t);
     if (r->act != QD_REQUANT_LINEAR)
         t = qd_requant_act_vnni(r, t);
-    /* min gives its second operand where one is NaN: the conversion's most negative int. */
-    return _mm512_cvtps_epi32(_mm512_min_ps(r->high, t));
+    return _mm512_cvtps_epi32(t);
+}
+
+/* The clamp, on packed bytes. */
+ALWAYS_INLINE_VNNI __m512i qd_clamp_vnni(const struct qd_requant_vnni *r, __m512i bytes)
+{
+    return _mm512_max_epu8(_mm512_min_epu8(bytes, r->high), r->low);
 }
 
 /* The lowest n bits, n at most 64, and at most 16. */

@@ -122,6 +122,17 @@ static enum qd_status check_operators(const struct loader *loader, struct qd_err
     return qd_error_set(err, QD_UNSUPPORTED, "unsupported operators at opset %d: %s", loader->opset, list);
 }
 
+/* The graph has its copy: a large model lies in memory once less at a time. */
+static void drop_raw_data(struct loader *loader, Onnx__TensorProto *tensor)
+{
+    if (!tensor->has_raw_data)
+        return;
+    give_memory(loader, tensor->raw_data.data);
+    tensor->raw_data.data = NULL;
+    tensor->raw_data.len = 0;
+    tensor->has_raw_data = 0;
+}
+
 static enum qd_status add_initializers(struct loader *loader, struct qd_error *err)
 {
     for (size_t i = 0; i < loader->proto->n_initializer; i++) {
@@ -138,6 +149,7 @@ static enum qd_status add_initializers(struct loader *loader, struct qd_error *e
             status = qd_graph_add_value(loader->graph, tensor->name, &index, err);
         if (status != QD_OK)
             return qd_error_context(err, status, "initializer '%s'", tensor->name);
+        drop_raw_data(loader, loader->proto->initializer[i]);
         name = loader->graph->values[index].name;
         loader->graph->values[index] = value;
         loader->graph->values[index].name = name;

@@ -90,17 +90,30 @@ static const struct qd_node *swallowed_clip(const struct qdq *s, int value)
     return s->rounded[user->outputs[0]] && rounding_clips(&act, s->graph->values[user->outputs[0]].q) ? user : NULL;
 }
 
+/*
+ * A node that moves bytes between int8 neighbours stays int8 in the file also where this graph's plan would run it in
+ * float, because there it never stands alone (a channel shuffle's Transpose).
+ */
+static bool moves_bytes(const struct qdq *s, const struct qd_node *node)
+{
+    struct qd_qparams in = s->graph->values[node->inputs[0]].q, out = s->graph->values[node->outputs[0]].q;
+
+    return (node->op->flags & QD_OP_SAME_SCALE) && node->precision == QD_PRECISION_Q8 && s->rounded[node->inputs[0]] &&
+           !qd_graph_is_output(s->graph, node->outputs[0]) && in.scale == out.scale && in.zero_point == out.zero_point;
+}
+
 static void decide_rounding(struct qdq *s)
 {
     const struct qd_graph *graph = s->graph;
 
     for (int n = 0; n < graph->n_nodes; n++) {
         const struct qd_node *node = &graph->nodes[n];
+        bool int8 = s->int8[n] || moves_bytes(s, node);
 
-        for (int i = 0; i < node->n_inputs && s->int8[n]; i++)
+        for (int i = 0; i < node->n_inputs && int8; i++)
             if (is_activation(graph, node->inputs[i]))
                 s->rounded[node->inputs[i]] = graph->values[node->inputs[i]].q.scale > 0;
-        for (int i = 0; i < node->n_outputs && s->int8[n]; i++)
+        for (int i = 0; i < node->n_outputs && int8; i++)
             if (node->outputs[i] != QD_NO_VALUE && !takes_floats(node->op))
                 s->rounded[node->outputs[i]] = graph->values[node->outputs[i]].q.scale > 0;
     }

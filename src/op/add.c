@@ -57,7 +57,7 @@ struct add_q8 {
     const struct qd_kernels *kernels;
     struct qd_add_params params;
     struct qd_q8_pixels pixels;
-    bool line;                   /* the second operand is constant */
+    bool line; /* the second operand is constant */
     const void *lines;
 };
 

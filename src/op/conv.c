@@ -225,6 +225,7 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
         .n = (int)w->shape.dims[0],
         .weights = w->data,
         .bias = bias ? bias->data : NULL,
+        .padded_with_values = params->pad_value != NULL,
     };
 
     return qd_conv_q8_prepare(prepare, &source, err);

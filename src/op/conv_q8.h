@@ -10,7 +10,8 @@ struct qd_conv_q8_source {
     struct qd_window window;
     int group, c, h, w, out_h, out_w, n;
     const float *weights;
-    const float *bias;      /* [n] or NULL */
+    const float *bias;       /* [n] or NULL */
+    bool padded_with_values; /* real ones: the padding is not 0 */
 };
 
 /* prepare_q8 of Conv, Gemm and MatMul. Input 0 is the activation; the node's residual and activation are taken up. */

@@ -69,19 +69,29 @@ static enum qd_status set_activation(struct qd_q8_prepare *prepare, double step,
     return qd_piecewise_fit(act, step, zero, ret->clamp_min, ret->clamp_max, piecewise, err);
 }
 
+/* Their sum fits into 32 bits whatever they are. */
+#define SUM_PIECE (1 << 20)
+
 /* The largest |acc| of a row: all bytes 255 where weights are positive, or where they are negative. */
 static double largest_sum(const int8_t *w, int k, double *ret_sum)
 {
-    double positive = 0, negative = 0;
+    int64_t sum = 0, magnitude = 0, positive, negative;
 
-    for (int i = 0; i < k; i++) {
-        if (w[i] > 0)
-            positive += w[i];
-        else
-            negative -= w[i];
+    /* In 32 bits piece by piece, so that it vectorises. */
+    for (int done = 0; done < k; done += SUM_PIECE) {
+        int end = k - done < SUM_PIECE ? k : done + SUM_PIECE, piece = 0, size = 0;
+
+        for (int i = done; i < end; i++) {
+            piece += w[i];
+            size += w[i] < 0 ? -w[i] : w[i];
+        }
+        sum += piece;
+        magnitude += size;
     }
-    *ret_sum = positive - negative;
-    return 255 * (positive > negative ? positive : negative);
+    positive = (magnitude + sum) / 2;
+    negative = (magnitude - sum) / 2;
+    *ret_sum = (double)sum;
+    return 255.0 * (double)(positive > negative ? positive : negative);
 }
 
 enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, const float *scale, const float *bias,

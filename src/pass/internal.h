@@ -24,8 +24,8 @@ void qd_pass_become(struct qd_node *node, const struct qd_op *op, int input, voi
 const char *qd_pass_new_name(const struct qd_graph *graph, const char *base, char *text, size_t size);
 
 /*
- * New float constants in the place of a convolution's weights and bias (which others may share): copies of the old
- * ones, the bias zeros where there was none. *ret_weights and *ret_bias may be written until the pass is over.
+ * A convolution's weights and bias, made its own: copies where others share them, a bias of zeros where there was none.
+ * *ret_weights and *ret_bias may be written until the pass is over.
  */
 enum qd_status qd_pass_own_weights(struct qd_graph *graph, struct qd_node *node, float **ret_weights, float **ret_bias,
                                    struct qd_error *err);

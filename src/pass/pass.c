@@ -78,12 +78,17 @@ enum qd_status qd_pass_own_weights(struct qd_graph *graph, struct qd_node *node,
     enum qd_status status;
     int index;
 
-    snprintf(base, sizeof(base), "%.100s.weights", node->name);
-    status = qd_graph_add_constant(graph, qd_pass_new_name(graph, base, name, sizeof(name)), QD_F32, &old.shape,
-                                   old.data, &index, &weights, err);
-    if (status != QD_OK)
-        return status;
-    node->inputs[1] = index;
+    if (qd_graph_n_uses(graph, node->inputs[1]) == 1) {
+        /* The graph's own memory, that nobody else reads: no second copy of what may be tens of megabytes. */
+        weights = (void *)(uintptr_t)old.data;
+    } else {
+        snprintf(base, sizeof(base), "%.100s.weights", node->name);
+        status = qd_graph_add_constant(graph, qd_pass_new_name(graph, base, name, sizeof(name)), QD_F32, &old.shape,
+                                       old.data, &index, &weights, err);
+        if (status != QD_OK)
+            return status;
+        node->inputs[1] = index;
+    }
     snprintf(base, sizeof(base), "%.100s.bias", node->name);
     status = qd_graph_add_constant(graph, qd_pass_new_name(graph, base, name, sizeof(name)), QD_F32, &bias_shape,
                                    bias_data, &index, &bias, err);

@@ -18,7 +18,7 @@ void qd_buf_done(struct qd_buf *buf)
     memset(buf, 0, sizeof(*buf));
 }
 
-static enum qd_status reserve(struct qd_buf *buf, size_t size, struct qd_error *err)
+enum qd_status qd_buf_reserve(struct qd_buf *buf, size_t size, struct qd_error *err)
 {
     if (size > buf->limit_bytes || buf->size > buf->limit_bytes - size)
         return qd_error_set(err, QD_TOO_LARGE, "expected at most %zu bytes, found more", buf->limit_bytes);
@@ -27,7 +27,7 @@ static enum qd_status reserve(struct qd_buf *buf, size_t size, struct qd_error *
 
 enum qd_status qd_buf_append(struct qd_buf *buf, const void *bytes, size_t size, struct qd_error *err)
 {
-    enum qd_status status = reserve(buf, size, err);
+    enum qd_status status = qd_buf_reserve(buf, size, err);
 
     if (status != QD_OK)
         return status;
@@ -49,7 +49,7 @@ enum qd_status qd_buf_printf(struct qd_buf *buf, struct qd_error *err, const cha
     va_end(args);
     if (length < 0)
         return qd_error_set(err, QD_INVALID, "text cannot be formatted");
-    status = reserve(buf, (size_t)length, err);
+    status = qd_buf_reserve(buf, (size_t)length, err);
     if (status != QD_OK)
         return status;
     va_start(args, format);

@@ -20,6 +20,9 @@ struct qd_buf {
 void qd_buf_init(struct qd_buf *buf, size_t limit_bytes);
 void qd_buf_done(struct qd_buf *buf);
 
+/* Room for size more bytes and a zero byte behind them; the caller writes them to bytes + size and counts size up. */
+enum qd_status qd_buf_reserve(struct qd_buf *buf, size_t size, struct qd_error *err);
+
 /* QD_TOO_LARGE past the limit (the buffer keeps what it had), QD_NO_MEMORY. */
 enum qd_status qd_buf_append(struct qd_buf *buf, const void *bytes, size_t size, struct qd_error *err);
 enum qd_status qd_buf_printf(struct qd_buf *buf, struct qd_error *err, const char *format, ...)

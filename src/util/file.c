@@ -9,6 +9,9 @@
 
 #include "util/mem.h"
 
+/* Read at once from a file that holds more than it said. */
+#define READ_SIZE ((size_t)16384)
+
 static enum qd_status fail(struct qd_error *err, const char *doing, const char *path)
 {
     enum qd_status status = errno == ENOENT || errno == ENOTDIR ? QD_NOT_FOUND : QD_IO;
@@ -16,23 +19,30 @@ static enum qd_status fail(struct qd_error *err, const char *doing, const char *
     return qd_error_set(err, status, "cannot %s '%s': %s", doing, path, strerror(errno));
 }
 
-static enum qd_status read_all(int fd, const char *path, struct qd_buf *buf, struct qd_error *err)
+/* size: what the file is said to hold; it may be more or less by now. */
+static enum qd_status read_all(int fd, const char *path, size_t size, struct qd_buf *buf, struct qd_error *err)
 {
-    uint8_t chunk[16384];
-    enum qd_status status;
-
     for (;;) {
-        ssize_t n = read(fd, chunk, sizeof(chunk));
+        /* One byte more than is expected, so that the end shows itself without growing. */
+        size_t want = size >= buf->size ? size - buf->size + 1 : READ_SIZE;
+        enum qd_status status;
+        ssize_t n;
 
+        if (size < buf->size && buf->size <= buf->limit_bytes && want > buf->limit_bytes - buf->size + 1)
+            want = buf->limit_bytes - buf->size + 1;
+        status = qd_buf_reserve(buf, want - 1, err);
+        if (status != QD_OK)
+            return qd_error_context(err, status, "'%s'", path);
+        n = read(fd, buf->bytes + buf->size, want);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return fail(err, "read", path);
-        status = qd_buf_append(buf, chunk, (size_t)n, err);
-        if (status != QD_OK)
-            return qd_error_context(err, status, "'%s'", path);
-        if (n == 0)
+        buf->size += (size_t)n;
+        if (n == 0) {
+            buf->bytes[buf->size] = 0;
             return QD_OK;
+        }
     }
 }
 
@@ -53,7 +63,7 @@ enum qd_status qd_file_read(const char *path, size_t limit_bytes, struct qd_buf 
     else if (!S_ISREG(info.st_mode))
         status = qd_error_set(err, QD_INVALID, "'%s': expected a regular file", path);
     else
-        status = read_all(fd, path, &buf, err);
+        status = read_all(fd, path, (size_t)info.st_size, &buf, err);
     close(fd);
     if (status != QD_OK) {
         qd_buf_done(&buf);

@@ -1,0 +1,126 @@
+/* The engine's parts: the barrier between steps, the memory plan. */
+#include <pthread.h>
+#include <time.h>
+
+#include "engine/barrier.h"
+#include "engine/internal.h"
+#include "tests/unit/unit.h"
+#include "util/cores.h"
+
+#define MAX_THREADS 16
+
+struct team {
+    struct qd_barrier barrier;
+    int n_threads, n_generations;
+    int marks[MAX_THREADS]; /* plain: only the barrier orders them */
+    atomic_int n_wrong;
+};
+
+struct member {
+    struct team *team;
+    int thread;
+};
+
+static void *meet(void *context)
+{
+    const struct member *member = context;
+    struct team *team = member->team;
+
+    for (int g = 1; g <= team->n_generations; g++) {
+        team->marks[member->thread] = g;
+        qd_barrier_wait(&team->barrier, team->n_threads);
+        for (int t = 0; t < team->n_threads; t++)
+            if (team->marks[t] != g)
+                atomic_fetch_add(&team->n_wrong, 1);
+        /* One thread is late now and then: the others fall asleep. */
+        if (g % 512 == member->thread)
+            nanosleep(&(struct timespec){0, 200000}, NULL);
+        qd_barrier_wait(&team->barrier, team->n_threads);
+    }
+    return NULL;
+}
+
+static void check_team(int n_threads, int n_generations)
+{
+    struct team team = {.n_threads = n_threads, .n_generations = n_generations};
+    struct member members[MAX_THREADS];
+    pthread_t threads[MAX_THREADS];
+
+    qd_barrier_init(&team.barrier, n_threads);
+    for (int t = 0; t < n_threads; t++) {
+        members[t] = (struct member){&team, t};
+        ck_assert_int_eq(pthread_create(&threads[t], NULL, meet, &members[t]), 0);
+    }
+    for (int t = 0; t < n_threads; t++)
+        pthread_join(threads[t], NULL);
+    ck_assert_int_eq(atomic_load(&team.n_wrong), 0);
+}
+
+START_TEST(test_barrier)
+{
+    check_team(1, 1000);
+    check_team(2, 20000);
+    check_team(3, 3000);
+    check_team(MAX_THREADS, 300);
+}
+END_TEST
+
+/* The spin is for teams that have the cores. */
+START_TEST(test_barrier_oversubscribed)
+{
+    struct qd_barrier barrier;
+
+    ck_assert_int_ge(qd_cores_available(), 1);
+    qd_barrier_init(&barrier, qd_cores_available());
+    ck_assert_int_gt(atomic_load(&barrier.spin_ns), 0);
+    qd_barrier_init(&barrier, qd_cores_available() + 1);
+    ck_assert_int_eq(atomic_load(&barrier.spin_ns), 0);
+}
+END_TEST
+
+#define N_PLACES 200
+
+static bool meet_in_time(const struct qd_place *a, const struct qd_place *b)
+{
+    return a->first_step <= b->last_step && b->first_step <= a->last_step;
+}
+
+static bool meet_in_memory(const struct qd_place *a, const struct qd_place *b)
+{
+    return a->offset < b->offset + b->size && b->offset < a->offset + a->size;
+}
+
+static void check_memory_plan(uint32_t seed)
+{
+    struct qd_place places[N_PLACES] = {0}, *list[N_PLACES];
+    struct qd_error err = {""};
+    size_t size, sum = 0;
+
+    for (int i = 0; i < N_PLACES; i++) {
+        seed = seed * 1664525 + 1013904223;
+        places[i].used = true;
+        places[i].size = (1 + (seed >> 24)) * QD_ALIGNMENT;
+        places[i].first_step = (int)(seed >> 8 & 127);
+        places[i].last_step = places[i].first_step + (int)(seed >> 16 & 15);
+        list[i] = &places[i];
+        sum += places[i].size;
+    }
+    ck_assert_ok(qd_memory_plan(list, N_PLACES, &size, &err), &err);
+    ck_assert_uint_lt(size, sum / 2);
+    for (int i = 0; i < N_PLACES; i++) {
+        ck_assert_uint_eq(places[i].offset % QD_ALIGNMENT, 0);
+        ck_assert_uint_le(places[i].offset + places[i].size, size);
+        for (int j = 0; j < i; j++)
+            ck_assert_msg(!meet_in_time(&places[i], &places[j]) || !meet_in_memory(&places[i], &places[j]),
+                          "places %d and %d live together and share memory", i, j);
+    }
+}
+
+START_TEST(test_memory_plan)
+{
+    for (uint32_t seed = 1; seed <= 50; seed++)
+        check_memory_plan(seed);
+}
+END_TEST
+
+QD_UNIT_MAIN("engine", test_barrier, test_barrier_oversubscribed, test_memory_plan)
