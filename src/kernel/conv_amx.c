@@ -2,9 +2,9 @@
  * The convolution with AMX: tdpbusd multiplies 16 pixels by 64 steps of k by 16 columns. What is too small for tiles is
  * conv_vnni.c's.
  *
- * Packed weights: conv_vnni.c's panels, which both read; each panel is followed by zeros up to a multiple of 64 steps
- * of k, so that what A's tile holds past the last run meets zeros. In a panel of v vectors, a tile of weights is 16
- * rows of 64 bytes, v * 64 bytes apart.
+ * Packed weights: conv_vnni.c's panels, of 32 columns, which both read; each panel is followed by zeros up to a
+ * multiple of 64 steps of k, so that what A's tile holds past the last run meets zeros. In a panel of v vectors of 16
+ * columns, a tile of weights is 16 rows of 64 bytes, v * 64 bytes apart.
  *
  * A's tiles are loaded straight from the tensor where 16 pixels lie one step apart: rows of output with a few pixels
  * between them, the padding of the input, are walked through as one, and what was computed between them is left where
@@ -27,6 +27,8 @@
 #define GATHER_BYTES (128 * 1024) /* of A copied together */
 #define SMALL_STEPS 8             /* of 64: a panel of these stays in L1 */
 #define WASTE_PERCENT 15          /* of computed pixels that are none */
+
+#define VNNI_PANEL 32 /* conv_vnni.c's; two make one of QD_CONV_PANEL */
 
 typedef int32_t sums_row[QD_CONV_PANEL];
 
@@ -89,7 +91,7 @@ static int vectors_of(int n)
     return n >= QD_CONV_PANEL ? 4 : (n + 15) / 16;
 }
 
-/* The panel that begins with column n0, a multiple of QD_CONV_PANEL. */
+/* The panel that begins with column n0, a multiple of VNNI_PANEL. */
 static size_t panel_offset(int n0, int n_runs, int run_k)
 {
     return (size_t)n0 * QD_TILE_BYTES * (size_t)all_steps(n_runs, run_k);
@@ -103,9 +105,9 @@ size_t qd_conv_pack_size_amx(int n, int n_runs, int run_k)
 void qd_conv_pack_amx(void *packed, const int8_t *w, int n, int n_runs, int run_k)
 {
     memset(packed, 0, qd_conv_pack_size_amx(n, n_runs, run_k));
-    for (int n0 = 0; n0 < n; n0 += QD_CONV_PANEL)
+    for (int n0 = 0; n0 < n; n0 += VNNI_PANEL)
         qd_conv_pack_vnni((int8_t *)packed + panel_offset(n0, n_runs, run_k), w + (ptrdiff_t)n0 * n_runs * run_k,
-                          at_most(n - n0, QD_CONV_PANEL), n_runs, run_k);
+                          at_most(n - n0, VNNI_PANEL), n_runs, run_k);
 }
 
 /*
@@ -120,12 +122,12 @@ static void run_vnni(const struct qd_conv_params *p, int i)
     one.m -= i;
     if (p->out_f32)
         one.out_f32 += (ptrdiff_t)i * p->n;
-    for (int n0 = p->n_begin; n0 < p->n_end; n0 += QD_CONV_PANEL) {
+    for (int n0 = p->n_begin; n0 < p->n_end; n0 += VNNI_PANEL) {
         size_t looked_for = qd_conv_pack_size_vnni(n0, p->n_runs, p->run_k) - QD_KERNEL_SLACK;
 
         one.weights = (const int8_t *)p->weights + (panel_offset(n0, p->n_runs, p->run_k) - looked_for);
         one.n_begin = n0;
-        one.n_end = at_most(p->n_end, n0 + QD_CONV_PANEL);
+        one.n_end = at_most(p->n_end, n0 + VNNI_PANEL);
         qd_conv_vnni(&one);
     }
 }
@@ -136,13 +138,7 @@ ALWAYS_INLINE_VNNI __m512i pack_bytes(const struct qd_requant_vnni *r, const __m
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     __m512i bytes = _mm512_packus_epi16(_mm512_packs_epi32(v[0], v[1]), _mm512_packs_epi32(v[2], v[3]));
 
-    return _mm512_max_epu8(_mm512_permutexvar_epi32(order, bytes), r->low);
-}
-
-/* Without activation and residual no value overflows the conversion, by kernel.h, and the bytes may be clamped. */
-ALWAYS_INLINE_VNNI __m512i linear_ints(__m512i sums, __m512 mult, __m512 offset)
-{
-    return _mm512_cvtps_epi32(_mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), mult, offset));
+    return qd_clamp_vnni(r, _mm512_permutexvar_epi32(order, bytes));
 }
 
 ALWAYS_INLINE_VNNI void finish(struct pending *pending, int n_rows, const bool linear, const bool residual,
@@ -151,7 +147,6 @@ ALWAYS_INLINE_VNNI void finish(struct pending *pending, int n_rows, const bool l
     struct qd_requant_vnni r = *pending->r;
     const float *mult = pending->p->requant->mult + pending->n0, *offset = pending->p->requant->offset + pending->n0;
     const __mmask64 mask = qd_mask64_vnni(pending->n);
-    const __m512i high = _mm512_set1_epi8((char)pending->p->requant->clamp_max);
     const struct row *row = pending->row;
 
     if (linear)
@@ -169,17 +164,10 @@ ALWAYS_INLINE_VNNI void finish(struct pending *pending, int n_rows, const bool l
                 continue;
             if (residual)
                 bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(row->residual + pending->n0 + 16 * j)));
-            if (linear && !residual)
-                v[j] = linear_ints(_mm512_loadu_si512(sums + 16 * j), _mm512_loadu_ps(mult + 16 * j),
-                                   _mm512_loadu_ps(offset + 16 * j));
-            else
-                v[j] = qd_requant_ints_vnni(&r, _mm512_loadu_si512(sums + 16 * j), _mm512_loadu_ps(mult + 16 * j),
-                                            _mm512_loadu_ps(offset + 16 * j), residual, bytes);
+            v[j] = qd_requant_ints_vnni(&r, _mm512_loadu_si512(sums + 16 * j), _mm512_loadu_ps(mult + 16 * j),
+                                        _mm512_loadu_ps(offset + 16 * j), residual, bytes);
         }
-        v[0] = pack_bytes(&r, v);
-        if (linear && !residual)
-            v[0] = _mm512_min_epu8(v[0], high);
-        _mm512_mask_storeu_epi8((uint8_t *)row->out + pending->n0, mask, v[0]);
+        _mm512_mask_storeu_epi8((uint8_t *)row->out + pending->n0, mask, pack_bytes(&r, v));
     }
 }
 
@@ -250,12 +238,13 @@ static void put_off(struct work *work, int block, int n_blocks, int n0, int n)
     work->turn ^= 1;
 }
 
-/* 16 pixels by vectors times 16 columns, all there are in the panel. Tiles 0 .. 3 sum, 4 is A's, 5 .. 7 the weights'.
+/* 16 pixels by vectors times 16 columns: those of a panel, and of the next one. Tiles 0 .. 3 sum, 4 is A's, 5 .. 7 the
+ * weights'.
  */
-ALWAYS_INLINE_VNNI void multiply_one(const struct chunk *chunk, const uint8_t *a, const int8_t *weights, sums_row *sums,
-                                     struct pending *pending, const int vectors)
+ALWAYS_INLINE_VNNI void multiply_one(const struct chunk *chunk, const uint8_t *a, const int8_t *weights,
+                                     const int8_t *next, sums_row *sums, struct pending *pending, const int vectors)
 {
-    const size_t weights_step = (size_t)vectors * QD_TILE_BYTES;
+    const size_t step = (vectors > 1 ? 2 : 1) * QD_TILE_BYTES, next_step = (vectors > 3 ? 2 : 1) * QD_TILE_BYTES;
 
     _tile_zero(0);
     _tile_zero(1);
@@ -264,22 +253,23 @@ ALWAYS_INLINE_VNNI void multiply_one(const struct chunk *chunk, const uint8_t *a
     for (int run = 0; run < chunk->n_runs; run++) {
         const uint8_t *at = a + chunk->run_offset[run];
 
-        for (int i = 0; i < chunk->run_steps; i++, at += QD_TILE_BYTES, weights += QD_TILE_ROWS * weights_step) {
+        for (int i = 0; i < chunk->run_steps; i++, at += QD_TILE_BYTES, weights += QD_TILE_ROWS * step) {
             _tile_loadd(4, at, chunk->step);
-            _tile_loadd(5, weights, weights_step);
+            _tile_loadd(5, weights, step);
             _tile_dpbusd(0, 4, 5);
             if (vectors > 1) {
-                _tile_loadd(6, weights + 64, weights_step);
+                _tile_loadd(6, weights + 64, step);
                 _tile_dpbusd(1, 4, 6);
             }
             if (vectors > 2) {
-                _tile_loadd(7, weights + 128, weights_step);
+                _tile_loadd(7, next, next_step);
                 _tile_dpbusd(2, 4, 7);
             }
             if (vectors > 3) {
-                _tile_loadd(5, weights + 192, weights_step);
+                _tile_loadd(5, next + 64, next_step);
                 _tile_dpbusd(3, 4, 5);
             }
+            next += QD_TILE_ROWS * next_step;
             finish_some(pending, pending->per_step);
         }
     }
@@ -293,12 +283,14 @@ ALWAYS_INLINE_VNNI void multiply_one(const struct chunk *chunk, const uint8_t *a
 }
 
 /*
- * Twice 16 pixels by 16 columns of each of one or two vectors of a panel of more. Tiles 0 .. 3 sum, 4 and 5 are A's, 6
+ * Twice 16 pixels by a panel's one or two vectors of 16 columns. Tiles 0 .. 3 sum, 4 and 5 are A's, 6
  * and 7 the weights'.
  */
 ALWAYS_INLINE_VNNI void multiply_two(const struct chunk *chunk, const uint8_t *const a[2], const int8_t *weights,
-                                     size_t weights_step, int32_t *sums, struct pending *pending, const int vectors)
+                                     int32_t *sums, struct pending *pending, const int vectors)
 {
+    const size_t weights_step = (size_t)vectors * QD_TILE_BYTES;
+
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -329,41 +321,42 @@ ALWAYS_INLINE_VNNI void multiply_two(const struct chunk *chunk, const uint8_t *c
     }
 }
 
-static void multiply_block(struct work *work, int block, const int8_t *weights, int vectors)
+/* weights: of the panel, and of the one after it. */
+static void multiply_block(struct work *work, int block, const int8_t *const weights[2], int vectors)
 {
     const struct chunk *chunk = &work->chunk;
     sums_row *sums = work->sums[work->turn] + block % 2 * QD_TILE_ROWS;
 
     if (vectors == 4)
-        multiply_one(chunk, chunk->a[block], weights, sums, &work->pending, 4);
+        multiply_one(chunk, chunk->a[block], weights[0], weights[1], sums, &work->pending, 4);
     else if (vectors == 3)
-        multiply_one(chunk, chunk->a[block], weights, sums, &work->pending, 3);
+        multiply_one(chunk, chunk->a[block], weights[0], weights[1], sums, &work->pending, 3);
     else if (vectors == 2)
-        multiply_one(chunk, chunk->a[block], weights, sums, &work->pending, 2);
+        multiply_one(chunk, chunk->a[block], weights[0], weights[1], sums, &work->pending, 2);
     else
-        multiply_one(chunk, chunk->a[block], weights, sums, &work->pending, 1);
+        multiply_one(chunk, chunk->a[block], weights[0], weights[1], sums, &work->pending, 1);
 }
 
-/* vectors: 1, 2 or 4. */
-static void multiply_pair(struct work *work, int block, const int8_t *weights, int vectors)
+static void multiply_pair(struct work *work, int block, const int8_t *const weights[2], int vectors)
 {
     const struct chunk *chunk = &work->chunk;
     int32_t *sums = work->sums[work->turn][0];
-    size_t step = (size_t)vectors * QD_TILE_BYTES;
 
-    if (vectors == 1) {
-        multiply_two(chunk, &chunk->a[block], weights, step, sums, &work->pending, 1);
-        return;
+    for (int v = 0; v < vectors; v += 2) {
+        if (vectors - v > 1)
+            multiply_two(chunk, &chunk->a[block], weights[v / 2], sums + v * 16, &work->pending, 2);
+        else
+            multiply_two(chunk, &chunk->a[block], weights[v / 2], sums + v * 16, &work->pending, 1);
     }
-    for (int v = 0; v < vectors; v += 2)
-        multiply_two(chunk, &chunk->a[block], weights + v * 64, step, sums + v * 16, &work->pending, 2);
 }
 
 static void multiply_panel(struct work *work, int n0, int n)
 {
     const struct qd_conv_params *p = work->p;
-    const int8_t *weights = (const int8_t *)p->weights + panel_offset(n0, p->n_runs, p->run_k);
+    const int8_t *panel = (const int8_t *)p->weights + panel_offset(n0, p->n_runs, p->run_k);
     int n_steps = work->chunk.n_runs * work->chunk.run_steps, vectors = vectors_of(p->n - n0), n_blocks;
+    /* Where there is no second panel, any address will do. */
+    const int8_t *weights[2] = {panel, vectors > 2 ? panel + panel_offset(VNNI_PANEL, p->n_runs, p->run_k) : panel};
     bool pairs = vectors < 3 || (vectors == 4 && n_steps > SMALL_STEPS);
 
     for (int block = 0; block < work->chunk.n_blocks; block += n_blocks) {
