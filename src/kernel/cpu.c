@@ -61,7 +61,7 @@ static const struct qd_kernels kernels_avx2 = {
     .peak = qd_peak_avx2,
 };
 
-/* Depthwise products wait for their bytes to be arranged, not for multiplying: AVX2's. */
+/* Depthwise convolutions are AVX2's: no form with vpdpbusd in 256 bits has been measured. */
 static const struct qd_kernels kernels_avxvnni = {
     .isa = QD_ISA_AVXVNNI,
     .name = "avxvnni",
