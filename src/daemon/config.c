@@ -24,7 +24,7 @@ const struct qd_setting qd_settings[] = {
     {"batching", "max_delay_us", QD_SETTING_INT, FIELD(max_delay_us), 0, 10000000, "0", "how long a batch waits to fill; 0: not at all"},
     {"batching", "queue_limit", QD_SETTING_INT, FIELD(queue_limit), 1, 1000000, "256", "pictures that may wait per model"},
     {"batching", "deadline_ms", QD_SETTING_INT, FIELD(deadline_ms), 1, 3600000, "30000", "longest wait of a picture"},
-    {"batching", "isa", QD_SETTING_TEXT, FIELD(isa), 0, 0, "", "scalar, avx2 or vnni; empty: the best"},
+    {"batching", "isa", QD_SETTING_TEXT, FIELD(isa), 0, 0, "", "scalar, avx2, avxvnni, vnni or amx; empty: the best"},
     {"limits", "max_body_bytes", QD_SETTING_INT, FIELD(max_body_bytes), 1024, 4294967296, "33554432", "of a request's body"},
     {"limits", "max_pixels", QD_SETTING_INT, FIELD(max_pixels), 1, 4294967296, "67108864", "of a picture, by its header"},
     {"limits", "max_images", QD_SETTING_INT, FIELD(max_images), 1, 4096, "64", "of one request"},

@@ -1,9 +1,8 @@
 /*
  * The exact convolution without VNNI: bytes widened to 16 bits and vpmaddwd, two steps of k at a time.
  *
- * Here k counts through the runs, each rounded up to even with a weight of zero. Packed weights: panels of 16 columns,
- * [n/16][k/2][16][2] s8; a last panel of at most 8 columns is 8 wide. They stay s8 in memory and are widened when loaded: a network's weights stream from L3 or
- * memory, and twice the bytes cost more there than the widening.
+ * Packed weights: panels_avx2.h's, in groups of 2. They stay s8 in memory and are widened when loaded: a network's
+ * weights stream from L3 or memory, and twice the bytes cost more there than the widening.
  * A is widened once per block of rows into a scratch that all panels share. Sums go through a small buffer, so that the
  * epilogue walks rows and k may be cut in chunks; the buffer and A's block fit L1 together.
  */
@@ -12,8 +11,8 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "kernel/panels_avx2.h"
 #include "kernel/pixels.h"
-#include "kernel/requant_avx2.h"
 
 #define ROWS 6                 /* of the inner kernel: 6 x 16 sums fill 12 of the 16 registers */
 #define BLOCK_M 24             /* rows that share a pass over the weights */
@@ -28,38 +27,14 @@ struct scratch {
     uint8_t *out[BLOCK_M];
 };
 
-static int even(int k)
-{
-    return (k + 1) & ~1;
-}
-
-/* The bytes of the columns before n, which is a multiple of 16 or the end. */
-static size_t panel_offset(int n, int k)
-{
-    int columns = n % 16 == 0 ? n : n % 16 <= 8 ? n / 16 * 16 + 8 : n / 16 * 16 + 16;
-
-    return (size_t)columns * (size_t)k;
-}
-
 size_t qd_conv_pack_size_avx2(int n, int n_runs, int run_k)
 {
-    return panel_offset(n, n_runs * even(run_k)) + QD_KERNEL_SLACK;
+    return qd_panels_size_avx2(n, n_runs, run_k, 2);
 }
 
 void qd_conv_pack_avx2(void *packed, const int8_t *w, int n, int n_runs, int run_k)
 {
-    int8_t *out = packed;
-
-    memset(packed, 0, qd_conv_pack_size_avx2(n, n_runs, run_k));
-    for (int j = 0; j < n; j++) {
-        int n0 = j / 16 * 16, width = n - n0 <= 8 ? 8 : 16;
-        int8_t *panel = out + panel_offset(n0, n_runs * even(run_k)) + (ptrdiff_t)(j - n0) * 2;
-
-        for (int r = 0; r < n_runs; r++, panel += (ptrdiff_t)even(run_k) * width) {
-            for (int i = 0; i < run_k; i++)
-                panel[(ptrdiff_t)(i / 2) * width * 2 + i % 2] = *w++;
-        }
-    }
+    qd_panels_pack_avx2(packed, w, n, n_runs, run_k, 2);
 }
 
 /* Row r's share of one step: the pair of A's values against the pair in each column. */
@@ -132,7 +107,7 @@ static multiply_function *const multiply_functions[2][ROWS] = {
  */
 static void widen(const struct qd_conv_params *p, struct scratch *scratch, int m, int k0, int k)
 {
-    int run_k = even(p->run_k), at, n;
+    int run_k = qd_round_up(p->run_k, 2), at, n;
 
     for (int i = 0; i < k; i += n) {
         ptrdiff_t offset = p->run_offset[(k0 + i) / run_k];
@@ -157,50 +132,14 @@ static void multiply_block(const struct qd_conv_params *p, struct scratch *scrat
     const int8_t *b = p->weights;
 
     for (int j = 0; j < n; j += 16) {
-        int vectors = p->n - n0 - j <= 8 ? 1 : 2;
-        const int8_t *panel = b + panel_offset(n0 + j, all_k) + k0 * 8 * vectors;
+        int vectors = qd_panel_vectors_avx2(p->n, n0 + j);
+        const int8_t *panel = b + qd_panel_offset_avx2(n0 + j, all_k) + k0 * 8 * vectors;
 
         for (int i = 0; i < m; i += ROWS) {
             int rows = m - i < ROWS ? m - i : ROWS;
 
             multiply_functions[vectors - 1][rows - 1](scratch->a[i], panel, k / 2, &scratch->sums[i][j], k0 == 0);
         }
-    }
-}
-
-static void finish_row_f32(const struct qd_requant *requant, const int32_t *sums, int n0, int n, float *out)
-{
-    for (int j = 0; j < n; j += 8) {
-        __m256 t = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_load_si256((const __m256i *)(sums + j))),
-                                   _mm256_loadu_ps(requant->mult + n0 + j), _mm256_loadu_ps(requant->offset + n0 + j));
-        float tail[8];
-
-        if (n - j >= 8) {
-            _mm256_storeu_ps(out + j, t);
-        } else {
-            _mm256_storeu_ps(tail, t);
-            memcpy(out + j, tail, (size_t)(n - j) * sizeof(float));
-        }
-    }
-}
-
-ALWAYS_INLINE_AVX2 void finish_row(const struct qd_requant_avx2 *r, const struct qd_requant *requant,
-                                   const int32_t *sums, int n0, int n, uint8_t *out, const uint8_t *residual)
-{
-    for (int j = 0; j < n; j += 16) {
-        const float *mult = requant->mult + n0 + j, *offset = requant->offset + n0 + j;
-        __m256i low = _mm256_setzero_si256(), high = low;
-
-        if (residual) {
-            __m128i bytes = qd_load_bytes_avx2(residual + j, n - j);
-            low = _mm256_cvtepu8_epi32(bytes);
-            high = _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8));
-        }
-        low = qd_requant_ints_avx2(r, _mm256_load_si256((const __m256i *)(sums + j)), _mm256_loadu_ps(mult),
-                                   _mm256_loadu_ps(offset), residual, low);
-        high = qd_requant_ints_avx2(r, _mm256_load_si256((const __m256i *)(sums + j + 8)), _mm256_loadu_ps(mult + 8),
-                                    _mm256_loadu_ps(offset + 8), residual, high);
-        qd_store_bytes_avx2(out + j, qd_pack_avx2(low, high, r->low), n - j);
     }
 }
 
@@ -212,11 +151,11 @@ static void finish_block(const struct qd_conv_params *p, const struct scratch *s
         const int32_t *sums = scratch->sums[i];
 
         if (p->out_f32)
-            finish_row_f32(p->requant, sums, n0, n, p->out_f32 + (ptrdiff_t)(m0 + i) * p->n + n0);
+            qd_finish_row_f32_avx2(p->requant, sums, n0, n, p->out_f32 + (ptrdiff_t)(m0 + i) * p->n + n0);
         else if (p->residual)
-            finish_row(&r, p->requant, sums, n0, n, scratch->out[i] + n0, scratch->residual[i] + n0);
+            qd_finish_row_avx2(&r, p->requant, sums, n0, n, scratch->out[i] + n0, scratch->residual[i] + n0);
         else
-            finish_row(&r, p->requant, sums, n0, n, scratch->out[i] + n0, NULL);
+            qd_finish_row_avx2(&r, p->requant, sums, n0, n, scratch->out[i] + n0, NULL);
     }
 }
 
@@ -230,7 +169,7 @@ void qd_conv_avx2(const struct qd_conv_params *params)
     const struct qd_conv_params *p = params;
     struct scratch scratch __attribute__((aligned(64)));
     struct qd_pixel pixel = qd_pixel_at(p, p->first);
-    int all_k = p->n_runs * even(p->run_k);
+    int all_k = p->n_runs * qd_round_up(p->run_k, 2);
 
     for (int m0 = 0; m0 < p->m; m0 += BLOCK_M) {
         int m = at_most(p->m - m0, BLOCK_M);

@@ -8,7 +8,7 @@
  *
  * Packed weights: panels of 32 columns, each [n_runs][run_k/4][vectors][16][4] s8 where vectors is 2, or 1 in a last
  * panel of at most 16 columns; each run rounded up to a multiple of 4 with zeros, so that what is read past it meets
- * zeros.
+ * zeros. conv_amx.c reads these panels too.
  */
 #include "kernel/tiers.h"
 

@@ -12,6 +12,8 @@
 
 #ifdef QD_X86
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 static const struct qd_kernels kernels_scalar = {
@@ -59,6 +61,29 @@ static const struct qd_kernels kernels_avx2 = {
     .peak = qd_peak_avx2,
 };
 
+/* Depthwise convolutions are AVX2's: no form with vpdpbusd in 256 bits has been measured. */
+static const struct qd_kernels kernels_avxvnni = {
+    .isa = QD_ISA_AVXVNNI,
+    .name = "avxvnni",
+    .conv_pack_size = qd_conv_pack_size_avxvnni,
+    .conv_pack = qd_conv_pack_avxvnni,
+    .conv = qd_conv_avxvnni,
+    .depthwise_pack_size = qd_depthwise_pack_size_avx2,
+    .depthwise_pack = qd_depthwise_pack_avx2,
+    .depthwise = qd_depthwise_avx2,
+    .add = qd_add_avx2,
+    .mul = qd_mul_avx2,
+    .affine = qd_affine_avx2,
+    .max_pool = qd_max_pool_avx2,
+    .average_pool = qd_average_pool_avx2,
+    .sum_rows = qd_sum_rows_avx2,
+    .shuffle = qd_shuffle_avx2,
+    .lookup = qd_lookup_avx2,
+    .quantize = qd_quantize_avx2,
+    .dequantize = qd_dequantize_avx2,
+    .peak = qd_peak_avxvnni,
+};
+
 /*
  * What is bound by memory rather than by products is AVX2's: wider vectors have not been shown to gain there. Written
  * once, by find_tiers: lookup is another's where the CPU has VBMI.
@@ -84,12 +109,14 @@ static struct qd_kernels kernels_vnni = {
     .dequantize = qd_dequantize_avx2,
     .peak = qd_peak_vnni,
 };
+
+/* Written once, by find_tiers, as VNNI's are: all but the convolution and its peak are those. */
+static struct qd_kernels kernels_amx;
 #endif
 
 static const char *const isa_names[QD_N_ISA] = {
-    [QD_ISA_SCALAR] = "scalar",
-    [QD_ISA_AVX2] = "avx2",
-    [QD_ISA_VNNI] = "vnni",
+    [QD_ISA_SCALAR] = "scalar", [QD_ISA_AVX2] = "avx2", [QD_ISA_AVXVNNI] = "avxvnni",
+    [QD_ISA_VNNI] = "vnni",     [QD_ISA_AMX] = "amx",
 };
 
 /* Written once by find_tiers, read only after pthread_once. */
@@ -99,6 +126,15 @@ static pthread_once_t tiers_once = PTHREAD_ONCE_INIT;
 #ifdef QD_X86
 #define XCR0_AVX 0x06u    /* SSE and AVX registers are saved by the operating system */
 #define XCR0_AVX512 0xe6u /* and the mask and 512-bit registers */
+#define XCR0_AMX 0x60000u /* the tiles and their configuration */
+
+/* In cpuid's leaf 7; compilers before gcc 11 do not name them. */
+#define CPUID_7_1_A_AVXVNNI (1u << 4)
+#define CPUID_7_D_AMX (1u << 24 | 1u << 25) /* TILE and INT8 */
+
+/* Linux saves tiles only for processes that have asked: Documentation/arch/x86/xstate.rst. */
+#define ARCH_REQ_XCOMP_PERM 0x1023
+#define XFEATURE_TILE_DATA 18
 
 #define HAS(reg, bits) (((reg) & (bits)) == (bits))
 
@@ -119,6 +155,13 @@ static bool cpu_has_avx2(void)
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && HAS(b, bit_AVX2);
 }
 
+static bool cpu_has_avxvnni(void)
+{
+    unsigned a, b, c, d;
+
+    return cpu_has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && HAS(a, CPUID_7_1_A_AVXVNNI);
+}
+
 static bool cpu_has_vnni(void)
 {
     unsigned a, b, c, d;
@@ -135,6 +178,19 @@ static bool cpu_has_vbmi(void)
 
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && HAS(c, bit_AVX512VBMI);
 }
+
+/*
+ * Asked of a CPU that has the vnni tier. The permission is the whole process's, threads that run already included;
+ * where the kernel refuses it (too old, or a signal stack too small), there are no tiles.
+ */
+static bool may_use_amx(void)
+{
+    unsigned a, b, c, d;
+
+    if (!os_saves(XCR0_AMX) || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !HAS(d, CPUID_7_D_AMX))
+        return false;
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_TILE_DATA) == 0;
+}
 #endif
 
 static void find_tiers(void)
@@ -143,10 +199,22 @@ static void find_tiers(void)
 #ifdef QD_X86
     if (cpu_has_avx2())
         tiers[QD_ISA_AVX2] = &kernels_avx2;
+    if (cpu_has_avxvnni())
+        tiers[QD_ISA_AVXVNNI] = &kernels_avxvnni;
     if (cpu_has_vnni()) {
         if (cpu_has_vbmi())
             kernels_vnni.lookup = qd_lookup_vbmi;
         tiers[QD_ISA_VNNI] = &kernels_vnni;
+    }
+    if (tiers[QD_ISA_VNNI] && may_use_amx()) {
+        kernels_amx = kernels_vnni;
+        kernels_amx.isa = QD_ISA_AMX;
+        kernels_amx.name = isa_names[QD_ISA_AMX];
+        kernels_amx.conv_pack_size = qd_conv_pack_size_amx;
+        kernels_amx.conv_pack = qd_conv_pack_amx;
+        kernels_amx.conv = qd_conv_amx;
+        kernels_amx.peak = qd_peak_amx;
+        tiers[QD_ISA_AMX] = &kernels_amx;
     }
 #endif
 }

@@ -25,7 +25,7 @@
 /* k * 255 * 127 must stay below 2^31. */
 #define QD_KERNEL_MAX_K 66311
 
-enum qd_isa { QD_ISA_SCALAR, QD_ISA_AVX2, QD_ISA_VNNI, QD_N_ISA };
+enum qd_isa { QD_ISA_SCALAR, QD_ISA_AVX2, QD_ISA_AVXVNNI, QD_ISA_VNNI, QD_ISA_AMX, QD_N_ISA };
 
 /* What happens between the accumulator and the byte; see requant.h for the one formula. */
 enum qd_requant_act {
@@ -188,7 +188,7 @@ struct qd_pool_params {
 /* The kernels of one tier. Each pointer is set; a tier without an own form of a kernel has that of the tier below. */
 struct qd_kernels {
     enum qd_isa isa;
-    const char *name; /* "scalar", "avx2", "vnni": what QUANTD_ISA and --isa take */
+    const char *name; /* "scalar", "avx2", ...: what QUANTD_ISA and --isa take */
 
     /* Bytes that packed weights take, including their slack; then the packing itself: w is [n][n_runs][run_k] s8. */
     size_t (*conv_pack_size)(int n, int n_runs, int run_k);

@@ -30,7 +30,9 @@
 
 int64_t qd_peak_scalar(int64_t iterations, int32_t *sink);
 int64_t qd_peak_avx2(int64_t iterations, int32_t *sink);
+int64_t qd_peak_avxvnni(int64_t iterations, int32_t *sink);
 int64_t qd_peak_vnni(int64_t iterations, int32_t *sink);
+int64_t qd_peak_amx(int64_t iterations, int32_t *sink);
 
 QD_CONV_TIER(scalar);
 QD_DEPTHWISE_TIER(scalar);
@@ -42,10 +44,14 @@ QD_DEPTHWISE_TIER(avx2);
 QD_POOL_TIER(avx2);
 QD_ELEMENTWISE_TIER(avx2);
 
+QD_CONV_TIER(avxvnni);
+
 QD_CONV_TIER(vnni);
 QD_DEPTHWISE_TIER(vnni);
 void qd_affine_vnni(const struct qd_affine_params *params);
 /* Of those CPUs of the vnni tier that have AVX-512 VBMI. */
 void qd_lookup_vbmi(const uint8_t *in, uint8_t *out, size_t n, const uint8_t table[256]);
+
+QD_CONV_TIER(amx);
 
 #endif

@@ -297,12 +297,12 @@ static double bytes_speed(const struct qd_kernels *kernels, call_function *call)
     return N / ns;
 }
 
-static void bench_products(void)
+static void bench_products(const struct check_tier *tiers, size_t n_tiers)
 {
-    static const int conv_sizes[][5] = {{112, 64, 3, 7, 2}, {56, 64, 64, 1, 1},   {56, 64, 64, 3, 1},   {28, 128, 128, 3, 1},
-                                        {14, 256, 256, 3, 2}, {7, 512, 512, 3, 1}, {14, 1024, 256, 1, 1}, {7, 2048, 512, 1, 1},
-                                        {112, 32, 3, 3, 2}, {56, 24, 96, 1, 1},   {28, 32, 144, 1, 1},  {14, 96, 576, 1, 1},
-                                        {1, 1000, 2048, 1, 1}};
+    static const int conv_sizes[][5] = {
+        {112, 64, 3, 7, 2},  {56, 64, 64, 1, 1},    {56, 64, 64, 3, 1},   {28, 128, 128, 3, 1}, {14, 256, 256, 3, 2},
+        {7, 512, 512, 3, 1}, {14, 1024, 256, 1, 1}, {7, 2048, 512, 1, 1}, {112, 32, 3, 3, 2},   {56, 24, 96, 1, 1},
+        {28, 32, 144, 1, 1}, {14, 96, 576, 1, 1},   {1, 1000, 2048, 1, 1}};
     static const int depthwise_sizes[][4] = {{112, 32, 3, 1}, {112, 96, 3, 2}, {56, 144, 3, 1},
                                              {28, 192, 3, 1}, {14, 576, 3, 1}, {7, 960, 3, 1},
                                              {28, 120, 5, 1}, {14, 240, 5, 2}, {28, 96, 7, 1}};
@@ -310,11 +310,12 @@ static void bench_products(void)
     for (size_t i = 0; i < QD_ARRAY_SIZE(conv_sizes); i++) {
         const int *size = conv_sizes[i];
 
-        printf("conv %3dx%-3d n %4d c %4d %dx%d/%d, GMAC/s:", size[0], size[0], size[1], size[2], size[3], size[3], size[4]);
-        for (int isa = 0; isa < QD_N_ISA; isa++) {
-            if (qd_kernels_of(isa))
-                printf("  %s %7.2f", qd_isa_name(isa),
-                       conv_speed(qd_kernels_of(isa), size[0], size[1], size[2], size[3], size[4], QD_REQUANT_LINEAR));
+        printf("conv %3dx%-3d n %4d c %4d %dx%d/%d, GMAC/s:", size[0], size[0], size[1], size[2], size[3], size[3],
+               size[4]);
+        for (size_t t = 0; t < n_tiers; t++) {
+            if (tiers[t].kernels && tiers[t].benched)
+                printf("  %s %7.2f", tiers[t].name,
+                       conv_speed(tiers[t].kernels, size[0], size[1], size[2], size[3], size[4], QD_REQUANT_LINEAR));
         }
         printf("  fp32 sgemm %7.2f\n", sgemm_speed(size[0] * size[0], size[1], size[2] * size[3] * size[3]));
     }
@@ -322,26 +323,26 @@ static void bench_products(void)
         const int *size = depthwise_sizes[i];
 
         printf("depthwise %3dx%-3d c %3d kernel %d stride %d, GMAC/s:", size[0], size[0], size[1], size[2], size[3]);
-        for (int isa = 0; isa < QD_N_ISA; isa++) {
-            if (qd_kernels_of(isa))
-                printf("  %s %7.2f", qd_isa_name(isa),
-                       depthwise_speed(qd_kernels_of(isa), size[0], size[1], size[2], size[3]));
+        for (size_t t = 0; t < n_tiers; t++) {
+            if (tiers[t].kernels && tiers[t].benched)
+                printf("  %s %7.2f", tiers[t].name,
+                       depthwise_speed(tiers[t].kernels, size[0], size[1], size[2], size[3]));
         }
         printf("\n");
     }
 }
 
 /* A product with little to sum, whose time is what is done with the sums. */
-static void bench_activations(void)
+static void bench_activations(const struct check_tier *tiers, size_t n_tiers)
 {
     static const char *const names[] = {"linear", "leaky", "hardswish", "piecewise"};
 
     for (int act = QD_REQUANT_LINEAR; act <= QD_REQUANT_PIECEWISE; act++) {
         printf("conv 112x112 n 96 c 16 1x1 with %-9s, GMAC/s:", names[act]);
-        for (int isa = 0; isa < QD_N_ISA; isa++) {
-            if (qd_kernels_of(isa))
-                printf("  %s %7.2f", qd_isa_name(isa),
-                       conv_speed(qd_kernels_of(isa), 112, 96, 16, 1, 1, (enum qd_requant_act)act));
+        for (size_t t = 0; t < n_tiers; t++) {
+            if (tiers[t].kernels && tiers[t].benched)
+                printf("  %s %7.2f", tiers[t].name,
+                       conv_speed(tiers[t].kernels, 112, 96, 16, 1, 1, (enum qd_requant_act)act));
         }
         printf("\n");
     }
@@ -365,14 +366,17 @@ void check_bench(void)
         {"dequantize", call_dequantize},
     };
 
+    const struct check_tier *tiers;
+    size_t n_tiers = check_tiers(&tiers);
+
     openblas_set_num_threads(1);
-    bench_products();
-    bench_activations();
+    bench_products(tiers, n_tiers);
+    bench_activations(tiers, n_tiers);
     for (size_t i = 0; i < QD_ARRAY_SIZE(calls); i++) {
         printf("%-26s 56x56x64, GB/s of bytes:", calls[i].name);
-        for (int isa = 0; isa < QD_N_ISA; isa++) {
-            if (qd_kernels_of(isa))
-                printf("  %s %7.2f", qd_isa_name(isa), bytes_speed(qd_kernels_of(isa), calls[i].call));
+        for (size_t t = 0; t < n_tiers; t++) {
+            if (tiers[t].kernels && tiers[t].benched)
+                printf("  %s %7.2f", tiers[t].name, bytes_speed(tiers[t].kernels, calls[i].call));
         }
         printf("\n");
     }

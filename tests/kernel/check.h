@@ -38,6 +38,18 @@ check_function check_conv, check_conv_f32, check_depthwise, check_add, check_mul
 /* The definition of every kernel, naively: sums in 64 bits, no fmaf. */
 extern const struct qd_kernels check_reference;
 
+/* What is checked against base. */
+struct check_tier {
+    const struct qd_kernels *kernels; /* NULL: cannot run here, for the reason missing */
+    const struct qd_kernels *base;
+    const char *name, *missing;
+    size_t n_checks; /* the first checks only, at most */
+    bool benched;
+};
+
+/* All there are; static. Returns how many. */
+size_t check_tiers(const struct check_tier **ret);
+
 uint64_t check_random(struct check *check);
 /* low .. high, both included. */
 int check_between(struct check *check, int low, int high);

@@ -31,9 +31,16 @@ static int conv_sizes(struct check *check, struct qd_conv_params *p)
         for (int i = 0; i < 3; i++)
             *fixed[i] = check_chance(check, 2) ? *fixed[i] : check_between(check, 1, 20);
     }
+    if (check_chance(check, 100)) { /* rows too long to be copied together */
+        m = check_between(check, 1, 40);
+        n = check_between(check, 1, 20);
+        k = check_between(check, 3000, 12000);
+    }
     p->n = n;
     p->n_runs = check_chance(check, 2) ? 1 : check_between(check, 1, 12);
     p->run_k = (k + p->n_runs - 1) / p->n_runs;
+    if (check_chance(check, 4)) /* as most channels have it: whole steps of the widest kernels */
+        p->run_k = (p->run_k + 63) / 64 * 64;
     p->out_w = check_chance(check, 4) ? m : check_between(check, 1, m);
     p->out_h = (m + p->out_w * n_images - 1) / (p->out_w * n_images);
     pixels = p->out_w * p->out_h * n_images;
@@ -45,12 +52,24 @@ static int conv_sizes(struct check *check, struct qd_conv_params *p)
     return n_images;
 }
 
+/* Rows and images whole pixels apart, as padding leaves them; returns the bytes up to the last pixel's end. */
+static size_t padded_steps(struct check *check, const struct qd_conv_params *p, int size, int n_images,
+                           struct qd_steps *ret)
+{
+    ret->x = size;
+    ret->y = (ptrdiff_t)size * (p->out_w + check_between(check, 0, 3));
+    ret->image = ret->y * (p->out_h + check_between(check, 0, 2));
+    return (size_t)((n_images - 1) * ret->image + (p->out_h - 1) * ret->y + p->out_w * ret->x);
+}
+
 /* Windows that overlap, as a convolution's do, or any other place of the runs. */
 static void conv_input(struct check *check, struct qd_conv_params *p, int n_images)
 {
     ptrdiff_t *offsets = check_input(check, (size_t)p->n_runs * sizeof(ptrdiff_t), sizeof(ptrdiff_t));
     int reach = check_chance(check, 2) ? p->run_k : 3 * p->run_k + 100, furthest = 0;
-    size_t size = check_steps(check, check_between(check, 1, p->run_k), p->out_h, p->out_w, n_images, &p->in_steps);
+    int pixel_size = check_between(check, 1, p->run_k);
+    size_t size = check_chance(check, 2) ? padded_steps(check, p, pixel_size, n_images, &p->in_steps)
+                                         : check_steps(check, pixel_size, p->out_h, p->out_w, n_images, &p->in_steps);
 
     for (int r = 0; r < p->n_runs; r++) {
         int offset = check_between(check, 0, reach);
@@ -79,8 +98,8 @@ static bool conv_problem(struct check *check, bool f32)
         check_output(check, out_size, 1, &out);
     check_requant(check, base.n, (int64_t)base.n_runs * base.run_k * 255 * 127, &requant);
     if (!f32 && check_chance(check, 3))
-        base.residual =
-            check_activations(check, check_steps(check, base.n, base.out_h, base.out_w, n_images, &base.residual_steps));
+        base.residual = check_activations(
+            check, check_steps(check, base.n, base.out_h, base.out_w, n_images, &base.residual_steps));
     tested = base;
     base.weights = packed_conv(check, check->base, w, &base);
     tested.weights = packed_conv(check, check->tested, w, &base);
@@ -172,8 +191,9 @@ bool check_depthwise(struct check *check)
     }
     check->base->depthwise(&base);
     check->tested->depthwise(&tested);
-    return check_same(check, &out,
-                      "depthwise c %d kernel %dx%d stride %dx%d dilation %dx%d out %dx%d rows %d .. %d residual %d act %d",
-                      base.c, base.kernel_h, base.kernel_w, base.stride_h, base.stride_w, base.dilation_h,
-                      base.dilation_w, out_h, base.out_w, base.y_begin, base.y_end, base.residual != NULL, requant.act);
+    return check_same(
+        check, &out,
+        "depthwise c %d kernel %dx%d stride %dx%d dilation %dx%d out %dx%d rows %d .. %d residual %d act %d", base.c,
+        base.kernel_h, base.kernel_w, base.stride_h, base.stride_w, base.dilation_h, base.dilation_w, out_h, base.out_w,
+        base.y_begin, base.y_end, base.residual != NULL, requant.act);
 }

@@ -5,8 +5,9 @@
  *   checkkernel [--seed N] [--iterations N]    checks; N problems per kernel and tier
  *   checkkernel --bench                        what each tier reaches instead
  *
- * Built with CHECK_EMULATED it checks, instead of the CPU's tiers, the VNNI sources compiled over simde, which emulates
- * AVX-512 in C: what they compute is then proven on CPUs that lack it, how the compiler translates them is not.
+ * Where the CPU has VNNI, the AVX-VNNI source is checked in another encoding and the AMX source over tiles in C as
+ * well. Built with CHECK_EMULATED it checks, instead of the CPU's tiers, the AVX-VNNI, VNNI and AMX sources compiled
+ * over emulations in C: what they compute is then proven on CPUs that lack it, how the compiler translates them is not.
  */
 #include "tests/kernel/check.h"
 
@@ -18,7 +19,6 @@
 #include "util/mem.h"
 
 #ifdef CHECK_EMULATED
-#include "tests/kernel/emulated.h"
 #define DEFAULT_ITERATIONS 1000
 #else
 #define DEFAULT_ITERATIONS 3000
@@ -67,30 +67,7 @@ static void run_check(const struct named_check *named, const struct qd_kernels *
            base->name);
 }
 
-#ifdef CHECK_EMULATED
-static void run_tiers(uint64_t seed, int n_iterations)
-{
-    const struct qd_kernels emulated = {
-        .isa = QD_ISA_VNNI,
-        .name = "vnni (emulated by simde)",
-        .conv_pack_size = qd_conv_pack_size_emulated,
-        .conv_pack = qd_conv_pack_emulated,
-        .conv = qd_conv_emulated,
-        .depthwise_pack_size = qd_depthwise_pack_size_emulated,
-        .depthwise_pack = qd_depthwise_pack_emulated,
-        .depthwise = qd_depthwise_emulated,
-        .affine = qd_affine_emulated,
-    };
-
-    if (!qd_kernels_of(QD_ISA_AVX2)) {
-        printf("1..0 # SKIP this CPU lacks avx2, which the emulation is built for\n");
-        return;
-    }
-    printf("1..%zu\n# tiers covered: %s\n", QD_ARRAY_SIZE(checks), emulated.name);
-    for (size_t i = 0; i < QD_ARRAY_SIZE(checks); i++)
-        run_check(&checks[i], &emulated, qd_kernels_of(QD_ISA_SCALAR), seed, n_iterations);
-}
-#else
+#ifndef CHECK_EMULATED
 static void check_override(const char *value, enum qd_status expected, const char *expected_text)
 {
     const struct qd_kernels *kernels = NULL;
@@ -106,32 +83,53 @@ static void check_override(const char *value, enum qd_status expected, const cha
     unsetenv("QUANTD_ISA");
 }
 
-static void run_tiers(uint64_t seed, int n_iterations)
+static void check_overrides(void)
 {
-    const struct qd_kernels *scalar = qd_kernels_of(QD_ISA_SCALAR);
-    bool has_vnni = qd_kernels_of(QD_ISA_VNNI) != NULL;
-
-    printf("1..%zu\n# tiers covered:", QD_ARRAY_SIZE(checks) * QD_N_ISA + 4);
-    for (int isa = 0; isa < QD_N_ISA; isa++)
-        printf(" %s%s", qd_isa_name(isa), qd_kernels_of(isa) ? "" : " (NOT: this CPU lacks it)");
-    printf("\n");
-    for (int isa = 0; isa < QD_N_ISA; isa++) {
-        const struct qd_kernels *tested = qd_kernels_of(isa);
-
-        for (size_t i = 0; i < QD_ARRAY_SIZE(checks); i++) {
-            if (tested)
-                run_check(&checks[i], tested, isa == QD_ISA_SCALAR ? &check_reference : scalar, seed, n_iterations);
-            else
-                printf("ok %d - %s %s # SKIP this CPU lacks %s\n", ++n_tests, qd_isa_name(isa), checks[i].name,
-                       qd_isa_name(isa));
-        }
-    }
     check_override("scalar", QD_OK, "");
     check_override("", QD_OK, "");
     check_override("avx9", QD_INVALID, "expected");
-    check_override("vnni", has_vnni ? QD_OK : QD_UNSUPPORTED, has_vnni ? "" : "this CPU");
+    for (int isa = QD_ISA_SCALAR + 1; isa < QD_N_ISA; isa++) {
+        bool present = qd_kernels_of((enum qd_isa)isa) != NULL;
+
+        check_override(qd_isa_name((enum qd_isa)isa), present ? QD_OK : QD_UNSUPPORTED, present ? "" : "this CPU");
+    }
 }
+#define N_OVERRIDES (3 + QD_N_ISA - 1)
+#else
+static void check_overrides(void)
+{
+}
+#define N_OVERRIDES 0
 #endif
+
+static size_t n_checks_of(const struct check_tier *tier)
+{
+    return tier->n_checks < QD_ARRAY_SIZE(checks) ? tier->n_checks : QD_ARRAY_SIZE(checks);
+}
+
+static void run_tiers(uint64_t seed, int n_iterations)
+{
+    const struct check_tier *tiers;
+    size_t n_tiers = check_tiers(&tiers), planned = N_OVERRIDES;
+
+    printf("# tiers covered:");
+    for (size_t i = 0; i < n_tiers; i++) {
+        printf("%s %s", i ? "," : "", tiers[i].name);
+        if (!tiers[i].kernels)
+            printf(" (NOT: %s)", tiers[i].missing);
+        planned += n_checks_of(&tiers[i]);
+    }
+    printf("\n1..%zu\n", planned);
+    for (size_t i = 0; i < n_tiers; i++) {
+        for (size_t j = 0; j < n_checks_of(&tiers[i]); j++) {
+            if (tiers[i].kernels)
+                run_check(&checks[j], tiers[i].kernels, tiers[i].base, seed, n_iterations);
+            else
+                printf("ok %d - %s %s # SKIP %s\n", ++n_tests, tiers[i].name, checks[j].name, tiers[i].missing);
+        }
+    }
+    check_overrides();
+}
 
 int main(int argc, char **argv)
 {

@@ -1,0 +1,3 @@
+#include "tests/kernel/emulate_avxvnni.h"
+
+#include "src/kernel/conv_avxvnni.c"
