@@ -26,8 +26,16 @@ struct scratch {
     const uint8_t *taps[TABLE_TAPS];
 };
 
+/* Up to 32 channels half of each vector would be empty: AVX2's kernel is faster then, and its packing is used. */
+static bool is_narrow(int c)
+{
+    return c <= LANES / 2;
+}
+
 size_t qd_depthwise_pack_size_vnni(int c, int taps)
 {
+    if (is_narrow(c))
+        return qd_depthwise_pack_size_avx2(c, taps);
     return ((size_t)c + LANES - 1) / LANES * LANES * (size_t)taps + QD_KERNEL_SLACK;
 }
 
@@ -35,6 +43,10 @@ void qd_depthwise_pack_vnni(void *packed, const int8_t *w, int c, int taps)
 {
     int8_t *out = packed;
 
+    if (is_narrow(c)) {
+        qd_depthwise_pack_avx2(packed, w, c, taps);
+        return;
+    }
     memset(packed, 0, qd_depthwise_pack_size_vnni(c, taps));
     for (int i = 0; i < c; i++) {
         for (int t = 0; t < taps; t++)
@@ -279,6 +291,10 @@ void qd_depthwise_vnni(const struct qd_depthwise_params *params)
     int taps = p->kernel_h * p->kernel_w;
     int n_max = TABLE_TAPS / (taps < CHUNK_TAPS ? taps : CHUNK_TAPS);
 
+    if (is_narrow(p->c)) {
+        qd_depthwise_avx2(p);
+        return;
+    }
     if (n_max > CHUNK_X || qd_depthwise_slides(p))
         n_max = CHUNK_X;
     for (int y = p->y_begin; y < p->y_end; y++) {
