@@ -620,18 +620,4 @@ START_TEST(test_layouts)
 }
 END_TEST
 
-int main(void)
-{
-    Suite *suite = suite_create("layout");
-    TCase *tcase = tcase_create("layout");
-    SRunner *runner;
-
-    tcase_set_timeout(tcase, 120);
-    tcase_add_loop_test(tcase, test_layouts, 0, (int)QD_ARRAY_SIZE(layouts));
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_set_tap(runner, "-");
-    srunner_run_all(runner, CK_SILENT);
-    srunner_free(runner);
-    return EXIT_SUCCESS;
-}
+QD_UNIT_LOOP_MAIN("layout", test_layouts, QD_ARRAY_SIZE(layouts))
