@@ -60,7 +60,7 @@ static bool is_prefix(struct layouts *l, const struct qd_node *node)
 {
     struct qd_place *places = l->plan->places[QD_FORM_Q8], *first = &places[node->inputs[0]];
 
-    if (!first->whole)
+    if (!first->whole || !l->any_steps[node->outputs[0]])
         return false;
     for (int i = 0; i < node->n_inputs; i++) {
         struct qd_place *place = &places[node->inputs[i]];

@@ -55,6 +55,12 @@ static bool same_scales(const struct qd_graph *graph, const struct qd_node *node
     return true;
 }
 
+/* Bytes of rank 4 lie as one picture; a Transpose or Reshape can make several of it. */
+static bool is_several_pictures(const struct qd_graph *graph, int value)
+{
+    return graph->values[value].shape.n_dims == 4 && graph->values[value].shape.dims[0] != 1;
+}
+
 /* NULL when the node can run quantized, else the reason why not. */
 static const char *why_not_q8(const struct builder *b, int n)
 {
@@ -69,6 +75,12 @@ static const char *why_not_q8(const struct builder *b, int n)
         return "the operator has no int8 form";
     if (b->refused[n])
         return "scales out of range";
+    for (int i = 0; i < node->n_inputs; i++)
+        if (is_activation(graph, node->inputs[i]) && is_several_pictures(graph, node->inputs[i]))
+            return "an input is several pictures";
+    for (int i = 0; i < node->n_outputs; i++)
+        if (node->outputs[i] != QD_NO_VALUE && is_several_pictures(graph, node->outputs[i]))
+            return "an output is several pictures";
     for (int i = 0; i < node->n_inputs; i++)
         if (is_activation(graph, node->inputs[i]) && !has_q(graph, node->inputs[i]))
             return "an input has no scale";

@@ -2,108 +2,12 @@
  * Operators one by one: hand-worked float cases, and the int8 form against the float one within a stated number of
  * steps of the output, for every tier and 1 to 3 threads (all with the same bytes).
  */
-#include <math.h>
 #include <string.h>
 
-#include "engine/plan.h"
 #include "op/channel_shuffle.h"
 #include "op/conv.h"
-#include "op/op.h"
 #include "pass/pass.h"
-#include "tests/unit/unit.h"
-
-static struct qd_graph *graph;
-static struct qd_error err;
-
-static struct qd_shape shape4(int64_t c, int64_t h, int64_t w)
-{
-    return (struct qd_shape){.n_dims = 4, .dims = {1, c, h, w}};
-}
-
-static void begin(struct qd_shape shape)
-{
-    int x;
-
-    graph = qd_graph_new();
-    ck_assert_ok(qd_graph_add_value(graph, "x", &x, &err), &err);
-    graph->values[x].has_shape = true;
-    graph->values[x].shape = shape;
-    graph->values[x].dtype = QD_F32;
-    graph->inputs = qd_alloc_array(1, sizeof(int));
-    graph->outputs = qd_alloc_array(1, sizeof(int));
-    graph->inputs[0] = x;
-    graph->n_inputs = 1;
-}
-
-static uint32_t state = 1;
-
-static float random_float(void)
-{
-    state = state * 1664525 + 1013904223;
-    return (float)(state >> 8) / (float)(1 << 24) - 0.5f;
-}
-
-static int constant(const char *name, struct qd_shape shape, float scale)
-{
-    int index;
-    void *data;
-
-    ck_assert_ok(qd_graph_add_constant(graph, name, QD_F32, &shape, NULL, &index, &data, &err), &err);
-    for (int64_t i = 0; i < qd_shape_count(&shape); i++)
-        ((float *)data)[i] = random_float() * scale;
-    return index;
-}
-
-static int integers(const char *name, int n, const int64_t *values)
-{
-    struct qd_shape shape = {.n_dims = 1, .dims = {n}};
-    int index;
-
-    ck_assert_ok(qd_graph_add_constant(graph, name, QD_I64, &shape, values, &index, NULL, &err), &err);
-    return index;
-}
-
-/* A node of the operator with these inputs; its output's name is `out`. attrs may be NULL. */
-static int node(const char *op_name, const char *out, const int *inputs, int n_inputs, struct qd_attr *attrs,
-                int n_attrs)
-{
-    const struct qd_op *op = qd_op_find(op_name);
-    struct qd_node *made;
-    int y;
-
-    ck_assert_ptr_nonnull(op);
-    ck_assert_ok(qd_graph_add_value(graph, out, &y, &err), &err);
-    ck_assert_ok(qd_graph_add_node(graph, out, op_name, op, inputs, n_inputs, &y, 1, &made, &err), &err);
-    made->opset = 13;
-    made->attrs = attrs;
-    made->n_attrs = n_attrs;
-    ck_assert_ok(op->parse ? op->parse(graph, made, &err) : QD_OK, &err);
-    ck_assert_ok(op->infer(graph, made, &err), &err);
-    return y;
-}
-
-static int node1(const char *op_name, const char *out, int input)
-{
-    return node(op_name, out, &input, 1, NULL, 0);
-}
-
-static struct qd_attr ints(const char *name, int n, const int64_t *values)
-{
-    return (struct qd_attr){.name = name, .kind = QD_ATTR_INTS, .ints = values, .n = n};
-}
-
-static struct qd_attr one(const char *name, int64_t value)
-{
-    return (struct qd_attr){.name = name, .kind = QD_ATTR_INT, .i = value};
-}
-
-static void end(int y)
-{
-    graph->outputs[0] = y;
-    graph->n_outputs = 1;
-    ck_assert_ok(qd_graph_sort(graph, &err), &err);
-    ck_assert_ok(qd_graph_verify(graph, &err), &err);
-}
+#include "tests/unit/build_graph.h"
 
 static struct qd_frame *run_plan(enum qd_precision precision, const struct qd_kernels *kernels, int threads,
                                  struct qd_plan **ret_plan)
@@ -133,22 +37,7 @@ static void check_q8(double steps)
 
     ck_assert_int_le(count, 1 << 14);
     f32 = run_plan(QD_PRECISION_F32, qd_kernels_of(QD_ISA_SCALAR), 1, &plan);
-    for (int v = 0; v < graph->n_values; v++) {
-        const float *x = qd_frame_value_f32(f32, v, 0), *x1 = qd_frame_value_f32(f32, v, 1);
-        float low = 0, high = 1e-6f;
-
-        if (graph->values[v].producer < 0)
-            continue;
-        for (int64_t i = 0; i < qd_shape_count(&graph->values[v].shape); i++) {
-            low = fminf(low, fminf(x[i], x1[i]));
-            high = fmaxf(high, fmaxf(x[i], x1[i]));
-        }
-        graph->values[v].q = (struct qd_qparams){(high - low) / 255, (int)rintf(-low / ((high - low) / 255)), 8};
-    }
-    /* Movement shares its input's scale. */
-    for (int n = 0; n < graph->n_nodes; n++)
-        if ((graph->nodes[n].op->flags & QD_OP_SAME_SCALE) && graph->nodes[n].inputs[0] != graph->inputs[0])
-            graph->values[graph->nodes[n].outputs[0]].q = graph->values[graph->nodes[n].inputs[0]].q;
+    scales_from(f32, 2);
     for (int isa = 0; isa < QD_N_ISA; isa++) {
         const struct qd_kernels *kernels = qd_kernels_of((enum qd_isa)isa);
 
