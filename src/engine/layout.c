@@ -145,10 +145,13 @@ static void collect_padding(struct layouts *l)
 
     for (int n = 0; n < graph->n_nodes && l->refused < 0; n++) {
         const struct qd_node *node = &graph->nodes[n];
-        int value = node->inputs[0];
         struct qd_q8_padding padding = {0}, *all;
+        int value;
 
-        if (!l->node_q8[n] || !node->op->padding_q8 || !is_picture(graph, value))
+        if (!l->node_q8[n] || !node->op->padding_q8)
+            continue;
+        value = node->inputs[0];
+        if (!is_picture(graph, value))
             continue;
         node->op->padding_q8(graph, node, &padding);
         if (!padding.top && !padding.left && !padding.bottom && !padding.right)

@@ -10,6 +10,7 @@ trap 'stop; rm -rf "$work"' EXIT
 
 # start OPTIONS...: returns once the models are loaded (or loading failed and the daemon ended).
 start() {
+    : >"$work/log" # before the daemon opens it: the last one says that models are loaded
     "$quantd" --listen 127.0.0.1:0 --models "${models:-$model}" --cache "${cache:-$QD_BUILD/tests/e2e/cache}" "$@" >"$work/log" 2>&1 &
     pid=$!
     for _ in $(seq 600); do
