@@ -34,4 +34,10 @@ void qd_barrier_init(struct qd_barrier *barrier, int n_threads);
 /* Returns once n_threads threads have called it; all of them with the same number. One thread returns at once. */
 void qd_barrier_wait(struct qd_barrier *barrier, int n_threads);
 
+/* Whether the last waits say that the cores are contended: spinning has not paid. */
+static inline bool qd_barrier_contended(const struct qd_barrier *barrier)
+{
+    return atomic_load_explicit(&barrier->spin_ns, memory_order_relaxed) < QD_BARRIER_SPIN_NS / 8;
+}
+
 #endif

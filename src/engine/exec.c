@@ -5,11 +5,13 @@
 
 #include "engine/barrier.h"
 #include "engine/internal.h"
+#include "engine/team.h"
 #include "op/q8.h"
 #include "util/clock.h"
 
 struct qd_frame {
     struct qd_barrier barrier; /* between steps */
+    struct qd_team team;
     const struct qd_plan *plan;
     int n_threads;
     uint8_t *slab, *slots;
@@ -460,21 +462,38 @@ static void run_depth_first(struct qd_frame *frame, int n_images, int thread, in
 void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_threads)
 {
     const struct images all = {0, n_images, 0};
+    int64_t start_ns = 0;
 
 #ifdef _OPENMP
-    /* For this region's tasks alone: in a team of one, BLAS would make a team of its own at every call. */
+    /* For this region's tasks alone: beside a team of one, BLAS would make a team of its own at every call. */
     omp_set_num_threads(1);
 #endif
-    if (thread == 0 && frame->profile)
-        frame->last_ns = qd_now_ns();
+    if (thread == 0)
+        frame->last_ns = start_ns = qd_now_ns();
     if (frame->plan->depth_steps)
         run_depth_first(frame, n_images, thread, n_threads);
     run_together(frame, frame->plan->depth_steps, frame->plan->n_steps, &all, thread, n_threads);
+    if (thread == 0)
+        qd_team_learn(&frame->team, n_threads, n_images, qd_now_ns() - start_ns, qd_barrier_contended(&frame->barrier));
+}
+
+int qd_frame_team(const struct qd_frame *frame, int n_threads)
+{
+    return qd_team_size(&frame->team, n_threads);
 }
 
 void qd_frame_run(struct qd_frame *frame, int n_images, int n_threads)
 {
 #ifdef _OPENMP
+    n_threads = qd_team_size(&frame->team, n_threads);
+    if (n_threads == 1) {
+        /* Without a region: libgomp would allocate for every change of a team's size. */
+        int max_threads = omp_get_max_threads();
+
+        qd_frame_run_share(frame, n_images, 0, 1);
+        omp_set_num_threads(max_threads);
+        return;
+    }
 #pragma omp parallel num_threads(n_threads)
     qd_frame_run_share(frame, n_images, omp_get_thread_num(), omp_get_num_threads());
 #else

@@ -66,8 +66,12 @@ const float *qd_frame_output(const struct qd_frame *frame, int output, int image
 
 /*
  * Runs images 0 .. n_images - 1 with n_threads OpenMP threads in one parallel region. n_threads at most the frame's.
+ * Where other processes keep the cores busy it may take one thread alone; the outputs are the same.
  */
 void qd_frame_run(struct qd_frame *frame, int n_images, int n_threads);
+
+/* How many of n_threads the next run had better have: all, or one where the cores are contended. */
+int qd_frame_team(const struct qd_frame *frame, int n_threads);
 
 /* One step alone, on whatever lies in the frame: for benchmarks of single layers, after a whole run. */
 void qd_frame_run_step(struct qd_frame *frame, int step, int n_images, int n_threads);

@@ -146,7 +146,7 @@ static void run_batch(struct qd_batcher *b, int n, int64_t *ret_decode_us, int64
     int64_t start = qd_now_us(), decoded = start;
 
 #ifdef _OPENMP
-#pragma omp parallel num_threads(b->options.n_threads)
+#pragma omp parallel num_threads(qd_frame_team(b->frame, b->options.n_threads))
     {
 #pragma omp for schedule(dynamic, 1)
         for (int i = 0; i < n; i++)

@@ -4,6 +4,7 @@
 
 #include "engine/barrier.h"
 #include "engine/internal.h"
+#include "engine/team.h"
 #include "tests/unit/unit.h"
 #include "util/cores.h"
 
@@ -123,4 +124,36 @@ START_TEST(test_memory_plan)
 }
 END_TEST
 
-QD_UNIT_MAIN("engine", test_barrier, test_barrier_oversubscribed, test_memory_plan)
+/* The share of n runs that had one thread, where a run together and a run alone take so long. */
+static double share_alone(struct qd_team *team, int n, bool contended, int64_t together_ns, int64_t alone_ns)
+{
+    int n_alone = 0;
+
+    for (int i = 0; i < n; i++) {
+        int n_threads = qd_team_size(team, 2);
+
+        n_alone += n_threads == 1;
+        qd_team_learn(team, n_threads, 4, 4 * (n_threads == 1 ? alone_ns : together_ns), contended);
+    }
+    return (double)n_alone / n;
+}
+
+START_TEST(test_team)
+{
+    struct qd_team team = {0};
+
+    /* Nothing is tried while nothing is contended, nor where runs take what they always take. */
+    ck_assert_double_eq(share_alone(&team, 1000, false, 50, 100), 0);
+    ck_assert_double_eq(share_alone(&team, 1000, true, 60, 10), 0);
+    /* Then what is faster wins, but for the trials. */
+    ck_assert_double_gt(share_alone(&team, 1000, true, 200, 100), 0.85);
+    ck_assert_double_lt(share_alone(&team, 1000, true, 100, 200), 0.15);
+    share_alone(&team, 100, false, 50, 100);
+    ck_assert_double_eq(share_alone(&team, 1000, false, 50, 100), 0);
+    /* A caller that runs alone is left alone. */
+    qd_team_learn(&team, 1, 1, 100, true);
+    ck_assert_int_eq(qd_team_size(&team, 2), 2);
+}
+END_TEST
+
+QD_UNIT_MAIN("engine", test_barrier, test_barrier_oversubscribed, test_memory_plan, test_team)

@@ -1,0 +1,33 @@
+/*
+ * How many threads a run should have. All that it may, but where the cores are contended: a small network, whose steps
+ * are microseconds, then waits at its barriers far longer than one thread takes for the whole of it. Both ways are
+ * timed in turn and the faster one is kept for a while; as long as nothing is contended nothing is tried.
+ *
+ * Threads: qd_team_learn by one thread, at the end of a run; nobody else at that time.
+ */
+#ifndef QD_ENGINE_TEAM_H
+#define QD_ENGINE_TEAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A zeroed struct is ready. */
+struct qd_team {
+    bool alone;          /* the next run has one thread */
+    int n_runs;          /* of this way so far */
+    int n_held;          /* runs together until being alone may be tried again */
+    int hold;            /* the last n_held granted; 0: being alone won last */
+    int64_t sum_ns;      /* of the runs on trial */
+    int64_t fastest_ns;  /* run together, per image */
+    int64_t together_ns; /* what the last trial together gave, per image */
+};
+
+static inline int qd_team_size(const struct qd_team *team, int n_threads)
+{
+    return team->alone ? 1 : n_threads;
+}
+
+/* What a run by n_threads over n_images took, and whether its barriers say that the cores are contended. */
+void qd_team_learn(struct qd_team *team, int n_threads, int n_images, int64_t run_ns, bool contended);
+
+#endif
