@@ -1,4 +1,3 @@
-#include <stdlib.h>
 #include "op/conv_q8.h"
 
 #include <limits.h>
@@ -286,9 +285,10 @@ static void run_dense(const struct conv_q8 *conv, const struct qd_q8_run *run, i
     int64_t panels_begin = 0, panels_end = (conv->n_group + QD_CONV_PANEL - 1) / QD_CONV_PANEL;
     int64_t weights = (int64_t)conv->n_group * conv->params.n_runs * conv->params.run_k;
     int64_t activations = pixels * (conv->s.c / conv->s.group + conv->n_group);
+    bool by_channels =
+        panels_end % n_threads == 0 ? weights > activations : pixels < 4 * n_threads && panels_end > n_threads;
 
-    static int force = -1; if (force<0) force = getenv("QSPLIT")?atoi(getenv("QSPLIT")):0;
-    if (force==2 && panels_end % n_threads == 0 ? 1 : force==1 ? 0 : panels_end % n_threads == 0 ? weights > activations : pixels < 4 * n_threads && panels_end > n_threads) {
+    if (by_channels) {
         end = pixels;
         qd_share(panels_end, thread, n_threads, &panels_begin, &panels_end);
     } else {
