@@ -325,10 +325,13 @@ static enum qd_status add_steps(struct builder *b, int *ret_refused, struct qd_e
         if (status != QD_OK)
             return status;
     }
+    for (int i = 0; i < graph->n_outputs; i++)
+        need(b, QD_FORM_F32, graph->outputs[i]);
+    /* All outputs live to the end: past the conversions that the others needed. */
     for (int i = 0; i < graph->n_outputs; i++) {
         int producer = graph->values[graph->outputs[i]].producer;
 
-        need(b, QD_FORM_F32, graph->outputs[i]);
+        touch(b, QD_FORM_F32, graph->outputs[i], plan->n_steps);
         /* What a last Softmax reads stays readable too: accuracy is measured there. */
         if (producer >= 0 && graph->nodes[producer].op == &qd_op_softmax)
             touch(b, QD_FORM_F32, graph->nodes[producer].inputs[0], plan->n_steps);

@@ -133,6 +133,8 @@ static void simplify(struct qd_move *move)
         for (int i = d; i > 0 && move->out_strides[i] > move->out_strides[i - 1]; i--)
             swap_dims(move, i, i - 1);
     move->n_dims = n < 1 ? 1 : 0;
+    if (n < 1) /* one element, of rank 0 perhaps */
+        move->dims[0] = 1;
     for (int d = 0; d < n; d++) {
         int to = move->n_dims - 1;
 

@@ -407,6 +407,67 @@ START_TEST(test_conv_by_hand)
 }
 END_TEST
 
-QD_UNIT_MAIN("op", test_conv, test_conv_depthwise, test_conv_multiplier, test_conv_activations, test_residual,
-             test_pools, test_elementwise, test_lines, test_batch_normalization, test_unary, test_movement,
-             test_channel_shuffle, test_flatten_gemm, test_conv_by_hand)
+/* To rank 0: one element is copied, and what follows reads it. */
+START_TEST(test_scalar)
+{
+    int in[2];
+
+    begin(shape4(3, 4, 4));
+    in[0] = graph->inputs[0];
+    in[1] = constant("w", (struct qd_shape){.n_dims = 4, .dims = {1, 3, 4, 4}}, 0.02f);
+    end(node1("Sigmoid", "y", node1("Squeeze", "s", node("Conv", "c", in, 2, NULL, 0))));
+    check_q8(2);
+}
+END_TEST
+
+/* Several outputs that need conversions: none lies where another's still is. */
+START_TEST(test_outputs)
+{
+    enum { N_OUTPUTS = 4 };
+    static const char *const names[] = {"y0", "y1", "y2", "y3", "c0", "c1", "c2", "c3", "w0", "w1", "w2", "w3"};
+    int64_t kernel[] = {3, 3}, pads[] = {1, 1, 1, 1};
+    struct qd_attr attrs[] = {ints("kernel_shape", 2, kernel), ints("pads", 4, pads)};
+    struct qd_plan_options options = {QD_PRECISION_Q8, 2, qd_kernels_of(QD_ISA_SCALAR), false};
+    struct qd_plan *f32_plan, *kept_plan, *plan;
+    struct qd_frame *f32, *kept, *frame;
+    int outputs[N_OUTPUTS], in[2];
+
+    begin(shape4(3, 8, 9));
+    in[0] = graph->inputs[0];
+    for (int i = 0; i < N_OUTPUTS; i++) {
+        in[1] = constant(names[2 * N_OUTPUTS + i], (struct qd_shape){.n_dims = 4, .dims = {16, i ? 16 : 3, 1, 1}},
+                         i ? 1.0f : 0.02f);
+        in[0] = node("Conv", names[N_OUTPUTS + i], in, 2, NULL, 0);
+        outputs[i] = node("MaxPool", names[i], in, 1, attrs, 2);
+    }
+    qd_free(graph->outputs);
+    graph->outputs = qd_alloc_array(N_OUTPUTS, sizeof(int));
+    end(outputs[0]);
+    memcpy(graph->outputs, outputs, sizeof(outputs));
+    graph->n_outputs = N_OUTPUTS;
+    f32 = run_plan(QD_PRECISION_F32, qd_kernels_of(QD_ISA_SCALAR), 1, &f32_plan);
+    scales_from(f32, 2);
+    kept = run_plan(QD_PRECISION_Q8, qd_kernels_of(QD_ISA_SCALAR), 1, &kept_plan);
+    ck_assert_ok(qd_plan_new(graph, &options, &plan, &err), &err);
+    ck_assert_ok(qd_frame_new(plan, 1, &frame, &err), &err);
+    for (int image = 0; image < 2; image++)
+        for (int j = 0; j < 3 * 8 * 9; j++)
+            qd_frame_input(frame, image)[j] = (uint8_t)(j * 31 + (j * j) % 17 * 11 + image * 5);
+    qd_frame_run(frame, 2, 1);
+    for (int i = 0; i < N_OUTPUTS; i++)
+        for (int image = 0; image < 2; image++)
+            ck_assert_mem_eq(qd_frame_output(frame, i, image), qd_frame_output(kept, i, image),
+                             (size_t)qd_plan_output_count(plan, i) * sizeof(float));
+    qd_frame_free(frame);
+    qd_plan_free(plan);
+    qd_frame_free(kept);
+    qd_plan_free(kept_plan);
+    qd_frame_free(f32);
+    qd_plan_free(f32_plan);
+    qd_graph_free(graph);
+}
+END_TEST
+
+QD_UNIT_MAIN("op", test_scalar, test_outputs, test_conv, test_conv_depthwise, test_conv_multiplier,
+             test_conv_activations, test_residual, test_pools, test_elementwise, test_lines, test_batch_normalization,
+             test_unary, test_movement, test_channel_shuffle, test_flatten_gemm, test_conv_by_hand)
