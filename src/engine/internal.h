@@ -65,9 +65,10 @@ enum qd_status qd_memory_plan(struct qd_place **places, int n_places, size_t *re
 
 /*
  * Decides how quantized values lie: places[QD_FORM_Q8] and [QD_FORM_PADDED] get steps, padding and wholes.
- * *ret_refused: a node that has to run in float for it (QD_UNSUPPORTED).
+ * *ret_refused: a node that has to run in float for it (QD_UNSUPPORTED), and *ret_why.
  */
-enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *ret_refused, struct qd_error *err);
+enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *ret_refused, const char **ret_why,
+                              struct qd_error *err);
 
 /* The place whose memory this one uses: itself, or the outermost concatenation around it. */
 struct qd_place *qd_place_whole(struct qd_place *place);

@@ -10,6 +10,7 @@ struct layouts {
     const bool *node_q8;
     bool *any_steps; /* by value: its maker and all its quantized readers take any steps */
     int refused;
+    const char *why;
 };
 
 static bool is_picture(const struct qd_graph *graph, int value)
@@ -138,6 +139,23 @@ static bool can_pad(const struct layouts *l, int value)
     return true;
 }
 
+/*
+ * Padding is memory of each image, and filled in each run: at most so many bytes, or a few times the picture. Dilated
+ * windows on small pictures stay far below; what is above runs in float, which pads without memory.
+ */
+#define MAX_PADDED_BYTES (INT64_C(16) << 20)
+#define MAX_PADDED_TIMES 8
+
+static bool is_too_large(const struct qd_shape *shape, const struct qd_q8_padding *padding)
+{
+    int64_t row = shape->dims[3] + larger(padding->left, padding->right);
+    int64_t rows = shape->dims[2] + padding->top + padding->bottom;
+    int64_t limit = MAX_PADDED_TIMES * qd_shape_count(shape);
+
+    limit = limit > MAX_PADDED_BYTES ? limit : MAX_PADDED_BYTES;
+    return shape->dims[1] > 0 && row > limit / shape->dims[1] / rows;
+}
+
 /* The padding of all readers together: around the value itself, or around a padded copy of it. */
 static void collect_padding(struct layouts *l)
 {
@@ -160,12 +178,18 @@ static void collect_padding(struct layouts *l)
                                 : &l->plan->places[QD_FORM_PADDED][value].padding;
         if (!all->top && !all->left && !all->bottom && !all->right)
             all->value = padding.value;
-        if (!same_value(all, &padding, graph->values[value].shape.dims[1]))
+        if (!same_value(all, &padding, graph->values[value].shape.dims[1])) {
             l->refused = n;
+            l->why = "another convolution pads this input with other values";
+        }
         all->top = larger(all->top, padding.top);
         all->left = larger(all->left, padding.left);
         all->bottom = larger(all->bottom, padding.bottom);
         all->right = larger(all->right, padding.right);
+        if (is_too_large(&graph->values[value].shape, all)) {
+            l->refused = n;
+            l->why = "its padding would take too much memory";
+        }
     }
 }
 
@@ -212,7 +236,8 @@ static void set_steps(const struct qd_graph *graph, int value, struct qd_place *
         QD_ALIGNMENT * QD_ALIGNMENT;
 }
 
-enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *ret_refused, struct qd_error *err)
+enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *ret_refused, const char **ret_why,
+                              struct qd_error *err)
 {
     const struct qd_graph *graph = plan->graph;
     struct layouts l = {.graph = graph, .plan = plan, .node_q8 = node_q8, .refused = -1};
@@ -227,7 +252,8 @@ enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *re
     collect_padding(&l);
     if (l.refused >= 0) {
         *ret_refused = l.refused;
-        status = qd_error_set(err, QD_UNSUPPORTED, "another convolution pads its input with other values");
+        *ret_why = l.why;
+        status = qd_error_set(err, QD_UNSUPPORTED, "%s", l.why);
     }
     for (int v = 0; v < graph->n_values && status == QD_OK; v++) {
         if (graph->values[v].data || !graph->values[v].has_shape)

@@ -10,7 +10,8 @@ struct builder {
     struct qd_plan *plan;
     const struct qd_graph *graph;
     bool *node_q8;
-    bool *refused; /* prepare said no: f32, whatever supports_q8 says */
+    const char **refused; /* why layout or prepare said no: f32, whatever supports_q8 says */
+    const char *why;      /* of the last refusal */
     const char **why_f32;
     bool *output_f32;
     bool *has[QD_N_FORMS]; /* forms that exist so far, by value */
@@ -74,7 +75,7 @@ static const char *why_not_q8(const struct builder *b, int n)
     if (!node->op->supports_q8 || !node->op->prepare_q8)
         return "the operator has no int8 form";
     if (b->refused[n])
-        return "scales out of range";
+        return b->refused[n];
     for (int i = 0; i < node->n_inputs; i++)
         if (is_activation(graph, node->inputs[i]) && is_several_pictures(graph, node->inputs[i]))
             return "an input is several pictures";
@@ -277,8 +278,10 @@ static enum qd_status add_node_step(struct builder *b, int n, int *ret_refused, 
         return QD_OK;
     }
     status = prepare_node(b, n, step, err);
-    if (status == QD_UNSUPPORTED)
+    if (status == QD_UNSUPPORTED) {
         *ret_refused = n;
+        b->why = "scales out of range";
+    }
     return status;
 }
 
@@ -375,7 +378,10 @@ static int64_t activations_of(const struct qd_graph *graph, const struct qd_node
     return count;
 }
 
-/* Depth first as long as activations outweigh weights, which every image then reads anew. */
+/*
+ * Depth first until a step has more than twice as much of weights, which every image then reads anew, as of
+ * activations: between once and twice the activations that stay in cache still make up for it.
+ */
 static int choose_depth(const struct qd_plan *plan)
 {
     int s = 0;
@@ -484,7 +490,7 @@ static enum qd_status build(struct builder *b, int *ret_refused, struct qd_error
         status = no_memory(err);
     } else {
         decide_precisions(b);
-        status = qd_layout_plan(plan, b->node_q8, ret_refused, err);
+        status = qd_layout_plan(plan, b->node_q8, ret_refused, &b->why, err);
         if (status == QD_OK)
             status = add_steps(b, ret_refused, err);
         if (status == QD_OK)
@@ -502,7 +508,7 @@ enum qd_status qd_plan_new(const struct qd_graph *graph, const struct qd_plan_op
     enum qd_status status;
     int refused;
 
-    b.refused = qd_alloc_array((size_t)graph->n_nodes + 1, sizeof(bool));
+    b.refused = qd_alloc_array((size_t)graph->n_nodes + 1, sizeof(*b.refused));
     if (!b.refused)
         return no_memory(err);
     do {
@@ -521,7 +527,7 @@ enum qd_status qd_plan_new(const struct qd_graph *graph, const struct qd_plan_op
         if (status != QD_OK) {
             qd_plan_free(plan);
             if (refused >= 0)
-                b.refused[refused] = true;
+                b.refused[refused] = b.why;
             else
                 qd_error_set(err, status, "%s", why.text);
         }

@@ -50,6 +50,12 @@ void qd_team_learn(struct qd_team *team, int n_threads, int n_images, int64_t ru
 
     if ((n_threads == 1) != team->alone || n_images < 1)
         return; /* the caller has its own mind */
+    /* Larger batches take less time per image: only runs of one size can be compared. */
+    if (n_images != team->n_images) {
+        *team = (struct qd_team){.n_images = n_images};
+        if (n_threads == 1)
+            return;
+    }
     image_ns = run_ns / n_images;
     team->sum_ns += image_ns;
     team->n_runs++;

@@ -14,6 +14,7 @@
 /* A zeroed struct is ready. */
 struct qd_team {
     bool alone;          /* the next run has one thread */
+    int n_images;        /* of the runs that are compared */
     int n_runs;          /* of this way so far */
     int n_held;          /* runs together until being alone may be tried again */
     int hold;            /* the last n_held granted; 0: being alone won last */

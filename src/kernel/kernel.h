@@ -83,7 +83,7 @@ struct qd_steps {
  * input. A fully connected layer is one pixel and one run.
  *
  * Computes the output pixels [first, first + m), counted row by row through the images, and of them the channels
- * [n_begin, n_end), n_begin a multiple of QD_CONV_PANEL. Sums leave as bytes, or (out_f32 set) as
+ * [n_begin, n_end), both multiples of QD_CONV_PANEL, or n_end is n. Sums leave as bytes, or (out_f32 set) as
  * fma(acc, mult[c], offset[c]) without activation.
  */
 #define QD_CONV_PANEL 64

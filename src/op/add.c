@@ -79,7 +79,7 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     a = qd_q8_input(prepare, 0);
     b = qd_q8_input(prepare, 1);
     add->kernels = prepare->kernels;
-    qd_q8_pixels_prepare(prepare, 2, &add->pixels);
+    qd_q8_pixels_prepare(prepare, 0, 2, &add->pixels);
     add->params.a_mult = a.scale / out.scale;
     add->params.b_mult = b.scale / out.scale;
     add->params.offset = (float)((double)out.zero_point - (double)a.zero_point * (double)add->params.a_mult -

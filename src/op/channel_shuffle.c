@@ -41,7 +41,7 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     if (!shuffle)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a shuffle");
     shuffle->kernels = prepare->kernels;
-    qd_q8_pixels_prepare(prepare, 1, &shuffle->pixels);
+    qd_q8_pixels_prepare(prepare, 0, 1, &shuffle->pixels);
     shuffle->c = (int)shape->dims[1];
     shuffle->groups = ((const struct qd_channel_shuffle_params *)prepare->node->params)->groups;
     prepare->prepared = shuffle;

@@ -112,11 +112,10 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
         mul->c = (int)shape->dims[1];
         prepare->scratch_size = 2 * (size_t)mul->c * sizeof(float) + QD_KERNEL_SLACK;
     }
-    qd_q8_pixels_prepare(prepare, 2, &mul->pixels);
-    if (mul->gate >= 0) { /* the gate is read by run_gate itself */
-        mul->pixels.n_inputs = 1;
-        mul->pixels.in[0] = prepare->in_steps[1 - mul->gate];
-    }
+    if (mul->gate >= 0) /* the gate is read by gate_pixels itself */
+        qd_q8_pixels_prepare(prepare, 1 - mul->gate, 1, &mul->pixels);
+    else
+        qd_q8_pixels_prepare(prepare, 0, 2, &mul->pixels);
     prepare->prepared = mul;
     return QD_OK;
 }

@@ -139,7 +139,7 @@ enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, con
     return QD_OK;
 }
 
-void qd_q8_pixels_prepare(const struct qd_q8_prepare *prepare, int n_inputs, struct qd_q8_pixels *ret)
+void qd_q8_pixels_prepare(const struct qd_q8_prepare *prepare, int first_input, int n_inputs, struct qd_q8_pixels *ret)
 {
     const struct qd_shape *shape = &prepare->graph->values[prepare->node->outputs[0]].shape;
     const struct qd_steps *all[QD_Q8_MAX_INPUTS + 1] = {&prepare->out_steps[0]};
@@ -151,7 +151,7 @@ void qd_q8_pixels_prepare(const struct qd_q8_prepare *prepare, int n_inputs, str
     ret->out = prepare->out_steps[0];
     ret->span = ret->n;
     for (int i = 0; i < n_inputs; i++) {
-        ret->in[i] = prepare->in_steps[i];
+        ret->in[i] = prepare->in_steps[first_input + i];
         all[i + 1] = &ret->in[i];
     }
     for (int i = 0; i <= n_inputs; i++) {
@@ -204,7 +204,7 @@ enum qd_status qd_q8_table_prepare(struct qd_q8_prepare *prepare, float (*f)(con
     for (int b = 0; b < 256; b++)
         table->table[b] = qd_q8_byte(f(context, (float)(b - in.zero_point) * in.scale), out);
     table->kernels = prepare->kernels;
-    qd_q8_pixels_prepare(prepare, 1, &table->pixels);
+    qd_q8_pixels_prepare(prepare, 0, 1, &table->pixels);
     prepare->prepared = table;
     return QD_OK;
 }
@@ -256,7 +256,7 @@ enum qd_status qd_q8_lines_prepare(struct qd_q8_prepare *prepare,
     }
     lines->kernels = prepare->kernels;
     lines->params = (struct qd_affine_params){.c = c, .mult = mult, .offset = offset};
-    qd_q8_pixels_prepare(prepare, 1, &lines->pixels);
+    qd_q8_pixels_prepare(prepare, 0, 1, &lines->pixels);
     if (lines->pixels.c != c) { /* no picture: its pixels are the rows of c elements */
         lines->pixels.n /= c;
         lines->pixels.span = lines->pixels.w = lines->pixels.n;

@@ -41,8 +41,8 @@ enum qd_status qd_q8_lines_prepare(struct qd_q8_prepare *prepare,
 void qd_q8_lines_run(const struct qd_q8_run *run, int thread, int n_threads);
 
 /*
- * Elementwise work over all pixels of a batch, whatever steps its tensors lie in: inputs 0 .. n_inputs - 1 of the shape
- * of output 0, and that. Tensors of another rank than 4 are pictures of one row and one channel.
+ * Elementwise work over all pixels of a batch, whatever steps its tensors lie in: n_inputs inputs, from first_input, of
+ * the shape of output 0, and that. Tensors of another rank than 4 are pictures of one row and one channel.
  */
 #define QD_Q8_MAX_INPUTS 2
 struct qd_q8_pixels {
@@ -51,7 +51,7 @@ struct qd_q8_pixels {
     struct qd_steps in[QD_Q8_MAX_INPUTS], out;
     int n_inputs;
 };
-void qd_q8_pixels_prepare(const struct qd_q8_prepare *prepare, int n_inputs, struct qd_q8_pixels *ret);
+void qd_q8_pixels_prepare(const struct qd_q8_prepare *prepare, int first_input, int n_inputs, struct qd_q8_pixels *ret);
 /* Calls for each run of n pixels without gaps of this thread's share: pointers to the first one's channel 0. */
 void qd_q8_pixels_run(const struct qd_q8_pixels *pixels, const struct qd_q8_run *run, int thread, int n_threads,
                       void (*call)(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n),

@@ -420,6 +420,40 @@ START_TEST(test_scalar)
 }
 END_TEST
 
+/* A few hundred bytes of model must not ask for gigabytes of padding: the convolution runs in float. */
+START_TEST(test_padding_bound)
+{
+    int64_t pads[] = {8000, 8000, 8000, 8000}, strides[] = {8000, 8000};
+    struct qd_attr attrs[] = {ints("pads", 4, pads), ints("strides", 2, strides)};
+    struct qd_plan *f32_plan, *plan;
+    struct qd_frame *f32, *frame;
+    int in[2], n_refused = 0;
+
+    begin(shape4(3, 1, 1));
+    in[0] = graph->inputs[0];
+    in[1] = constant("w0", (struct qd_shape){.n_dims = 4, .dims = {16, 3, 1, 1}}, 0.02f);
+    in[0] = node("Conv", "c0", in, 2, NULL, 0);
+    in[1] = constant("w1", (struct qd_shape){.n_dims = 4, .dims = {16, 16, 1, 1}}, 1);
+    end(node("Conv", "c1", in, 2, attrs, 2));
+    f32 = run_plan(QD_PRECISION_F32, qd_kernels_of(QD_ISA_SCALAR), 1, &f32_plan);
+    scales_from(f32, 2);
+    frame = run_plan(QD_PRECISION_Q8, qd_kernels_of(QD_ISA_SCALAR), 1, &plan);
+    for (int s = 0; s < qd_plan_n_steps(plan); s++) {
+        struct qd_step_info info;
+
+        qd_plan_step(plan, s, &info);
+        n_refused += info.why_f32 && strstr(info.why_f32, "padding would take too much memory");
+    }
+    ck_assert_int_eq(n_refused, 1);
+    ck_assert_int_lt((int)qd_plan_frame_bytes(plan, 1), 1 << 16);
+    qd_frame_free(frame);
+    qd_plan_free(plan);
+    qd_frame_free(f32);
+    qd_plan_free(f32_plan);
+    qd_graph_free(graph);
+}
+END_TEST
+
 /* Several outputs that need conversions: none lies where another's still is. */
 START_TEST(test_outputs)
 {
@@ -468,6 +502,6 @@ START_TEST(test_outputs)
 }
 END_TEST
 
-QD_UNIT_MAIN("op", test_scalar, test_outputs, test_conv, test_conv_depthwise, test_conv_multiplier,
+QD_UNIT_MAIN("op", test_padding_bound, test_scalar, test_outputs, test_conv, test_conv_depthwise, test_conv_multiplier,
              test_conv_activations, test_residual, test_pools, test_elementwise, test_lines, test_batch_normalization,
              test_unary, test_movement, test_channel_shuffle, test_flatten_gemm, test_conv_by_hand)
