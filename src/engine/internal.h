@@ -70,6 +70,9 @@ enum qd_status qd_memory_plan(struct qd_place **places, int n_places, size_t *re
 enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *ret_refused, const char **ret_why,
                               struct qd_error *err);
 
+/* Chooses depth_steps, and gives each place its offset in the slab or the slots. */
+enum qd_status qd_places_plan(struct qd_plan *plan, struct qd_error *err);
+
 /* The place whose memory this one uses: itself, or the outermost concatenation around it. */
 struct qd_place *qd_place_whole(struct qd_place *place);
 

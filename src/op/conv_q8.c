@@ -166,10 +166,13 @@ static enum qd_status set_shape(struct qd_q8_prepare *prepare, struct conv_q8 *c
     conv->params.out_steps = prepare->out_steps[0];
     if (conv->residual >= 0)
         conv->params.residual_steps = prepare->in_steps[conv->residual];
+    if (conv->depthwise) {
+        set_depthwise(conv);
+        return QD_OK;
+    }
     status = set_runs(prepare, conv, err);
     if (status != QD_OK)
         return status;
-    set_depthwise(conv);
     conv->params.in_steps.x = window->stride[1] * in.x;
     conv->params.in_steps.y = window->stride[0] * in.y;
     conv->params.n = conv->n_group;
