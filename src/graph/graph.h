@@ -26,9 +26,20 @@ struct qd_value {
     bool has_shape; /* shape and dtype are known */
     struct qd_shape shape;
     enum qd_dtype dtype;
-    const void *data;    /* a constant's elements, row-major; NULL for an activation */
-    int producer;        /* the node that makes it; -1 for inputs and constants; set by qd_graph_sort */
-    struct qd_qparams q; /* scale 0: none */
+    const void *data;           /* a constant's elements, row-major; NULL for an activation */
+    int producer;               /* the node that makes it; -1 for inputs and constants; set by qd_graph_sort */
+    struct qd_qparams q;        /* scale 0: none */
+    const float *channel_steps; /* [c], or NULL: all 1. real = (byte - zero_point) * scale * channel_steps[c] */
+};
+
+/* What a calibration found for a layer's weights. Owned by whoever set it, which outlives the graph's plans. */
+struct qd_layer_weights {
+    int bits; /* of the weights: q lies in [-(2^(bits-1) - 1), 2^(bits-1) - 1] */
+    const int8_t
+        *q; /* as qd_layer's weights lie, or NULL: rounded to nearest when a plan is made, and scale is NULL too */
+    const float *scale; /* [n]: a real weight is q * scale, in the units of the bytes' own channel: it holds the channel
+                           steps of a depthwise input */
+    const float *bias;  /* [n], real, instead of the layer's own; NULL: the layer's own */
 };
 
 enum qd_attr_kind {
@@ -87,8 +98,9 @@ struct qd_node {
     struct qd_activation act;
     struct qd_attr *attrs;
     int n_attrs;
-    void *params;                /* the operator's own struct, made by its parse */
-    enum qd_precision precision; /* F32: asked for by model.json or by the fallback */
+    void *params;                                 /* the operator's own struct, made by its parse */
+    enum qd_precision precision;                  /* F32: asked for by model.json or by the fallback */
+    const struct qd_layer_weights *layer_weights; /* or NULL: 8 bits, rounded to nearest */
 };
 
 struct qd_graph {
@@ -101,7 +113,8 @@ struct qd_graph {
     size_t nodes_capacity;
     int *inputs, *outputs; /* value indices */
     int n_inputs, n_outputs;
-    int *index; /* private: open hash of value names, value + 1 or 0 */
+    int multiplier_bits; /* of requantisation multipliers: 1 (a shift) .. 24; 0 means 24 */
+    int *index;          /* private: open hash of value names, value + 1 or 0 */
     size_t index_size;
 };
 

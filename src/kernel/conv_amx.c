@@ -145,7 +145,9 @@ ALWAYS_INLINE_VNNI void finish(struct pending *pending, int n_rows, const bool l
                                const int vectors)
 {
     struct qd_requant_vnni r = *pending->r;
-    const float *mult = pending->p->requant->mult + pending->n0, *offset = pending->p->requant->offset + pending->n0;
+    const struct qd_requant *requant = pending->p->requant;
+    const float *mult = requant->mult + pending->n0, *offset = requant->offset + pending->n0;
+    const float *slope = requant->slope + pending->n0;
     const __mmask64 mask = qd_mask64_vnni(pending->n);
     const struct row *row = pending->row;
 
@@ -165,7 +167,8 @@ ALWAYS_INLINE_VNNI void finish(struct pending *pending, int n_rows, const bool l
             if (residual)
                 bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(row->residual + pending->n0 + 16 * j)));
             v[j] = qd_requant_ints_vnni(&r, _mm512_loadu_si512(sums + 16 * j), _mm512_loadu_ps(mult + 16 * j),
-                                        _mm512_loadu_ps(offset + 16 * j), residual, bytes);
+                                        _mm512_loadu_ps(offset + 16 * j), _mm512_loadu_ps(slope + 16 * j), residual,
+                                        bytes);
         }
         _mm512_mask_storeu_epi8((uint8_t *)row->out + pending->n0, mask, pack_bytes(&r, v));
     }

@@ -35,17 +35,23 @@ void qd_conv_pack_avxvnni(void *packed, const int8_t *w, int n, int n_runs, int 
     qd_panels_pack_avx2(packed, w, n, n_runs, run_k, 4);
 }
 
-/* One row's 8 * vectors sums to bytes; out, residual, mult and offset point to the first column, n more there are. */
+/*
+ * One row's 8 * vectors sums to bytes, where the activation is linear; out, residual, mult and offset point to the
+ * first column, n more there are.
+ */
 ALWAYS_INLINE_AVX2 void finish(const struct qd_requant_avx2 *r, __m256i low, __m256i high, const float *mult,
                                const float *offset, int n, uint8_t *out, const uint8_t *residual, const int vectors)
 {
     __m128i bytes = residual ? qd_load_bytes_avx2(residual, n) : _mm_setzero_si128();
+    const __m256 none = _mm256_setzero_ps();
+    struct qd_requant_avx2 linear = *r;
 
-    low = qd_requant_ints_avx2(r, low, _mm256_loadu_ps(mult), _mm256_loadu_ps(offset), residual,
+    linear.act = QD_REQUANT_LINEAR;
+    low = qd_requant_ints_avx2(&linear, low, _mm256_loadu_ps(mult), _mm256_loadu_ps(offset), none, residual,
                                _mm256_cvtepu8_epi32(bytes));
     if (vectors > 1)
-        high = qd_requant_ints_avx2(r, high, _mm256_loadu_ps(mult + 8), _mm256_loadu_ps(offset + 8), residual,
-                                    _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8)));
+        high = qd_requant_ints_avx2(&linear, high, _mm256_loadu_ps(mult + 8), _mm256_loadu_ps(offset + 8), none,
+                                    residual, _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8)));
     qd_store_bytes_avx2(out, qd_pack_avx2(low, high, r->low), n);
 }
 

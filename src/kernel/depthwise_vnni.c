@@ -241,18 +241,19 @@ ALWAYS_INLINE_VNNI void finish(const struct qd_depthwise_params *p, const struct
                                const uint8_t *residual)
 {
     const __m512i zero = _mm512_setzero_si512();
-    __m512 mult[4], offset[4];
+    __m512 mult[4], offset[4], slope[4];
 
     load_interleaved(p->requant->mult + c0, p->c - c0, mult);
     load_interleaved(p->requant->offset + c0, p->c - c0, offset);
+    load_interleaved(p->requant->slope + c0, p->c - c0, slope);
     for (int x = 0; x < n; x++, out += p->out_steps.x) {
         __m512i ints[4] = {zero, zero, zero, zero}, bytes;
 
         if (residual)
             interleave(_mm512_maskz_loadu_epi8(mask, residual + x * p->residual_steps.x), zero, zero, zero, ints);
         for (int j = 0; j < 4; j++)
-            ints[j] =
-                qd_requant_ints_vnni(r, _mm512_loadu_si512(sums[x] + 16 * j), mult[j], offset[j], residual, ints[j]);
+            ints[j] = qd_requant_ints_vnni(r, _mm512_loadu_si512(sums[x] + 16 * j), mult[j], offset[j], slope[j],
+                                           residual, ints[j]);
         bytes = _mm512_packus_epi16(_mm512_packs_epi32(ints[0], ints[1]), _mm512_packs_epi32(ints[2], ints[3]));
         _mm512_mask_storeu_epi8(out, mask, qd_clamp_vnni(r, bytes));
     }

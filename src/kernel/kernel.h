@@ -30,8 +30,8 @@ enum qd_isa { QD_ISA_SCALAR, QD_ISA_AVX2, QD_ISA_AVXVNNI, QD_ISA_VNNI, QD_ISA_AM
 /* What happens between the accumulator and the byte; see requant.h for the one formula. */
 enum qd_requant_act {
     QD_REQUANT_LINEAR,    /* the clamp does the rest: none, Relu, Clip */
-    QD_REQUANT_LEAKY,     /* t < 0 ? t * slope : t */
-    QD_REQUANT_HARDSWISH, /* t * min(max(fma(t, slope, 0.5), 0), 1); slope = D_out / 6 */
+    QD_REQUANT_LEAKY,     /* t < 0 ? t * slope[c] : t */
+    QD_REQUANT_HARDSWISH, /* t * min(max(fma(t, slope[c], 0.5), 0), 1); slope = D_out / 6 */
     QD_REQUANT_PIECEWISE, /* a cubic in each of 16 segments: struct qd_piecewise */
 };
 
@@ -60,8 +60,8 @@ struct qd_piecewise {
 struct qd_requant {
     const float *mult;                    /* [n] */
     const float *offset;                  /* [n] */
+    const float *slope;                   /* [n], of LEAKY and HARDSWISH; else any readable array of n */
     float residual_mult;                  /* D_residual / D_out */
-    float slope;                          /* of the activation */
     float zero;                           /* the output's zero point, where the activation is LEAKY or HARDSWISH */
     const struct qd_piecewise *piecewise; /* where the activation is PIECEWISE */
     enum qd_requant_act act;

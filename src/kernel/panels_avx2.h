@@ -76,6 +76,7 @@ ALWAYS_INLINE_AVX2 void qd_finish_row_avx2(const struct qd_requant_avx2 *r, cons
 {
     for (int j = 0; j < n; j += 16) {
         const float *mult = requant->mult + n0 + j, *offset = requant->offset + n0 + j;
+        const float *slope = requant->slope + n0 + j;
         __m256i low = _mm256_setzero_si256(), high = low;
 
         if (residual) {
@@ -84,9 +85,9 @@ ALWAYS_INLINE_AVX2 void qd_finish_row_avx2(const struct qd_requant_avx2 *r, cons
             high = _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8));
         }
         low = qd_requant_ints_avx2(r, _mm256_loadu_si256((const __m256i *)(sums + j)), _mm256_loadu_ps(mult),
-                                   _mm256_loadu_ps(offset), residual, low);
+                                   _mm256_loadu_ps(offset), _mm256_loadu_ps(slope), residual, low);
         high = qd_requant_ints_avx2(r, _mm256_loadu_si256((const __m256i *)(sums + j + 8)), _mm256_loadu_ps(mult + 8),
-                                    _mm256_loadu_ps(offset + 8), residual, high);
+                                    _mm256_loadu_ps(offset + 8), _mm256_loadu_ps(slope + 8), residual, high);
         qd_store_bytes_avx2(out + j, qd_pack_avx2(low, high, r->low), n - j);
     }
 }

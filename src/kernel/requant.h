@@ -43,15 +43,15 @@ static inline float qd_piecewise_at(const struct qd_piecewise *p, float t)
     return fmaf(fmaf(fmaf(p->c[3][s], t, p->c[2][s]), t, p->c[1][s]), t, p->c[0][s]);
 }
 
-static inline float qd_requant_act(const struct qd_requant *requant, float t)
+static inline float qd_requant_act(const struct qd_requant *requant, float t, int c)
 {
     float gate;
 
     switch (requant->act) {
     case QD_REQUANT_LEAKY:
-        return (t < 0 ? t * requant->slope : t) + requant->zero;
+        return (t < 0 ? t * requant->slope[c] : t) + requant->zero;
     case QD_REQUANT_HARDSWISH:
-        gate = fmaf(t, requant->slope, 0.5f);
+        gate = fmaf(t, requant->slope[c], 0.5f);
         gate = gate > 0 ? gate : 0;
         gate = gate < 1 ? gate : 1;
         return t * gate + requant->zero;
@@ -69,7 +69,7 @@ static inline uint8_t qd_requant_byte(const struct qd_requant *requant, int32_t 
 
     if (residual)
         t = fmaf(*residual, requant->residual_mult, t);
-    return qd_clamp_round(qd_requant_act(requant, t), requant->clamp_min, requant->clamp_max);
+    return qd_clamp_round(qd_requant_act(requant, t, c), requant->clamp_min, requant->clamp_max);
 }
 
 #endif

@@ -14,7 +14,7 @@
 #define ALWAYS_INLINE_AVX2 static inline __attribute__((always_inline))
 
 struct qd_requant_avx2 {
-    __m256 residual_mult, slope, zero, high;
+    __m256 residual_mult, zero, high;
     __m128i low;
     enum qd_requant_act act;
     const struct qd_piecewise *piecewise;
@@ -24,7 +24,6 @@ ALWAYS_INLINE_AVX2 struct qd_requant_avx2 qd_requant_avx2_of(const struct qd_req
 {
     struct qd_requant_avx2 r = {
         .residual_mult = _mm256_set1_ps(requant->residual_mult),
-        .slope = _mm256_set1_ps(requant->slope),
         .zero = _mm256_set1_ps(requant->zero),
         .high = _mm256_set1_ps(requant->clamp_max),
         .low = _mm_set1_epi8((char)requant->clamp_min),
@@ -61,7 +60,7 @@ ALWAYS_INLINE_AVX2 __m256 qd_piecewise_avx2(const struct qd_piecewise *p, __m256
     return _mm256_fmadd_ps(value, t, qd_piecewise_pick_avx2(p->c[0], s, upper));
 }
 
-ALWAYS_INLINE_AVX2 __m256 qd_requant_act_avx2(const struct qd_requant_avx2 *r, __m256 t)
+ALWAYS_INLINE_AVX2 __m256 qd_requant_act_avx2(const struct qd_requant_avx2 *r, __m256 t, __m256 slope)
 {
     __m256 gate;
 
@@ -69,24 +68,24 @@ ALWAYS_INLINE_AVX2 __m256 qd_requant_act_avx2(const struct qd_requant_avx2 *r, _
         return qd_piecewise_avx2(r->piecewise, t);
     if (r->act == QD_REQUANT_LEAKY) {
         __m256 negative = _mm256_cmp_ps(t, _mm256_setzero_ps(), _CMP_LT_OQ);
-        t = _mm256_blendv_ps(t, _mm256_mul_ps(t, r->slope), negative);
+        t = _mm256_blendv_ps(t, _mm256_mul_ps(t, slope), negative);
         return _mm256_add_ps(t, r->zero);
     }
-    gate = _mm256_fmadd_ps(t, r->slope, _mm256_set1_ps(0.5f));
+    gate = _mm256_fmadd_ps(t, slope, _mm256_set1_ps(0.5f));
     gate = _mm256_min_ps(_mm256_max_ps(gate, _mm256_setzero_ps()), _mm256_set1_ps(1));
     return _mm256_add_ps(_mm256_mul_ps(t, gate), r->zero);
 }
 
 /* Everything up to the clamp from below: eight ints, to be packed with saturation. residual: eight ints, if any. */
 ALWAYS_INLINE_AVX2 __m256i qd_requant_ints_avx2(const struct qd_requant_avx2 *r, __m256i acc, __m256 mult,
-                                                __m256 offset, bool has_residual, __m256i residual)
+                                                __m256 offset, __m256 slope, bool has_residual, __m256i residual)
 {
     __m256 t = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), mult, offset);
 
     if (has_residual)
         t = _mm256_fmadd_ps(_mm256_cvtepi32_ps(residual), r->residual_mult, t);
     if (r->act != QD_REQUANT_LINEAR)
-        t = qd_requant_act_avx2(r, t);
+        t = qd_requant_act_avx2(r, t, slope);
     return qd_round_avx2(t, r->high);
 }
 

@@ -13,7 +13,7 @@
 #define ALWAYS_INLINE_VNNI static inline __attribute__((always_inline))
 
 struct qd_requant_vnni {
-    __m512 residual_mult, slope, zero;
+    __m512 residual_mult, zero;
     __m512i low, high;
     enum qd_requant_act act;
     const struct qd_piecewise *piecewise;
@@ -23,7 +23,6 @@ ALWAYS_INLINE_VNNI struct qd_requant_vnni qd_requant_vnni_of(const struct qd_req
 {
     struct qd_requant_vnni r = {
         .residual_mult = _mm512_set1_ps(requant->residual_mult),
-        .slope = _mm512_set1_ps(requant->slope),
         .zero = _mm512_set1_ps(requant->zero),
         .high = _mm512_set1_epi8((char)requant->clamp_max),
         .low = _mm512_set1_epi8((char)requant->clamp_min),
@@ -46,7 +45,7 @@ ALWAYS_INLINE_VNNI __m512 qd_piecewise_vnni(const struct qd_piecewise *p, __m512
     return _mm512_fmadd_ps(value, t, _mm512_permutexvar_ps(s, _mm512_loadu_ps(p->c[0])));
 }
 
-ALWAYS_INLINE_VNNI __m512 qd_requant_act_vnni(const struct qd_requant_vnni *r, __m512 t)
+ALWAYS_INLINE_VNNI __m512 qd_requant_act_vnni(const struct qd_requant_vnni *r, __m512 t, __m512 slope)
 {
     __m512 gate;
 
@@ -55,23 +54,23 @@ ALWAYS_INLINE_VNNI __m512 qd_requant_act_vnni(const struct qd_requant_vnni *r, _
         return _mm512_min_ps(_mm512_set1_ps(0x1p30f), qd_piecewise_vnni(r->piecewise, t));
     if (r->act == QD_REQUANT_LEAKY) {
         __mmask16 negative = _mm512_cmp_ps_mask(t, _mm512_setzero_ps(), _CMP_LT_OQ);
-        return _mm512_add_ps(_mm512_mask_mul_ps(t, negative, t, r->slope), r->zero);
+        return _mm512_add_ps(_mm512_mask_mul_ps(t, negative, t, slope), r->zero);
     }
-    gate = _mm512_fmadd_ps(t, r->slope, _mm512_set1_ps(0.5f));
+    gate = _mm512_fmadd_ps(t, slope, _mm512_set1_ps(0.5f));
     gate = _mm512_min_ps(_mm512_max_ps(gate, _mm512_setzero_ps()), _mm512_set1_ps(1));
     return _mm512_add_ps(_mm512_mul_ps(t, gate), r->zero);
 }
 
 /* Everything up to the clamp: 16 ints, to be packed with saturation. residual: 16 ints, if any. */
 ALWAYS_INLINE_VNNI __m512i qd_requant_ints_vnni(const struct qd_requant_vnni *r, __m512i acc, __m512 mult,
-                                                __m512 offset, bool has_residual, __m512i residual)
+                                                __m512 offset, __m512 slope, bool has_residual, __m512i residual)
 {
     __m512 t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), mult, offset);
 
     if (has_residual)
         t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(residual), r->residual_mult, t);
     if (r->act != QD_REQUANT_LINEAR)
-        t = qd_requant_act_vnni(r, t);
+        t = qd_requant_act_vnni(r, t, slope);
     return _mm512_cvtps_epi32(t);
 }
 

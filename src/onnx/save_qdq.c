@@ -193,7 +193,7 @@ static void round_weights(const struct layer *layer, float *rows, int8_t *rounde
     for (int64_t o = 0; o < layer->n; o++)
         for (int64_t i = 0; i < layer->k; i++)
             rows[o * layer->k + i] = layer->weights[o * channel_stride + i * stride];
-    qd_weights_quantize(rows, (int)layer->n, (int)layer->k, rounded, scale);
+    qd_weights_quantize(rows, (int)layer->n, (int)layer->k, 8, rounded, scale);
     for (int64_t o = 0; o < layer->n; o++)
         for (int64_t i = 0; i < layer->k; i++)
             out[o * channel_stride + i * stride] = rounded[o * layer->k + i];

@@ -80,8 +80,8 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     b = qd_q8_input(prepare, 1);
     add->kernels = prepare->kernels;
     qd_q8_pixels_prepare(prepare, 0, 2, &add->pixels);
-    add->params.a_mult = a.scale / out.scale;
-    add->params.b_mult = b.scale / out.scale;
+    add->params.a_mult = qd_q8_multiplier(prepare->graph, (double)a.scale / (double)out.scale);
+    add->params.b_mult = qd_q8_multiplier(prepare->graph, (double)b.scale / (double)out.scale);
     add->params.offset = (float)((double)out.zero_point - (double)a.zero_point * (double)add->params.a_mult -
                                  (double)b.zero_point * (double)add->params.b_mult);
     qd_q8_clamp(&prepare->node->act, out, &add->params.clamp_min, &add->params.clamp_max);

@@ -207,14 +207,18 @@ static void padding_q8(const struct qd_graph *graph, const struct qd_node *node,
     ret->value = params->pad_value;
 }
 
-static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
+static enum qd_status layer(const struct qd_graph *graph, const struct qd_node *node, struct qd_arena *arena,
+                            struct qd_layer *ret, struct qd_error *err)
 {
-    const struct qd_node *node = prepare->node;
     const struct qd_conv_attrs *params = node->params;
-    const struct qd_value *w = qd_node_input(prepare->graph, node, 1), *bias = qd_node_input(prepare->graph, node, 2);
-    const struct qd_shape *in = &prepare->graph->values[node->inputs[0]].shape;
-    const struct qd_shape *out = &prepare->graph->values[node->outputs[0]].shape;
-    struct qd_conv_q8_source source = {
+    const struct qd_value *w = qd_node_input(graph, node, 1), *bias = qd_node_input(graph, node, 2);
+    const struct qd_shape *in = &graph->values[node->inputs[0]].shape;
+    const struct qd_shape *out = &graph->values[node->outputs[0]].shape;
+
+    (void)arena;
+    if (!w->data || (bias && !bias->data))
+        return qd_error_set(err, QD_UNSUPPORTED, "expected constant weights");
+    *ret = (struct qd_layer){
         .window = params->window,
         .group = (int)params->group,
         .c = (int)in->dims[1],
@@ -228,7 +232,7 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
         .padded_with_values = params->pad_value != NULL,
     };
 
-    return qd_conv_q8_prepare(prepare, &source, err);
+    return QD_OK;
 }
 
 const struct qd_op qd_op_conv = {
@@ -238,15 +242,16 @@ const struct qd_op qd_op_conv = {
     .min_inputs = 2,
     .max_inputs = 3,
     .n_outputs = 1,
-    .flags = QD_OP_F32_OUTPUT | QD_OP_RESIDUAL | QD_OP_STEPS,
+    .flags = QD_OP_F32_OUTPUT | QD_OP_RESIDUAL | QD_OP_STEPS | QD_OP_CHANNEL_STEPS,
     .parse = parse,
     .infer = infer,
     .scratch_f32 = scratch_f32,
     .run_f32 = run_f32,
     .fuses = fuses,
     .macs = macs,
+    .layer = layer,
     .supports_q8 = supports_q8,
     .padding_q8 = padding_q8,
-    .prepare_q8 = prepare_q8,
+    .prepare_q8 = qd_conv_q8_prepare,
     .run_q8 = qd_conv_q8_run,
 };

@@ -10,7 +10,7 @@
 #define F32_CHUNK 448
 
 struct conv_q8 {
-    struct qd_conv_q8_source s; /* pointers into the graph are not used after prepare */
+    struct qd_layer s; /* its arrays are not used after prepare */
     const struct qd_kernels *kernels;
     bool depthwise, output_f32;
     int residual;  /* input index or -1 */
@@ -40,19 +40,21 @@ static float largest_magnitude(const float *x, int n)
     return value;
 }
 
-void qd_weights_quantize(const float *w, int n, int k, int8_t *q, float *scale)
+void qd_weights_quantize(const float *w, int n, int k, int bits, int8_t *q, float *scale)
 {
+    const float max = (float)((1 << (bits - 1)) - 1);
+
     for (int o = 0; o < n; o++) {
         const float *row = w + (size_t)o * (size_t)k;
         int8_t *out = q + (size_t)o * (size_t)k;
         float largest = largest_magnitude(row, k);
 
-        scale[o] = largest > 0 ? largest / 127 : 1;
+        scale[o] = largest > 0 ? largest / max : 1;
         for (int i = 0; i < k; i++) {
             float steps = row[i] / scale[o];
 
-            steps = steps > -127 ? steps : -127;
-            steps = steps < 127 ? steps : 127;
+            steps = steps > -max ? steps : -max;
+            steps = steps < max ? steps : max;
             /* rintf in a form that compilers vectorise: at 1.5 * 2^23 a float's last bit is 1. */
             out[i] = (int8_t)(int)(steps + 0x1.8p23f - 0x1.8p23f);
         }
@@ -181,29 +183,76 @@ static enum qd_status set_shape(struct qd_q8_prepare *prepare, struct conv_q8 *c
     return QD_OK;
 }
 
-enum qd_status qd_conv_q8_prepare(struct qd_q8_prepare *prepare, const struct qd_conv_q8_source *source,
-                                  struct qd_error *err)
-{
-    struct qd_arena scratch = {0};
-    struct conv_q8 *conv = qd_arena_alloc(prepare->arena, sizeof(*conv));
-    int taps = (int)(source->window.kernel[0] * source->window.kernel[1]), c_group = source->c / source->group;
-    int k = taps * c_group;
-    size_t n_weights = (size_t)source->n * (size_t)k;
-    int8_t *rounded = qd_arena_alloc(&scratch, n_weights), *w = qd_arena_alloc(&scratch, n_weights);
-    float *scale = qd_arena_array(&scratch, (size_t)source->n, sizeof(float));
-    enum qd_status status = QD_OK;
+/* Weights as int8, in the units of the bytes: [n][c / group][taps], a scale for each of n. */
+struct rounded {
+    const int8_t *w;
+    const float *scale, *bias;
+};
 
-    if (!conv || !rounded || !w || !scale) {
-        status = qd_error_set(err, QD_NO_MEMORY, "no memory for weights");
-        goto out;
+/* w times the step of each input channel. */
+static void scale_inputs(const struct qd_layer *layer, const float *steps, float *ret)
+{
+    int taps = (int)(layer->window.kernel[0] * layer->window.kernel[1]), c_group = layer->c / layer->group;
+    const float *w = layer->weights;
+
+    for (int o = 0; o < layer->n; o++) {
+        const float *group = steps + o / (layer->n / layer->group) * c_group;
+
+        for (int c = 0; c < c_group; c++)
+            for (int t = 0; t < taps; t++)
+                *ret++ = *w++ * group[c];
     }
-    conv->s = *source;
+}
+
+/* What the calibration found, or else the layer's own weights rounded to nearest, into arena. */
+static enum qd_status round_weights(const struct qd_q8_prepare *prepare, const struct qd_layer *layer, int k,
+                                    struct qd_arena *arena, struct rounded *ret, struct qd_error *err)
+{
+    const struct qd_layer_weights *found = prepare->node->layer_weights;
+    const float *steps = prepare->graph->values[prepare->node->inputs[0]].channel_steps, *w = layer->weights;
+    size_t n_weights = (size_t)layer->n * (size_t)k;
+    float *scaled = NULL, *scale;
+    int8_t *q;
+
+    ret->bias = found && found->bias ? found->bias : layer->bias;
+    if (found && found->q) {
+        ret->w = found->q;
+        ret->scale = found->scale;
+        return QD_OK;
+    }
+    ret->w = q = qd_arena_alloc(arena, n_weights);
+    ret->scale = scale = qd_arena_array(arena, (size_t)layer->n, sizeof(float));
+    if (steps)
+        w = scaled = qd_arena_array(arena, n_weights, sizeof(float));
+    if (!q || !scale || !w)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for weights");
+    if (steps)
+        scale_inputs(layer, steps, scaled);
+    qd_weights_quantize(w, layer->n, k, found ? found->bits : 8, q, scale);
+    return QD_OK;
+}
+
+static enum qd_status prepare_layer(struct qd_q8_prepare *prepare, const struct qd_layer *layer,
+                                    struct qd_arena *scratch, struct qd_error *err)
+{
+    struct conv_q8 *conv = qd_arena_alloc(prepare->arena, sizeof(*conv));
+    int taps = (int)(layer->window.kernel[0] * layer->window.kernel[1]), c_group = layer->c / layer->group;
+    int k = taps * c_group;
+    int8_t *w = qd_arena_alloc(scratch, (size_t)layer->n * (size_t)k);
+    struct rounded rounded;
+    enum qd_status status;
+
+    if (!conv || !w)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for weights");
+    conv->s = *layer;
     conv->kernels = prepare->kernels;
     conv->output_f32 = prepare->output_f32;
     conv->residual = prepare->node->residual;
-    qd_weights_quantize(source->weights, source->n, k, rounded, scale);
-    to_nhwc(rounded, source->n, c_group, taps, w);
-    status = qd_q8_requant(prepare, w, scale, source->bias, source->n, k, &conv->requant, err);
+    status = round_weights(prepare, layer, k, scratch, &rounded, err);
+    if (status != QD_OK)
+        return status;
+    to_nhwc(rounded.w, layer->n, c_group, taps, w);
+    status = qd_q8_requant(prepare, w, rounded.scale, rounded.bias, layer->n, k, &conv->requant, err);
     if (status == QD_OK)
         status = set_shape(prepare, conv, err);
     if (status == QD_OK)
@@ -211,7 +260,17 @@ enum qd_status qd_conv_q8_prepare(struct qd_q8_prepare *prepare, const struct qd
     prepare->prepared = conv;
     if (conv->output_f32)
         prepare->scratch_size = (size_t)F32_CHUNK * (size_t)conv->n_group * sizeof(float);
-out:
+    return status;
+}
+
+enum qd_status qd_conv_q8_prepare(struct qd_q8_prepare *prepare, struct qd_error *err)
+{
+    struct qd_arena scratch = {0};
+    struct qd_layer layer;
+    enum qd_status status = prepare->node->op->layer(prepare->graph, prepare->node, &scratch, &layer, err);
+
+    if (status == QD_OK)
+        status = prepare_layer(prepare, &layer, &scratch, err);
     qd_arena_done(&scratch);
     return status;
 }
@@ -263,6 +322,7 @@ static void run_pixels(const struct conv_q8 *conv, const struct qd_q8_run *run, 
 
             requant.mult += g * conv->n_group;
             requant.offset += g * conv->n_group;
+            requant.slope += g * conv->n_group;
             params.requant = &requant;
             params.weights = conv->packed[g];
             params.in = run->inputs[0] + conv->in_at + (ptrdiff_t)g * c_group;

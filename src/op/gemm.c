@@ -121,14 +121,19 @@ static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node
  * A layer of k inputs and n outputs: a convolution over one pixel, or over the whole picture where input 0 is one. b is
  * [k][n], or [n][k] where transposed; as [n][c][h][w] that is a convolution's weights.
  */
-static enum qd_status prepare_layer(struct qd_q8_prepare *prepare, const float *b, bool transposed, float alpha, int k,
-                                    int n, const float *bias, struct qd_error *err)
+static enum qd_status layer_of(const struct qd_shape *in, const float *b, bool transposed, float alpha, int k, int n,
+                               struct qd_arena *arena, struct qd_layer *ret, struct qd_error *err)
 {
-    struct qd_arena scratch = {0};
-    float *w = qd_arena_array(&scratch, (size_t)n * (size_t)k, sizeof(float));
-    const struct qd_shape *in = &prepare->graph->values[prepare->node->inputs[0]].shape;
+    float *w = qd_arena_array(arena, (size_t)n * (size_t)k, sizeof(float));
     int height = in->n_dims == 4 ? (int)in->dims[2] : 1, width = in->n_dims == 4 ? (int)in->dims[3] : 1;
-    struct qd_conv_q8_source source = {
+
+    if (!w)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for weights");
+    for (int o = 0; o < n; o++)
+        for (int i = 0; i < k; i++)
+            w[(size_t)o * (size_t)k + (size_t)i] =
+                alpha * (transposed ? b[(size_t)o * (size_t)k + (size_t)i] : b[(size_t)i * (size_t)n + (size_t)o]);
+    *ret = (struct qd_layer){
         .window = {.kernel = {height, width}, .stride = {1, 1}, .dilation = {1, 1}},
         .group = 1,
         .c = k / (height * width),
@@ -138,40 +143,34 @@ static enum qd_status prepare_layer(struct qd_q8_prepare *prepare, const float *
         .out_w = 1,
         .n = n,
         .weights = w,
-        .bias = bias,
     };
-    enum qd_status status;
-
-    if (!w)
-        return qd_error_set(err, QD_NO_MEMORY, "no memory for weights");
-    for (int o = 0; o < n; o++)
-        for (int i = 0; i < k; i++)
-            w[(size_t)o * (size_t)k + (size_t)i] =
-                alpha * (transposed ? b[(size_t)o * (size_t)k + (size_t)i] : b[(size_t)i * (size_t)n + (size_t)o]);
-    status = qd_conv_q8_prepare(prepare, &source, err);
-    qd_arena_done(&scratch);
-    return status;
+    return QD_OK;
 }
 
-static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
+static enum qd_status layer(const struct qd_graph *graph, const struct qd_node *node, struct qd_arena *arena,
+                            struct qd_layer *ret, struct qd_error *err)
 {
-    const struct qd_node *node = prepare->node;
     const struct gemm_params *params = node->params;
-    const struct qd_value *b = qd_node_input(prepare->graph, node, 1), *c = qd_node_input(prepare->graph, node, 2);
-    int n = (int)prepare->graph->values[node->outputs[0]].shape.dims[1];
-    int k = (int)row_size(params, &prepare->graph->values[node->inputs[0]].shape);
-    float *bias = qd_alloc_array((size_t)n, sizeof(float));
+    const struct qd_value *a = qd_node_input(graph, node, 0), *b = qd_node_input(graph, node, 1);
+    const struct qd_value *c = qd_node_input(graph, node, 2);
+    int n = (int)graph->values[node->outputs[0]].shape.dims[1], k = (int)row_size(params, &a->shape);
+    float *bias = NULL;
     enum qd_status status;
 
-    if (!bias)
-        return qd_error_set(err, QD_NO_MEMORY, "no memory for weights");
-    for (int j = 0; j < n && c; j++) {
+    if (!supports_q8(graph, node))
+        return qd_error_set(err, QD_UNSUPPORTED, "expected one row and constant weights");
+    if (c) {
         struct qd_view view = {QD_F32, &c->shape, (void *)(uintptr_t)c->data};
 
-        bias[j] = params->beta * c_at(&view, 0, j);
+        bias = qd_arena_array(arena, (size_t)n, sizeof(float));
+        if (!bias)
+            return qd_error_set(err, QD_NO_MEMORY, "no memory for weights");
+        for (int j = 0; j < n; j++)
+            bias[j] = params->beta * c_at(&view, 0, j);
     }
-    status = prepare_layer(prepare, b->data, params->trans_b != 0, params->alpha, k, n, bias, err);
-    qd_free(bias);
+    status = layer_of(&a->shape, b->data, params->trans_b != 0, params->alpha, k, n, arena, ret, err);
+    if (status == QD_OK)
+        ret->bias = bias;
     return status;
 }
 
@@ -188,8 +187,9 @@ const struct qd_op qd_op_gemm = {
     .run_f32 = run_f32,
     .fuses = fuses,
     .macs = macs,
+    .layer = layer,
     .supports_q8 = supports_q8,
-    .prepare_q8 = prepare_q8,
+    .prepare_q8 = qd_conv_q8_prepare,
     .run_q8 = qd_conv_q8_run,
 };
 
@@ -289,11 +289,14 @@ static bool mat_mul_supports_q8(const struct qd_graph *graph, const struct qd_no
            a->shape.dims[1] <= QD_KERNEL_MAX_K;
 }
 
-static enum qd_status mat_mul_prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
+static enum qd_status mat_mul_layer(const struct qd_graph *graph, const struct qd_node *node, struct qd_arena *arena,
+                                    struct qd_layer *ret, struct qd_error *err)
 {
-    const struct qd_value *b = qd_node_input(prepare->graph, prepare->node, 1);
+    const struct qd_value *a = qd_node_input(graph, node, 0), *b = qd_node_input(graph, node, 1);
 
-    return prepare_layer(prepare, b->data, false, 1, (int)b->shape.dims[0], (int)b->shape.dims[1], NULL, err);
+    if (!mat_mul_supports_q8(graph, node))
+        return qd_error_set(err, QD_UNSUPPORTED, "expected one row and constant weights");
+    return layer_of(&a->shape, b->data, false, 1, (int)b->shape.dims[0], (int)b->shape.dims[1], arena, ret, err);
 }
 
 const struct qd_op qd_op_mat_mul = {
@@ -308,7 +311,8 @@ const struct qd_op qd_op_mat_mul = {
     .run_f32 = mat_mul_run_f32,
     .fuses = fuses,
     .macs = mat_mul_macs,
+    .layer = mat_mul_layer,
     .supports_q8 = mat_mul_supports_q8,
-    .prepare_q8 = mat_mul_prepare_q8,
+    .prepare_q8 = qd_conv_q8_prepare,
     .run_q8 = qd_conv_q8_run,
 };

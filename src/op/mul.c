@@ -103,7 +103,7 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     mul->kernels = prepare->kernels;
     mul->params.a_zero = a.zero_point;
     mul->params.b_zero = b.zero_point;
-    mul->params.mult = a.scale * b.scale / out.scale;
+    mul->params.mult = qd_q8_multiplier(graph, (double)a.scale * (double)b.scale / (double)out.scale);
     mul->params.zero = (float)out.zero_point;
     qd_q8_clamp(&node->act, out, &mul->params.clamp_min, &mul->params.clamp_max);
     if (!(65025.0 * (double)mul->params.mult < 0x1p30))

@@ -13,6 +13,7 @@
 
 #include "graph/graph.h"
 #include "kernel/kernel.h"
+#include "op/conv.h"
 
 /* A tensor at run time. */
 struct qd_view {
@@ -54,6 +55,15 @@ struct qd_q8_run {
     void *scratch; /* this thread's, 64-byte aligned */
 };
 
+/* A convolution with constant weights, and what can be seen as one. n divides into the groups. */
+struct qd_layer {
+    struct qd_window window;
+    int group, c, h, w, out_h, out_w, n;
+    const float *weights;    /* [n][c / group][kernel_h][kernel_w] */
+    const float *bias;       /* [n] or NULL */
+    bool padded_with_values; /* real ones: the padding is not 0 */
+};
+
 enum qd_op_flags {
     QD_OP_SAME_SCALE = 1, /* all activation inputs and outputs must share one scale and zero point when quantized */
     QD_OP_F32_OUTPUT = 2, /* run_q8 can leave its output 0 as float (in the order of the ONNX shape) */
@@ -61,6 +71,7 @@ enum qd_op_flags {
     QD_OP_SHAPE_ONLY = 8, /* reads its input's shape, never its data: folds to a constant */
     QD_OP_COPY = 16,      /* f32: the output has the input's elements in the same order (Reshape, Flatten, Identity...) */
     QD_OP_STEPS = 64,     /* prepare_q8 follows in_steps and out_steps; other operators' tensors are contiguous */
+    QD_OP_CHANNEL_STEPS = 128, /* quantized, its input 0 and its output 0 may have a step per channel */
     QD_OP_FIXED_Q = 32, /* output_q says the output's qparams (a constant range such as Sigmoid's) */
 };
 
@@ -96,6 +107,12 @@ struct qd_op {
      * plan then lets the inputs' makers write right there. -1: it is not. NULL: never.
      */
     int64_t (*joins_at)(const struct qd_graph *graph, const struct qd_node *node, int input);
+    /*
+     * The node as a convolution with constant weights (a fully connected layer is one of one output pixel); arrays that
+     * had to be made live in the arena. QD_UNSUPPORTED: it is none. NULL: never.
+     */
+    enum qd_status (*layer)(const struct qd_graph *graph, const struct qd_node *node, struct qd_arena *arena,
+                            struct qd_layer *ret, struct qd_error *err);
     /* Whether this node (its shapes, constants, attributes) can run quantized. NULL: never. */
     bool (*supports_q8)(const struct qd_graph *graph, const struct qd_node *node);
     /* The padding that run_q8 reads; needs QD_OP_STEPS. NULL: none. */

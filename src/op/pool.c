@@ -72,7 +72,7 @@ enum qd_status qd_pool_prepare_q8(struct qd_q8_prepare *prepare, bool average, s
         .pad_left = (int)window->pad_begin[1],
         .in_zero = q_in.zero_point,
         .divisor_all = attrs->count_include_pad ? (int)(window->kernel[0] * window->kernel[1]) : 0,
-        .mult = q_in.scale / q_out.scale,
+        .mult = qd_q8_multiplier(prepare->graph, (double)q_in.scale / (double)q_out.scale),
         .out_zero = (float)q_out.zero_point,
         .clamp_min = 0,
         .clamp_max = (uint8_t)qd_q8_max(q_out),

@@ -33,34 +33,106 @@ uint8_t qd_q8_byte(float real, struct qd_qparams q)
     return (uint8_t)fminf(fmaxf(steps, 0), (float)qd_q8_max(q));
 }
 
+static bool rounds_multipliers(const struct qd_graph *graph)
+{
+    return graph->multiplier_bits > 0 && graph->multiplier_bits < 24;
+}
+
+float qd_q8_multiplier(const struct qd_graph *graph, double multiplier)
+{
+    double fraction;
+    int exponent;
+
+    if (!rounds_multipliers(graph))
+        return (float)multiplier;
+    fraction = frexp(multiplier, &exponent);
+    return (float)ldexp(rint(ldexp(fraction, graph->multiplier_bits)), exponent - graph->multiplier_bits);
+}
+
+/* The bounds that a clamp of bytes stands for; false: the activation has none. */
+static bool bounds_of(const struct qd_activation *act, float *ret_min, float *ret_max)
+{
+    bool clips = act->kind == QD_ACT_CLIP;
+
+    *ret_min = clips ? act->min : 0;
+    *ret_max = clips ? act->max : 1;
+    return clips || act->kind == QD_ACT_HARDSIGMOID;
+}
+
 void qd_q8_clamp(const struct qd_activation *act, struct qd_qparams q, uint8_t *ret_min, uint8_t *ret_max)
 {
+    float min, max;
+
     *ret_min = 0;
     *ret_max = (uint8_t)qd_q8_max(q);
-    if (act->kind == QD_ACT_CLIP) {
-        *ret_min = qd_q8_byte(act->min, q);
-        *ret_max = qd_q8_byte(act->max, q);
-    } else if (act->kind == QD_ACT_HARDSIGMOID) {
-        *ret_min = qd_q8_byte(0, q);
-        *ret_max = qd_q8_byte(1, q);
+    if (bounds_of(act, &min, &max)) {
+        *ret_min = qd_q8_byte(min, q);
+        *ret_max = qd_q8_byte(max, q);
     }
 }
 
-/* The activation's part of *ret, whose clamp is set. step: of the output; zero: its zero point. */
-static enum qd_status set_activation(struct qd_q8_prepare *prepare, double step, double zero, struct qd_requant *ret,
-                                     struct qd_error *err)
+/* The output's step per channel in its own scale, or NULL. */
+static const float *output_steps(const struct qd_q8_prepare *prepare)
+{
+    return prepare->output_f32 ? NULL : prepare->graph->values[prepare->node->outputs[0]].channel_steps;
+}
+
+/* One clamp serves all channels: where their steps differ, their rounding alone has to do what the clip does. */
+static enum qd_status set_clamp(const struct qd_q8_prepare *prepare, int n, struct qd_requant *ret,
+                                struct qd_error *err)
+{
+    const float *steps = output_steps(prepare);
+    struct qd_qparams q = qd_q8_output(prepare);
+    float min, max;
+
+    qd_q8_clamp(&prepare->node->act, q, &ret->clamp_min, &ret->clamp_max);
+    if (!steps || !bounds_of(&prepare->node->act, &min, &max))
+        return QD_OK;
+    for (int c = 0; c < n; c++) {
+        double step = (double)q.scale * (double)steps[c];
+
+        if (-q.zero_point * step < (double)min - step / 2 ||
+            (qd_q8_max(q) - q.zero_point) * step > (double)max + step / 2)
+            return qd_error_set(err, QD_UNSUPPORTED, "channel %d: its bytes pass the bounds of the clip", c);
+    }
+    ret->clamp_min = 0;
+    ret->clamp_max = (uint8_t)qd_q8_max(q);
+    return QD_OK;
+}
+
+static enum qd_status set_slopes(struct qd_q8_prepare *prepare, double step, int n, struct qd_requant *ret,
+                                 struct qd_error *err)
+{
+    const struct qd_activation *act = &prepare->node->act;
+    const float *steps = output_steps(prepare);
+    float *slope = qd_arena_array(prepare->arena, (size_t)n + 16, sizeof(float));
+
+    if (!slope)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for an activation");
+    for (int c = 0; c < n; c++)
+        slope[c] = act->kind == QD_ACT_LEAKY ? act->alpha : (float)(step * (steps ? (double)steps[c] : 1) / 6);
+    ret->act = act->kind == QD_ACT_LEAKY ? QD_REQUANT_LEAKY : QD_REQUANT_HARDSWISH;
+    ret->slope = slope;
+    return QD_OK;
+}
+
+/* The activation's part of *ret, whose clamp and mult are set. step: of the output; zero: its zero point. */
+static enum qd_status set_activation(struct qd_q8_prepare *prepare, double step, double zero, int n,
+                                     struct qd_requant *ret, struct qd_error *err)
 {
     const struct qd_activation *act = &prepare->node->act;
     struct qd_piecewise *piecewise;
 
     ret->act = QD_REQUANT_LINEAR;
+    ret->slope = ret->mult;
     if (act->kind == QD_ACT_LEAKY || act->kind == QD_ACT_HARDSWISH) {
-        ret->act = act->kind == QD_ACT_LEAKY ? QD_REQUANT_LEAKY : QD_REQUANT_HARDSWISH;
-        ret->slope = act->kind == QD_ACT_LEAKY ? act->alpha : (float)(step / 6);
         ret->zero = (float)zero;
+        return set_slopes(prepare, step, n, ret, err);
     }
     if (!qd_piecewise_fits(act->kind))
         return QD_OK;
+    if (output_steps(prepare))
+        return qd_error_set(err, QD_UNSUPPORTED, "%s with a step per channel", qd_activation_name(act));
     piecewise = qd_arena_alloc(prepare->arena, sizeof(*piecewise));
     if (!piecewise)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for an activation");
@@ -94,48 +166,86 @@ static double largest_sum(const int8_t *w, int k, double *ret_sum)
     return 255.0 * (double)(positive > negative ? positive : negative);
 }
 
-enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, const float *scale, const float *bias,
-                             int n, int k, struct qd_requant *ret, struct qd_error *err)
+/* What the channels of one requantisation have in common, in steps of the output but for its steps per channel. */
+struct requant_terms {
+    double in_scale, in_zero, step, zero, gain, shift;
+    float residual_mult;
+    double residual_zero;
+    bool output_f32;
+};
+
+static void set_terms(const struct qd_q8_prepare *prepare, struct requant_terms *ret)
 {
     const struct qd_node *node = prepare->node;
     struct qd_qparams in = qd_q8_input(prepare, 0), out = qd_q8_output(prepare);
-    double step = prepare->output_f32 ? 1 : (double)out.scale, zero = prepare->output_f32 ? 0 : out.zero_point;
-    double residual_mult = 0, residual_zero = 0, gain = 1, shift = 0;
+
+    *ret = (struct requant_terms){
+        .in_scale = (double)in.scale,
+        .in_zero = in.zero_point,
+        .step = prepare->output_f32 ? 1 : (double)out.scale,
+        .zero = prepare->output_f32 ? 0 : out.zero_point,
+        .gain = 1,
+        .output_f32 = prepare->output_f32,
+    };
+    /* A line is not quantized by itself: HardSigmoid's goes into the scales, its bounds are the clamp's. */
+    if (node->act.kind == QD_ACT_HARDSIGMOID) {
+        ret->gain = (double)node->act.alpha;
+        ret->shift = (double)node->act.beta;
+    }
+    if (node->residual >= 0) {
+        struct qd_qparams q = qd_q8_input(prepare, node->residual);
+
+        ret->residual_mult = qd_q8_multiplier(prepare->graph, (double)q.scale / ret->step * ret->gain);
+        ret->residual_zero = q.zero_point;
+    }
+}
+
+/* Of a channel with the row w of weights; false: an accumulator could pass 2^30 output steps. */
+static bool set_channel(const struct qd_graph *graph, const struct requant_terms *terms, const int8_t *w, int k,
+                        double scale, double bias, double step, float *ret_mult, float *ret_offset)
+{
+    double sum, largest = largest_sum(w, k, &sum), exact = terms->in_scale * scale / step * terms->gain;
+    double constant = (bias * terms->gain + terms->shift) / step, offset;
+    float mult = terms->output_f32 ? (float)exact : qd_q8_multiplier(graph, exact);
+
+    /* Hardware with narrow multipliers adds an integer to the accumulator. Without weights any multiplier is right. */
+    if (rounds_multipliers(graph) && largest > 0 && exact != 0)
+        constant = rint(constant / exact) * (double)mult;
+    offset = constant - terms->in_zero * sum * (double)mult - terms->residual_zero * (double)terms->residual_mult +
+             terms->zero;
+    *ret_mult = mult;
+    *ret_offset = (float)offset;
+    return largest * fabs((double)mult) + fabs(offset) + 255 * (double)terms->residual_mult < 0x1p30;
+}
+
+enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, const float *scale, const float *bias,
+                             int n, int k, struct qd_requant *ret, struct qd_error *err)
+{
+    const float *steps = output_steps(prepare);
     float *mult = qd_arena_array(prepare->arena, (size_t)n + 16, sizeof(float));
     float *offset = qd_arena_array(prepare->arena, (size_t)n + 16, sizeof(float));
+    struct requant_terms terms;
     enum qd_status status;
 
     if (!mult || !offset)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for scales");
+    if (steps && prepare->node->residual >= 0)
+        return qd_error_set(err, QD_UNSUPPORTED, "a residual with a step per channel");
     *ret = (struct qd_requant){.mult = mult, .offset = offset};
-    qd_q8_clamp(&node->act, out, &ret->clamp_min, &ret->clamp_max);
-    status = set_activation(prepare, step, zero, ret, err);
+    set_terms(prepare, &terms);
+    status = set_clamp(prepare, n, ret, err);
+    if (status == QD_OK)
+        status = set_activation(prepare, terms.step, terms.zero, n, ret, err);
     if (status != QD_OK)
         return status;
-    /* A line is not quantized by itself: HardSigmoid's goes into the scales, its bounds are the clamp's. */
-    if (node->act.kind == QD_ACT_HARDSIGMOID) {
-        gain = (double)node->act.alpha;
-        shift = (double)node->act.beta;
-    }
-    zero = ret->act == QD_REQUANT_LINEAR ? zero : 0;
-    if (node->residual >= 0) {
-        struct qd_qparams q = qd_q8_input(prepare, node->residual);
-
-        residual_mult = (double)q.scale / step * gain;
-        residual_zero = q.zero_point;
-    }
-    for (int c = 0; c < n; c++) {
-        double sum, largest = largest_sum(w + (size_t)c * (size_t)k, k, &sum);
-        double m = (double)in.scale * (double)scale[c] / step * gain;
-        double o = ((bias ? (double)bias[c] : 0) * gain + shift) / step - in.zero_point * sum * m -
-                   residual_zero * residual_mult + zero;
-
-        if (!(largest * fabs(m) + fabs(o) + 255 * residual_mult < 0x1p30) && !prepare->output_f32)
+    terms.zero = ret->act == QD_REQUANT_LINEAR ? terms.zero : 0;
+    for (int c = 0; c < n; c++)
+        if (!set_channel(prepare->graph, &terms, w + (size_t)c * (size_t)k, k, (double)scale[c],
+                         bias ? (double)bias[c] : 0, terms.step * (steps ? (double)steps[c] : 1), &mult[c],
+                         &offset[c]) &&
+            !prepare->output_f32)
             return qd_error_set(err, QD_UNSUPPORTED, "channel %d: its values pass 2^30 output steps", c);
-        mult[c] = (float)m;
-        offset[c] = (float)o;
-    }
-    ret->residual_mult = (float)residual_mult;
+    ret->residual_mult = terms.residual_mult;
     return QD_OK;
 }
 
@@ -247,7 +357,7 @@ enum qd_status qd_q8_lines_prepare(struct qd_q8_prepare *prepare,
         double m, o;
 
         line(context, i, &m, &o);
-        m = m * (double)in.scale / (double)out.scale;
+        m = (double)qd_q8_multiplier(prepare->graph, m * (double)in.scale / (double)out.scale);
         o = o / (double)out.scale + out.zero_point - in.zero_point * m;
         if (!(255 * fabs(m) + fabs(o) < 0x1p30))
             return qd_error_set(err, QD_UNSUPPORTED, "channel %d: its values pass 2^30 output steps", i);

@@ -15,13 +15,18 @@ int qd_q8_max(struct qd_qparams q);
 /* round(real / scale) + zero point, within 0 .. 2^bits - 1. */
 uint8_t qd_q8_byte(float real, struct qd_qparams q);
 
+/* A requantisation multiplier with as many significant bits as the graph's multiplier_bits says, rounded to nearest. */
+float qd_q8_multiplier(const struct qd_graph *graph, double multiplier);
+
 /* The range of bytes that a fused clip (or none) leaves. */
 void qd_q8_clamp(const struct qd_activation *act, struct qd_qparams q, uint8_t *ret_min, uint8_t *ret_max);
 
 /*
  * Fills *ret for a matrix product of input 0 with weights w ([n][k], scale per row): multipliers, offsets (bias, zero
- * points, residual), activation, clamp; for output_f32 real values instead of steps. The arrays live in the plan's
- * arena. QD_UNSUPPORTED: an accumulator could pass 2^30 output steps.
+ * points, residual), activation, clamp; for output_f32 real values instead of steps. The output's channel steps are
+ * honoured, the input's have to be in the scales. The arrays live in prepare's arena. QD_UNSUPPORTED: an accumulator
+ * could pass 2^30 output steps, or channel steps with a residual, a clip that no single byte stands for, or an
+ * activation whose form is fitted to one step.
  */
 enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, const float *scale, const float *bias,
                              int n, int k, struct qd_requant *ret, struct qd_error *err);

@@ -138,6 +138,7 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     const struct qd_shape *in = &prepare->graph->values[prepare->node->inputs[0]].shape;
     struct qd_qparams q_in = qd_q8_input(prepare, 0), q_out = qd_q8_output(prepare);
     struct mean_q8 *mean = qd_arena_alloc(prepare->arena, sizeof(*mean));
+    double mult;
 
     if (!mean)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a mean");
@@ -147,7 +148,8 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     mean->steps = prepare->in_steps[0];
     mean->row = mean->steps.y == in->dims[3] * mean->steps.x ? mean->pixels : in->dims[3];
     mean->in_zero = q_in.zero_point;
-    mean->mult = q_in.scale / (prepare->output_f32 ? 1 : q_out.scale) / (float)mean->pixels;
+    mult = (double)q_in.scale / (double)mean->pixels;
+    mean->mult = prepare->output_f32 ? (float)mult : qd_q8_multiplier(prepare->graph, mult / (double)q_out.scale);
     mean->zero = prepare->output_f32 ? 0 : (float)q_out.zero_point;
     mean->max = (uint8_t)qd_q8_max(q_out);
     mean->output_f32 = prepare->output_f32;

@@ -153,18 +153,21 @@ static double conv_speed(const struct qd_kernels *kernels, int size, int n, int 
     struct qd_requant requant;
     struct work work = {.kernels = kernels};
     struct qd_conv_params *p = &work.conv;
+    float *slope = check_input(&check, (size_t)n * sizeof(float), sizeof(float));
     int8_t *w = check_weights(&check, (size_t)n * (size_t)k);
     void *packed = qd_alloc(kernels->conv_pack_size(n, kernel, kernel * c));
     double ns;
 
     if (!packed)
         return 0;
+    for (int i = 0; i < n; i++)
+        slope[i] = 0.01f;
     for (int r = 0; r < kernel; r++)
         offsets[r] = (ptrdiff_t)r * row_pixels * c;
     kernels->conv_pack(packed, w, n, kernel, kernel * c);
     usual_requant(&check, n, k, &requant);
     requant.act = act;
-    requant.slope = 0.01f;
+    requant.slope = slope;
     requant.piecewise = &piecewise;
     *p = (struct qd_conv_params){.run_offset = offsets,
                                  .n_runs = kernel,

@@ -159,6 +159,7 @@ void check_requant(struct check *check, int n, int64_t max_sum, struct qd_requan
 {
     float *mult = check_input(check, (size_t)n * sizeof(float), sizeof(float));
     float *offset = check_input(check, (size_t)n * sizeof(float), sizeof(float));
+    float *slope = check_input(check, (size_t)n * sizeof(float), sizeof(float));
     int kind = check_between(check, 0, 3);
 
     memset(ret, 0, sizeof(*ret));
@@ -176,12 +177,14 @@ void check_requant(struct check *check, int n, int64_t max_sum, struct qd_requan
     }
     ret->mult = mult;
     ret->offset = offset;
+    ret->slope = slope;
     ret->residual_mult = check_chance(check, 2) ? 0.5f : check_real(check, 0, 3);
     ret->act = (enum qd_requant_act)check_between(check, QD_REQUANT_LINEAR, QD_REQUANT_PIECEWISE);
     if (ret->act == QD_REQUANT_PIECEWISE) {
         ret->piecewise = random_piecewise(check);
     } else if (ret->act != QD_REQUANT_LINEAR) {
-        ret->slope = check_chance(check, 3) ? 0.125f : check_real(check, 0, 0.3f);
+        for (int i = 0; i < n; i++)
+            slope[i] = check_chance(check, 3) ? 0.125f : check_real(check, 0, 0.3f);
         ret->zero = (float)check_between(check, 0, 255);
     }
     check_clamp(check, &ret->clamp_min, &ret->clamp_max);

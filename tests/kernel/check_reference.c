@@ -50,11 +50,11 @@ static uint8_t requant(const struct qd_requant *r, int64_t acc, int c, const uin
     if (residual)
         t = exact_fma(*residual, r->residual_mult, t);
     if (r->act == QD_REQUANT_LEAKY)
-        t = (t < 0 ? t * r->slope : t) + r->zero;
+        t = (t < 0 ? t * r->slope[c] : t) + r->zero;
     if (r->act == QD_REQUANT_PIECEWISE)
         t = piecewise(r->piecewise, t);
     if (r->act == QD_REQUANT_HARDSWISH)
-        t = t * fminf(fmaxf(exact_fma(t, r->slope, 0.5f), 0), 1) + r->zero;
+        t = t * fminf(fmaxf(exact_fma(t, r->slope[c], 0.5f), 0), 1) + r->zero;
     return to_byte(t, r->clamp_min, r->clamp_max);
 }
 
