@@ -70,15 +70,16 @@ void qd_conv_pack_vnni(void *packed, const int8_t *w, int n, int n_runs, int run
     }
 }
 
+/* Where the activation is linear. */
 ALWAYS_INLINE_VNNI __m512i requant_vector(const struct qd_requant_vnni *r, __m512i sums, const float *mult,
-                                          const float *offset, const float *slope, const uint8_t *residual)
+                                          const float *offset, const uint8_t *residual)
 {
     __m512i bytes = _mm512_setzero_si512();
 
     if (residual)
         bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)residual));
-    return qd_requant_ints_vnni(r, sums, _mm512_loadu_ps(mult), _mm512_loadu_ps(offset), _mm512_loadu_ps(slope),
-                                residual, bytes);
+    return qd_requant_ints_vnni(r, sums, _mm512_loadu_ps(mult), _mm512_loadu_ps(offset), _mm512_setzero_ps(), residual,
+                                bytes);
 }
 
 /* n bytes exactly, at most PANEL: a masked store costs many times a plain one. */
@@ -176,10 +177,9 @@ ALWAYS_INLINE_VNNI void store_four(const struct qd_requant_vnni *r, __m512i a, _
 #define REQUANT(p, r)                                                                                                  \
     if (pieces > p && rows > r) {                                                                                      \
         const uint8_t *b = residual ? piece[p].residual + r * params->residual_steps.x + n0 : NULL;                    \
-        s##p##r##0 = requant_vector(&linear, s##p##r##0, mult, offset, slope, b);                                      \
+        s##p##r##0 = requant_vector(q, s##p##r##0, mult, offset, b);                                                   \
         if (vectors > 1)                                                                                               \
-            s##p##r##1 =                                                                                               \
-                requant_vector(&linear, s##p##r##1, mult + 16, offset + 16, slope + 16, b ? b + 16 : NULL);            \
+            s##p##r##1 = requant_vector(q, s##p##r##1, mult + 16, offset + 16, b ? b + 16 : NULL);                     \
     }
 #define OUT(p, r) (piece[p].out + (r)*params->out_steps.x + n0)
 /* Two pieces: the same pixel of both; one: two neighbours. */
@@ -206,12 +206,10 @@ ALWAYS_INLINE_VNNI void multiply(const struct qd_conv_params *params, const stru
                                  const int pieces, const int rows, const int vectors, const enum finish finish)
 {
     const bool residual = finish == TO_BYTES_WITH_RESIDUAL;
-    const float *mult = params->requant->mult + n0, *offset = params->requant->offset + n0, *slope = mult;
+    const float *mult = params->requant->mult + n0, *offset = params->requant->offset + n0;
     const int n = params->n - n0, run_quads = quads(params->run_k);
     const ptrdiff_t step = params->in_steps.x;
-    struct qd_requant_vnni linear = *q;
 
-    linear.act = QD_REQUANT_LINEAR;
     EACH_ROW(ZERO, 0)
     EACH_ROW(ZERO, 1)
     weights += (ptrdiff_t)piece->run_begin * run_quads * 64 * vectors;
@@ -308,27 +306,50 @@ static void finish_row_f32(const struct qd_requant *requant, const int32_t *sums
     }
 }
 
+/* What belongs to the columns of a panel; the second half only where n > 16. */
+struct columns {
+    __m512 mult[2], offset[2], slope[2];
+};
+
+ALWAYS_INLINE_VNNI void load_columns(const struct qd_requant *requant, int n0, int n, struct columns *ret)
+{
+    for (int j = 0; j < 2; j++) {
+        int at = n0 + (n > 16 ? 16 * j : 0);
+
+        ret->mult[j] = _mm512_loadu_ps(requant->mult + at);
+        ret->offset[j] = _mm512_loadu_ps(requant->offset + at);
+        ret->slope[j] = _mm512_loadu_ps(requant->slope + at);
+    }
+}
+
 /* The sums of a piece to bytes, two pixels at a time. */
 ALWAYS_INLINE_VNNI void finish_bytes(const struct qd_conv_params *p, const struct qd_requant_vnni *all,
                                      const struct piece *piece, const sums_row *sums, int n0, int n,
                                      const enum qd_requant_act act, const bool residual)
 {
-    const float *mult = p->requant->mult + n0, *offset = p->requant->offset + n0, *slope = p->requant->slope + n0;
     struct qd_requant_vnni q = *all;
+    struct columns columns;
 
     q.act = act;
+    load_columns(p->requant, n0, n, &columns);
     for (int i = 0; i < piece->m; i += 2) {
-        __m512i v[2][2];
+        __m512i v[2][2], bytes = _mm512_setzero_si512();
 
         for (int j = 0; j < 2; j++) {
             int row = i + j < piece->m ? i + j : i;
             const uint8_t *b = residual ? piece->residual + row * p->residual_steps.x + n0 : NULL;
 
-            v[j][0] = requant_vector(&q, _mm512_loadu_si512(sums[row]), mult, offset, slope, b);
-            v[j][1] = v[j][0];
-            if (n > 16)
-                v[j][1] = requant_vector(&q, _mm512_loadu_si512(sums[row] + 16), mult + 16, offset + 16, slope + 16,
-                                         b ? b + 16 : NULL);
+#pragma GCC unroll 2
+            for (int half = 0; half < 2; half++) {
+                if (half && n <= 16)
+                    break;
+                if (residual)
+                    bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(b + 16 * half)));
+                v[j][half] = qd_requant_ints_vnni(&q, _mm512_loadu_si512(sums[row] + 16 * half), columns.mult[half],
+                                                  columns.offset[half], columns.slope[half], residual, bytes);
+            }
+            if (n <= 16)
+                v[j][1] = v[j][0];
         }
         store_two(&q, v[0][0], v[0][1], v[1][0], v[1][1], piece->out + i * p->out_steps.x + n0,
                   i + 1 < piece->m ? piece->out + (i + 1) * p->out_steps.x + n0 : NULL, n);

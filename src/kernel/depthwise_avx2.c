@@ -218,15 +218,19 @@ ALWAYS_INLINE_AVX2 void load_interleaved(const float *in, __m256 ret[2])
 }
 
 /* out and residual point to the first pixel's channel c0. */
-ALWAYS_INLINE_AVX2 void finish(const struct qd_depthwise_params *p, const struct qd_requant_avx2 *r,
-                               const int32_t sums[][LANES], int c0, int n, uint8_t *out, const uint8_t *residual)
+ALWAYS_INLINE_AVX2 void finish(const struct qd_depthwise_params *p, const struct qd_requant_avx2 *all,
+                               const int32_t sums[][LANES], int c0, int n, uint8_t *out, const uint8_t *residual,
+                               const bool linear)
 {
     int channels = p->c - c0;
+    struct qd_requant_avx2 r = *all;
     __m256 mult[2], offset[2], slope[2];
 
     load_interleaved(p->requant->mult + c0, mult);
     load_interleaved(p->requant->offset + c0, offset);
     load_interleaved(p->requant->slope + c0, slope);
+    if (linear)
+        r.act = QD_REQUANT_LINEAR;
     for (int x = 0; x < n; x++, out += p->out_steps.x) {
         const __m256i *acc = (const __m256i *)sums[x];
         __m256i low = _mm256_setzero_si256(), high = low, words;
@@ -237,11 +241,11 @@ ALWAYS_INLINE_AVX2 void finish(const struct qd_depthwise_params *p, const struct
             low = _mm256_unpacklo_epi16(words, _mm256_setzero_si256());
             high = _mm256_unpackhi_epi16(words, _mm256_setzero_si256());
         }
-        low = qd_requant_ints_avx2(r, acc[0], mult[0], offset[0], slope[0], residual, low);
-        high = qd_requant_ints_avx2(r, acc[1], mult[1], offset[1], slope[1], residual, high);
+        low = qd_requant_ints_avx2(&r, acc[0], mult[0], offset[0], slope[0], residual, low);
+        high = qd_requant_ints_avx2(&r, acc[1], mult[1], offset[1], slope[1], residual, high);
         words = _mm256_packs_epi32(low, high);
         bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-        qd_store_bytes_avx2(out, _mm_max_epu8(bytes, r->low), channels);
+        qd_store_bytes_avx2(out, _mm_max_epu8(bytes, r.low), channels);
     }
 }
 
@@ -263,9 +267,11 @@ static void row_part(const struct qd_depthwise_params *p, const struct qd_requan
         else
             sum_any(p, scratch, y, x, n, c0);
         if (residual)
-            finish(p, r, &scratch->sums[first], c0, n, out + c0, residual + c0);
+            finish(p, r, &scratch->sums[first], c0, n, out + c0, residual + c0, false);
+        else if (r->act == QD_REQUANT_LINEAR)
+            finish(p, r, &scratch->sums[first], c0, n, out + c0, NULL, true);
         else
-            finish(p, r, &scratch->sums[first], c0, n, out + c0, NULL);
+            finish(p, r, &scratch->sums[first], c0, n, out + c0, NULL, false);
     }
 }
 

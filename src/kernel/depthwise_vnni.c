@@ -236,26 +236,29 @@ ALWAYS_INLINE_VNNI void load_interleaved(const float *in, int n, __m512 ret[4])
 }
 
 /* out and residual point to the first pixel's channel c0. */
-ALWAYS_INLINE_VNNI void finish(const struct qd_depthwise_params *p, const struct qd_requant_vnni *r,
+ALWAYS_INLINE_VNNI void finish(const struct qd_depthwise_params *p, const struct qd_requant_vnni *all,
                                const int32_t sums[][LANES], int c0, __mmask64 mask, int n, uint8_t *out,
-                               const uint8_t *residual)
+                               const uint8_t *residual, const bool linear)
 {
     const __m512i zero = _mm512_setzero_si512();
+    struct qd_requant_vnni r = *all;
     __m512 mult[4], offset[4], slope[4];
 
     load_interleaved(p->requant->mult + c0, p->c - c0, mult);
     load_interleaved(p->requant->offset + c0, p->c - c0, offset);
     load_interleaved(p->requant->slope + c0, p->c - c0, slope);
+    if (linear)
+        r.act = QD_REQUANT_LINEAR;
     for (int x = 0; x < n; x++, out += p->out_steps.x) {
         __m512i ints[4] = {zero, zero, zero, zero}, bytes;
 
         if (residual)
             interleave(_mm512_maskz_loadu_epi8(mask, residual + x * p->residual_steps.x), zero, zero, zero, ints);
         for (int j = 0; j < 4; j++)
-            ints[j] = qd_requant_ints_vnni(r, _mm512_loadu_si512(sums[x] + 16 * j), mult[j], offset[j], slope[j],
+            ints[j] = qd_requant_ints_vnni(&r, _mm512_loadu_si512(sums[x] + 16 * j), mult[j], offset[j], slope[j],
                                            residual, ints[j]);
         bytes = _mm512_packus_epi16(_mm512_packs_epi32(ints[0], ints[1]), _mm512_packs_epi32(ints[2], ints[3]));
-        _mm512_mask_storeu_epi8(out, mask, qd_clamp_vnni(r, bytes));
+        _mm512_mask_storeu_epi8(out, mask, qd_clamp_vnni(&r, bytes));
     }
 }
 
@@ -278,9 +281,11 @@ static void row_part(const struct qd_depthwise_params *p, const struct qd_requan
         else
             sum_any(p, scratch, y, x, n, c0, mask);
         if (residual)
-            finish(p, r, &scratch->sums[first], c0, mask, n, out + c0, residual + c0);
+            finish(p, r, &scratch->sums[first], c0, mask, n, out + c0, residual + c0, false);
+        else if (r->act == QD_REQUANT_LINEAR)
+            finish(p, r, &scratch->sums[first], c0, mask, n, out + c0, NULL, true);
         else
-            finish(p, r, &scratch->sums[first], c0, mask, n, out + c0, NULL);
+            finish(p, r, &scratch->sums[first], c0, mask, n, out + c0, NULL, false);
     }
 }
 

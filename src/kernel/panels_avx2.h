@@ -70,10 +70,14 @@ static inline void qd_finish_row_f32_avx2(const struct qd_requant *requant, cons
     }
 }
 
-/* The same to bytes. out and residual (or NULL) point to column n0; sums may be read up to a multiple of 16. */
-ALWAYS_INLINE_AVX2 void qd_finish_row_avx2(const struct qd_requant_avx2 *r, const struct qd_requant *requant,
-                                           const int32_t *sums, int n0, int n, uint8_t *out, const uint8_t *residual)
+ALWAYS_INLINE_AVX2 void qd_finish_part_avx2(const struct qd_requant_avx2 *all, const struct qd_requant *requant,
+                                            const int32_t *sums, int n0, int n, uint8_t *out, const uint8_t *residual,
+                                            const bool linear)
 {
+    struct qd_requant_avx2 r = *all;
+
+    if (linear)
+        r.act = QD_REQUANT_LINEAR;
     for (int j = 0; j < n; j += 16) {
         const float *mult = requant->mult + n0 + j, *offset = requant->offset + n0 + j;
         const float *slope = requant->slope + n0 + j;
@@ -84,12 +88,24 @@ ALWAYS_INLINE_AVX2 void qd_finish_row_avx2(const struct qd_requant_avx2 *r, cons
             low = _mm256_cvtepu8_epi32(bytes);
             high = _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8));
         }
-        low = qd_requant_ints_avx2(r, _mm256_loadu_si256((const __m256i *)(sums + j)), _mm256_loadu_ps(mult),
+        low = qd_requant_ints_avx2(&r, _mm256_loadu_si256((const __m256i *)(sums + j)), _mm256_loadu_ps(mult),
                                    _mm256_loadu_ps(offset), _mm256_loadu_ps(slope), residual, low);
-        high = qd_requant_ints_avx2(r, _mm256_loadu_si256((const __m256i *)(sums + j + 8)), _mm256_loadu_ps(mult + 8),
+        high = qd_requant_ints_avx2(&r, _mm256_loadu_si256((const __m256i *)(sums + j + 8)), _mm256_loadu_ps(mult + 8),
                                     _mm256_loadu_ps(offset + 8), _mm256_loadu_ps(slope + 8), residual, high);
-        qd_store_bytes_avx2(out + j, qd_pack_avx2(low, high, r->low), n - j);
+        qd_store_bytes_avx2(out + j, qd_pack_avx2(low, high, r.low), n - j);
     }
+}
+
+/* The same to bytes. out and residual (or NULL) point to column n0; sums may be read up to a multiple of 16. */
+static inline void qd_finish_row_avx2(const struct qd_requant_avx2 *r, const struct qd_requant *requant,
+                                      const int32_t *sums, int n0, int n, uint8_t *out, const uint8_t *residual)
+{
+    if (residual)
+        qd_finish_part_avx2(r, requant, sums, n0, n, out, residual, false);
+    else if (r->act == QD_REQUANT_LINEAR)
+        qd_finish_part_avx2(r, requant, sums, n0, n, out, NULL, true);
+    else
+        qd_finish_part_avx2(r, requant, sums, n0, n, out, NULL, false);
 }
 
 #endif
