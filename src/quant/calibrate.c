@@ -198,6 +198,7 @@ static enum qd_status choose_class(const struct calibration *c, int class, struc
         n_bins[d.n_tensors++] = c->n_bins[v];
         d.min = fminf(d.min, c->histograms[v].min);
         d.max = fmaxf(d.max, c->histograms[v].max);
+        d.n_values += c->histograms[v].n;
     }
     d.bins = bins;
     d.n_bins = n_bins;
