@@ -29,12 +29,12 @@ struct qd_cli_options {
     bool compare, layers;
 };
 
-/* One option of a sub-command. QD_FLAG_ISA: text, and help lists the tiers. */
+/* One option of a sub-command. QD_FLAG_ISA, QD_FLAG_METHOD: text, and help lists the tiers or methods. */
 struct qd_cli_flag {
     const char *name;  /* "--limit" */
     const char *value; /* "N", or NULL for a switch */
     const char *help;
-    enum { QD_FLAG_SWITCH, QD_FLAG_TEXT, QD_FLAG_ISA, QD_FLAG_INT, QD_FLAG_SIZE } kind;
+    enum { QD_FLAG_SWITCH, QD_FLAG_TEXT, QD_FLAG_ISA, QD_FLAG_METHOD, QD_FLAG_INT, QD_FLAG_SIZE } kind;
     size_t offset; /* into struct qd_cli_options */
 };
 
