@@ -23,8 +23,8 @@ int qd_cli_main(int argc, char **argv);
 struct qd_cli_options {
     const char *path;
     bool json;
-    const char *images, *labels, *calibration, *method, *isa, *precision, *cache, *qdq;
-    size_t limit;
+    const char *images, *labels, *calibration, *method, *isa, *precision, *cache, *qdq, *output;
+    size_t limit, evaluation_limit;
     int batch, threads, repeats;
     bool compare, layers;
 };

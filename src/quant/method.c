@@ -11,6 +11,8 @@ static const struct qd_method *const qd_methods[] = {
     &qd_method_entropy, &qd_method_aciq, &qd_method_octav,  &qd_method_pow2_max,
 };
 
+_Static_assert(QD_ARRAY_SIZE(qd_methods) <= QD_MAX_METHODS, "QD_MAX_METHODS is too small");
+
 const struct qd_method *qd_method_at(int i)
 {
     return i >= 0 && (size_t)i < QD_ARRAY_SIZE(qd_methods) ? qd_methods[i] : NULL;

@@ -29,6 +29,7 @@ const struct qd_method *qd_method_at(int i); /* NULL past the end */
 /* "adlq, mse, ...", all rows, cut to text_size; returns text. */
 const char *qd_method_list(char *text, size_t text_size);
 #define QD_METHOD_LIST_SIZE 160
+#define QD_MAX_METHODS 16
 
 /* The summed squared error of a class. */
 double qd_distribution_error(const struct qd_distribution *distribution, struct qd_qparams q);
