@@ -175,6 +175,12 @@ int qd_cli_fail(const struct qd_error *err)
     return 1;
 }
 
+void qd_cli_warn(const struct qd_model *model)
+{
+    for (int i = 0; i < model->result.n_warnings; i++)
+        fprintf(stderr, "quantd: %s\n", model->result.warnings[i]);
+}
+
 int qd_cli_print_json(json_t *json)
 {
     int failed = !json || json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) != 0;

@@ -51,6 +51,8 @@ enum qd_status qd_cli_model_options(const struct qd_cli_options *cli, struct qd_
 
 /* Prints "quantd: text" on stderr; returns 1. */
 int qd_cli_fail(const struct qd_error *err);
+/* Prints what is odd about a calibration on stderr. */
+void qd_cli_warn(const struct qd_model *model);
 /* Prints the JSON on stdout and frees it; returns 0, or 1 when stdout is gone. */
 int qd_cli_print_json(json_t *json);
 

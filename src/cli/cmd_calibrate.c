@@ -64,9 +64,7 @@ static int run(int argc, char **argv)
         status = qd_model_load(cli.path, &options, &model, &err);
     if (status != QD_OK)
         return qd_cli_fail(&err);
-    for (int i = 0; i < 2; i++)
-        if (model->result.warnings[i][0])
-            fprintf(stderr, "quantd: %s\n", model->result.warnings[i]);
+    qd_cli_warn(model);
     if (cli.json)
         code = qd_cli_print_json(qd_scales_to_json(model->result.scales));
     else

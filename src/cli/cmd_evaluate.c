@@ -38,6 +38,10 @@ static int run(int argc, char **argv)
         qd_model_unref(model);
         return qd_cli_fail(&err);
     }
+    qd_cli_warn(model);
+    if (a.n_skipped)
+        fprintf(stderr, "quantd: %zu of %zu pictures cannot be read and do not count; the first: %s\n", a.n_skipped,
+                a.n_skipped + a.n_images, a.first_skipped);
     if (cli.json) {
         json = qd_accuracy_to_json(&a);
         json_object_set_new(json, "model", json_string(model->config.name));

@@ -74,6 +74,8 @@ static int run(int argc, char **argv)
         return qd_cli_fail(&err);
     if (model->synthetic)
         fprintf(stderr, "quantd: no calibration pictures: scales come from synthetic ones\n");
+    else
+        qd_cli_warn(model);
     status = save_qdq(model, cli.qdq, &size, &n_int8, &err);
     if (status != QD_OK)
         code = qd_cli_fail(&err);

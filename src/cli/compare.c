@@ -138,6 +138,8 @@ static enum qd_status run_method(const struct qd_cli_options *cli, const struct 
 
     if (status != QD_OK)
         return status;
+    if (options->method == qd_method_at(0)->name) /* the others have the same */
+        qd_cli_warn(model);
     peak_bytes = is_peak ? qd_peak_bytes() : -1;
     a = model->result.scales->gate;
     *ret_has_evaluation = model->config.evaluation_folder != NULL;

@@ -11,8 +11,8 @@ check "a row for each method" each_has_a_row '^' ' ' "$work/body"
 check "and in the Markdown table" each_has_a_row '^\| `' '` \|( [0-9.]+( %)? \|)+( -? \|)?' "$work/table.md"
 check "  as many as there are methods" test "$(grep -c '^| `' "$work/table.md")" = "$(echo $methods | wc -w)"
 # A gate that refuses all does not stop a comparison; without an evaluation set the gate's pictures are compared.
-mkdir "$work/m"
-cp -r "$model/1" "$work/m/1"
+mkdir "$work/m" "$work/m/1"
+cp "$model/1/"* "$work/m/1"
 printf '{"preprocess":{"color":"gray","resize":"stretch","size":[28,28],"scale":0.00392156862745098,"mean":[0.286],"std":[0.353]},
 "calibration":{"images":"%s"},"gate":{"min_sqnr_db":99,"required":true}}' "$model/calibration" >"$work/m/model.json"
 "$quantd" calibrate "$work/m" --compare --json $few >"$work/body" 2>"$work/stderr"
