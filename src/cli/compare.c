@@ -165,7 +165,7 @@ static enum qd_status run_method(const struct qd_cli_options *cli, const struct 
 int qd_compare_methods(const struct qd_cli_options *cli, const struct qd_model_options *options)
 {
     struct qd_model_options each = *options;
-    struct row rows[QD_MAX_METHODS];
+    struct row rows[QD_MAX_METHODS] = {{0}};
     char sentence[256], name[sizeof(((struct qd_model *)0)->config.name)];
     json_t *json;
     size_t n_rows = 0;

@@ -57,7 +57,7 @@ double qd_octav_clip(const struct qd_distribution *distribution, int bits);
 
 /*
  * KL calibration (method_entropy.c): how many of n_bins bins of |x| to keep so that n_levels levels over them lose the
- * least information; in n_levels .. n_bins.
+ * least information; in n_levels .. n_bins, n_bins at most 2048.
  */
 int qd_entropy_threshold(const double *counts, int n_bins, int n_levels);
 

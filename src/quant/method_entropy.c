@@ -8,6 +8,7 @@
  * counts 1e-4. Every T from 128 bins on is tried (ONNX Runtime's default of 128 bins for 128 levels leaves one). Exact
  * zeros do not count: they are exact at every T.
  */
+#include <assert.h>
 #include <math.h>
 
 #include "quant/method.h"
@@ -71,6 +72,7 @@ int qd_entropy_threshold(const double *counts, int n_bins, int n_levels)
     double least = INFINITY;
     int best = n_bins;
 
+    assert(n_levels <= n_bins && n_bins <= N_BINS);
     sum.count[0] = sum.log[0] = sum.n_used[0] = 0;
     for (int i = 0; i < n_bins; i++) {
         sum.count[i + 1] = sum.count[i] + counts[i];
