@@ -49,14 +49,17 @@ int qd_cli_main(int argc, char **argv)
 
 static void print_command_help(const struct qd_command *command, const struct qd_cli_flag *flags, size_t n_flags)
 {
-    char tiers[64];
+    char list[QD_METHOD_LIST_SIZE];
 
     printf("usage: quantd %s %s [OPTIONS]\n%s\n\n", command->name, command->arguments, command->summary);
     for (size_t i = 0; i < n_flags; i++) {
-        bool isa = flags[i].kind == QD_FLAG_ISA;
-
+        list[0] = 0;
+        if (flags[i].kind == QD_FLAG_ISA)
+            qd_isa_list(list, sizeof(list), false);
+        if (flags[i].kind == QD_FLAG_METHOD)
+            qd_method_list(list, sizeof(list));
         printf("  %-14s %-6s %s%s%s\n", flags[i].name, flags[i].value ? flags[i].value : "", flags[i].help,
-               isa ? " " : "", isa ? qd_isa_list(tiers, sizeof(tiers), false) : "");
+               list[0] ? " " : "", list);
     }
 }
 
@@ -70,7 +73,7 @@ static bool set_flag(const struct qd_cli_flag *flag, const char *value, struct q
         *(bool *)field = true;
         return true;
     }
-    if (flag->kind == QD_FLAG_TEXT || flag->kind == QD_FLAG_ISA) {
+    if (flag->kind == QD_FLAG_TEXT || flag->kind == QD_FLAG_ISA || flag->kind == QD_FLAG_METHOD) {
         *(const char **)field = value;
         return true;
     }
@@ -170,6 +173,12 @@ int qd_cli_fail(const struct qd_error *err)
 {
     fprintf(stderr, "quantd: %s\n", err->text);
     return 1;
+}
+
+void qd_cli_warn(const struct qd_model *model)
+{
+    for (int i = 0; i < model->result.n_warnings; i++)
+        fprintf(stderr, "quantd: %s\n", model->result.warnings[i]);
 }
 
 int qd_cli_print_json(json_t *json)

@@ -23,18 +23,18 @@ int qd_cli_main(int argc, char **argv);
 struct qd_cli_options {
     const char *path;
     bool json;
-    const char *images, *labels, *calibration, *method, *isa, *precision, *cache, *qdq;
-    size_t limit;
+    const char *images, *labels, *calibration, *method, *isa, *precision, *cache, *qdq, *output;
+    size_t limit, evaluation_limit;
     int batch, threads, repeats;
     bool compare, layers;
 };
 
-/* One option of a sub-command. QD_FLAG_ISA: text, and help lists the tiers. */
+/* One option of a sub-command. QD_FLAG_ISA, QD_FLAG_METHOD: text, and help lists the tiers or methods. */
 struct qd_cli_flag {
     const char *name;  /* "--limit" */
     const char *value; /* "N", or NULL for a switch */
     const char *help;
-    enum { QD_FLAG_SWITCH, QD_FLAG_TEXT, QD_FLAG_ISA, QD_FLAG_INT, QD_FLAG_SIZE } kind;
+    enum { QD_FLAG_SWITCH, QD_FLAG_TEXT, QD_FLAG_ISA, QD_FLAG_METHOD, QD_FLAG_INT, QD_FLAG_SIZE } kind;
     size_t offset; /* into struct qd_cli_options */
 };
 
@@ -51,6 +51,8 @@ enum qd_status qd_cli_model_options(const struct qd_cli_options *cli, struct qd_
 
 /* Prints "quantd: text" on stderr; returns 1. */
 int qd_cli_fail(const struct qd_error *err);
+/* Prints what is odd about a calibration on stderr. */
+void qd_cli_warn(const struct qd_model *model);
 /* Prints the JSON on stdout and frees it; returns 0, or 1 when stdout is gone. */
 int qd_cli_print_json(json_t *json);
 

@@ -1,15 +1,17 @@
 #include <stdio.h>
 
-#include "cli/cli.h"
+#include "cli/compare.h"
 
 static const struct qd_cli_flag flags[] = {
     {"--json", NULL, "print the report as one JSON object", QD_FLAG_SWITCH, offsetof(struct qd_cli_options, json)},
     {"--compare", NULL, "run every method and print a row for each", QD_FLAG_SWITCH,
      offsetof(struct qd_cli_options, compare)},
+    {"--output", "FILE", "write --compare's table as Markdown", QD_FLAG_TEXT, offsetof(struct qd_cli_options, output)},
+    {"--evaluate", "N", "at most N pictures of the evaluation set for --compare", QD_FLAG_SIZE,
+     offsetof(struct qd_cli_options, evaluation_limit)},
     {"--calibration", "DIR", "calibration pictures instead of model.json's", QD_FLAG_TEXT,
      offsetof(struct qd_cli_options, calibration)},
-    {"--method", "NAME", "calibration method: adlq, mse, minmax", QD_FLAG_TEXT,
-     offsetof(struct qd_cli_options, method)},
+    {"--method", "NAME", "calibration method:", QD_FLAG_METHOD, offsetof(struct qd_cli_options, method)},
     {"--limit", "N", "at most N calibration pictures", QD_FLAG_SIZE, offsetof(struct qd_cli_options, limit)},
     {"--threads", "N", "threads (default: as OpenMP says)", QD_FLAG_INT, offsetof(struct qd_cli_options, threads)},
     {"--isa", "NAME", "default: the best of", QD_FLAG_ISA, offsetof(struct qd_cli_options, isa)},
@@ -37,38 +39,6 @@ static void print_report(const struct qd_model *model)
         printf("  %s\n", s->gate_text);
 }
 
-static int compare_methods(const struct qd_cli_options *cli, struct qd_model_options options)
-{
-    json_t *rows = json_array();
-
-    if (!cli->json)
-        printf("%-10s %10s %10s %10s %10s\n", "method", "SQNR dB", "KL", "agreement", "seconds");
-    for (int i = 0; qd_method_at(i); i++) {
-        const struct qd_scales *s;
-        struct qd_model *model;
-        struct qd_error err = {""};
-
-        options.method = qd_method_at(i)->name;
-        if (qd_model_load(cli->path, &options, &model, &err) != QD_OK) {
-            json_decref(rows);
-            return qd_cli_fail(&err);
-        }
-        s = model->result.scales;
-        if (!cli->json)
-            printf("%-10s %10.2f %10.5f %9.2f%% %10.1f\n", s->method, s->gate.sqnr_db, s->gate.kl,
-                   100 * s->gate.agreement, model->result.seconds);
-        json_array_append_new(rows,
-                              json_pack("{s:s, s:o, s:o, s:o, s:f}", "method", s->method, "sqnr_db",
-                                        qd_json_real(s->gate.sqnr_db), "kl", qd_json_real(s->gate.kl), "agreement",
-                                        qd_json_real(s->gate.agreement), "seconds", model->result.seconds));
-        qd_model_unref(model);
-    }
-    if (cli->json)
-        return qd_cli_print_json(rows);
-    json_decref(rows);
-    return 0;
-}
-
 static int run(int argc, char **argv)
 {
     struct qd_cli_options cli = {0};
@@ -80,18 +50,20 @@ static int run(int argc, char **argv)
 
     if (!qd_cli_parse(argc, argv, &qd_command_calibrate, flags, QD_ARRAY_SIZE(flags), &cli, &code))
         return code;
+    if ((cli.output || cli.evaluation_limit) && !cli.compare) {
+        fprintf(stderr, "quantd calibrate: --output and --evaluate: expected --compare with them\n");
+        return 2;
+    }
     status = qd_cli_model_options(&cli, &options, &err);
     options.ignore_cache = true;
     options.max_images = cli.limit;
     if (status == QD_OK && cli.compare)
-        return compare_methods(&cli, options);
+        return qd_compare_methods(&cli, &options);
     if (status == QD_OK)
         status = qd_model_load(cli.path, &options, &model, &err);
     if (status != QD_OK)
         return qd_cli_fail(&err);
-    for (int i = 0; i < 2; i++)
-        if (model->result.warnings[i][0])
-            fprintf(stderr, "quantd: %s\n", model->result.warnings[i]);
+    qd_cli_warn(model);
     if (cli.json)
         code = qd_cli_print_json(qd_scales_to_json(model->result.scales));
     else

@@ -9,8 +9,7 @@ static const struct qd_cli_flag flags[] = {
     {"--labels", "FILE", "their labels: file TAB class index", QD_FLAG_TEXT, offsetof(struct qd_cli_options, labels)},
     {"--calibration", "DIR", "calibration pictures instead of model.json's", QD_FLAG_TEXT,
      offsetof(struct qd_cli_options, calibration)},
-    {"--method", "NAME", "calibration method: adlq, mse, minmax", QD_FLAG_TEXT,
-     offsetof(struct qd_cli_options, method)},
+    {"--method", "NAME", "calibration method:", QD_FLAG_METHOD, offsetof(struct qd_cli_options, method)},
     {"--limit", "N", "at most N pictures", QD_FLAG_SIZE, offsetof(struct qd_cli_options, limit)},
     {"--threads", "N", "threads (default: as OpenMP says)", QD_FLAG_INT, offsetof(struct qd_cli_options, threads)},
     {"--isa", "NAME", "default: the best of", QD_FLAG_ISA, offsetof(struct qd_cli_options, isa)},
@@ -39,6 +38,10 @@ static int run(int argc, char **argv)
         qd_model_unref(model);
         return qd_cli_fail(&err);
     }
+    qd_cli_warn(model);
+    if (a.n_skipped)
+        fprintf(stderr, "quantd: %zu of %zu pictures cannot be read and do not count; the first: %s\n", a.n_skipped,
+                a.n_skipped + a.n_images, a.first_skipped);
     if (cli.json) {
         json = qd_accuracy_to_json(&a);
         json_object_set_new(json, "model", json_string(model->config.name));

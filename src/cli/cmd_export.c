@@ -12,8 +12,7 @@ static const struct qd_cli_flag flags[] = {
     {"--json", NULL, "print one JSON object", QD_FLAG_SWITCH, offsetof(struct qd_cli_options, json)},
     {"--calibration", "DIR", "calibration pictures instead of model.json's", QD_FLAG_TEXT,
      offsetof(struct qd_cli_options, calibration)},
-    {"--method", "NAME", "calibration method: adlq, mse, minmax", QD_FLAG_TEXT,
-     offsetof(struct qd_cli_options, method)},
+    {"--method", "NAME", "calibration method:", QD_FLAG_METHOD, offsetof(struct qd_cli_options, method)},
     {"--cache", "DIR", "scale cache folder (default: none)", QD_FLAG_TEXT, offsetof(struct qd_cli_options, cache)},
     {"--threads", "N", "threads (default: as OpenMP says)", QD_FLAG_INT, offsetof(struct qd_cli_options, threads)},
 };
@@ -75,6 +74,8 @@ static int run(int argc, char **argv)
         return qd_cli_fail(&err);
     if (model->synthetic)
         fprintf(stderr, "quantd: no calibration pictures: scales come from synthetic ones\n");
+    else
+        qd_cli_warn(model);
     status = save_qdq(model, cli.qdq, &size, &n_int8, &err);
     if (status != QD_OK)
         code = qd_cli_fail(&err);

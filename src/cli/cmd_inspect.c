@@ -8,8 +8,7 @@ static const struct qd_cli_flag flags[] = {
     {"--json", NULL, "print one JSON object", QD_FLAG_SWITCH, offsetof(struct qd_cli_options, json)},
     {"--calibration", "DIR", "calibration pictures instead of model.json's", QD_FLAG_TEXT,
      offsetof(struct qd_cli_options, calibration)},
-    {"--method", "NAME", "calibration method: adlq, mse, minmax", QD_FLAG_TEXT,
-     offsetof(struct qd_cli_options, method)},
+    {"--method", "NAME", "calibration method:", QD_FLAG_METHOD, offsetof(struct qd_cli_options, method)},
     {"--isa", "NAME", "default: the best of", QD_FLAG_ISA, offsetof(struct qd_cli_options, isa)},
     {"--cache", "DIR", "scale cache folder (default: none)", QD_FLAG_TEXT, offsetof(struct qd_cli_options, cache)},
 };

@@ -135,6 +135,7 @@ static enum qd_status run_images(struct calibration *c, const struct qd_image_fi
         status = add_batch(c, good, n_good, err);
     }
     qd_arena_done(&scratch);
+    memcpy(c->scales->first_skipped, first.text, sizeof(first.text));
     if (status == QD_OK && !c->scales->n_images)
         status = qd_error_set(err, QD_INVALID, "none of %zu calibration pictures can be read; the first: %s", n_files,
                               first.text);
@@ -198,6 +199,7 @@ static enum qd_status choose_class(const struct calibration *c, int class, struc
         n_bins[d.n_tensors++] = c->n_bins[v];
         d.min = fminf(d.min, c->histograms[v].min);
         d.max = fmaxf(d.max, c->histograms[v].max);
+        d.n_values += c->histograms[v].n;
     }
     d.bins = bins;
     d.n_bins = n_bins;

@@ -173,6 +173,8 @@ enum qd_status qd_evaluate(const struct qd_plan *fp32, const struct qd_plan *int
             .sqnr_db = share(e->sums.sqnr, e->sums.n),
             .kl = share(e->sums.kl, e->sums.n),
         };
+    if (status == QD_OK)
+        memcpy(ret->first_skipped, e->first.text, sizeof(ret->first_skipped));
     qd_frame_free(e->fp32);
     qd_frame_free(e->int8);
     qd_free(e);

@@ -9,8 +9,7 @@ static struct qd_qparams choose(const struct qd_distribution *d, int bits)
     double least = INFINITY;
 
     for (int share = 100; share >= 5; share--) {
-        struct qd_distribution part = {.min = d->min * (float)share / 100, .max = d->max * (float)share / 100};
-        struct qd_qparams q = qd_method_minmax.choose(&part, bits);
+        struct qd_qparams q = qd_qparams_of_range(d->min * (float)share / 100, d->max * (float)share / 100, bits);
         double error = qd_distribution_error(d, q);
 
         if (error < least) {

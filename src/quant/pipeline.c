@@ -1,12 +1,15 @@
 #include "quant/pipeline.h"
 
+#include <assert.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "util/clock.h"
 
 #define MIN_IMAGES_TO_SPLIT 8
+#define FEW_IMAGES 32 /* some hundred do */
 #define REPORT_IMAGES 16
 
 /* Pointers into an image set. */
@@ -77,7 +80,54 @@ static void judge(const struct qd_pipeline_options *options, struct qd_scales *s
                  worst ? worst->cumulative_db : (double)NAN);
 }
 
-static enum qd_status calibrate(struct qd_graph *graph, const struct parts *parts,
+static void warn(struct qd_pipeline_result *result, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void warn(struct qd_pipeline_result *result, const char *format, ...)
+{
+    va_list arguments;
+
+    assert(result->n_warnings < QD_MAX_WARNINGS);
+    va_start(arguments, format);
+    vsnprintf(result->warnings[result->n_warnings++], QD_WARNING_SIZE, format, arguments);
+    va_end(arguments);
+}
+
+static void warn_about_images(const struct parts *p, size_t n_duplicates, struct qd_pipeline_result *result)
+{
+    const struct qd_scales *s = result->scales;
+    bool is_split = p->gate != p->calibration;
+    size_t n_good = (size_t)s->n_images + (is_split ? s->gate.n_images : 0);
+
+    if (n_duplicates)
+        warn(result, "%zu calibration pictures have the same content as others and do not count", n_duplicates);
+    if (n_good < p->n_all)
+        warn(result, "%zu of %zu calibration pictures cannot be read and do not count; the first: %s",
+             p->n_all - n_good, p->n_all, s->first_skipped[0] ? s->first_skipped : s->gate.first_skipped);
+    if (n_good < FEW_IMAGES)
+        warn(result, "only %zu calibration pictures, where some hundred are wanted", n_good);
+    if (!is_split)
+        warn(result, "no calibration pictures are held back: the gate tests the scales on those that made them");
+}
+
+/* On the pictures held back; where not one of them can be read, on those that calibrated. */
+static enum qd_status run_gate(struct parts *parts, const struct qd_evaluation_options *options,
+                               struct qd_pipeline_result *result, struct qd_error *err)
+{
+    struct qd_scales *s = result->scales;
+    struct qd_error why = {""};
+    enum qd_status status =
+        qd_evaluate(result->fp32, result->int8, parts->gate, parts->n_gate, options, &s->gate, &why);
+
+    if (status == QD_INVALID && parts->gate != parts->calibration) {
+        if (!s->first_skipped[0])
+            memcpy(s->first_skipped, why.text, sizeof(why.text));
+        parts->gate = parts->calibration;
+        parts->n_gate = parts->n_calibration;
+        return qd_evaluate(result->fp32, result->int8, parts->gate, parts->n_gate, options, &s->gate, err);
+    }
+    return status == QD_OK ? QD_OK : qd_error_set(err, status, "%s", why.text);
+}
+
+static enum qd_status calibrate(struct qd_graph *graph, struct parts *parts,
                                 const struct qd_pipeline_options *options, struct qd_pipeline_result *result,
                                 struct qd_error *err)
 {
@@ -92,7 +142,6 @@ static enum qd_status calibrate(struct qd_graph *graph, const struct parts *part
     };
     struct qd_evaluation_options evaluation = {options->n_threads, options->preprocess, options->limits,
                                                options->progress};
-    size_t n_report = parts->n_gate < REPORT_IMAGES ? parts->n_gate : REPORT_IMAGES;
     enum qd_status status = qd_calibrate(graph, parts->calibration, parts->n_calibration, &calibration,
                                          &result->scales, err);
 
@@ -101,10 +150,11 @@ static enum qd_status calibrate(struct qd_graph *graph, const struct parts *part
     if (status == QD_OK)
         status = make_plans(graph, options, result, err);
     if (status == QD_OK)
-        status = qd_evaluate(result->fp32, result->int8, parts->gate, parts->n_gate, &evaluation, &result->scales->gate,
-                             err);
+        status = run_gate(parts, &evaluation, result, err);
     if (status == QD_OK)
-        status = qd_measure_layers(graph, options->kernels, parts->gate, n_report, &evaluation, result->scales, err);
+        status = qd_measure_layers(graph, options->kernels, parts->gate,
+                                   parts->n_gate < REPORT_IMAGES ? parts->n_gate : REPORT_IMAGES, &evaluation,
+                                   result->scales, err);
     if (status == QD_OK)
         judge(options, result->scales);
     return status;
@@ -131,7 +181,7 @@ static bool use_cache(struct qd_graph *graph, const char *key, const struct qd_p
         return true;
     }
     if (status != QD_NOT_FOUND)
-        memcpy(result->warnings[0], why.text, sizeof(why.text));
+        warn(result, "%s", why.text);
     qd_scales_free(result->scales);
     qd_plan_free(result->fp32);
     qd_plan_free(result->int8);
@@ -162,7 +212,9 @@ enum qd_status qd_pipeline_run(struct qd_graph *graph, const struct qd_image_set
             status = calibrate(graph, &parts, options, &result, err);
             if (status == QD_OK && options->cache_folder &&
                 qd_cache_save(options->cache_folder, key, result.scales, &why) != QD_OK)
-                memcpy(result.warnings[1], why.text, sizeof(why.text));
+                warn(&result, "%s", why.text);
+            if (status == QD_OK)
+                warn_about_images(&parts, images->n_duplicates, &result);
         }
     }
     qd_arena_done(&arena);

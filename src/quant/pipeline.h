@@ -26,17 +26,22 @@ struct qd_pipeline_options {
     const struct qd_progress *progress;
 };
 
+#define QD_MAX_WARNINGS 6
+#define QD_WARNING_SIZE (QD_ERROR_TEXT_SIZE + 128)
+
 struct qd_pipeline_result {
     struct qd_scales *scales; /* applied to the graph */
     struct qd_plan *fp32, *int8;
     bool from_cache;
     double seconds;           /* of calibration and gate */
-    char warnings[2][QD_ERROR_TEXT_SIZE]; /* what the caller should log: an ignored cache entry, an unwritable cache */
+    /* What the caller should log: an ignored cache entry, an unwritable cache; pictures skipped, double, too few. */
+    char warnings[QD_MAX_WARNINGS][QD_WARNING_SIZE];
+    int n_warnings;
 };
 
 /*
  * The image set is split by content: a quarter (hash byte 0 divisible by 4) is the gate's, the rest calibrates; a set too
- * small to split (fewer than 8) serves as both. The result is good whether or not the gate passed: scales->gate_passed.
+ * small to split (fewer than 8), or whose quarter cannot be read, serves as both. The result is good whether or not the gate passed: scales->gate_passed.
  */
 enum qd_status qd_pipeline_run(struct qd_graph *graph, const struct qd_image_set *images,
                                const struct qd_pipeline_options *options, struct qd_pipeline_result *ret,

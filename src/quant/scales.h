@@ -27,11 +27,13 @@ struct qd_accuracy {
     size_t n_images, n_skipped;
     double fp32_top1, fp32_top5, int8_top1, int8_top5;
     double agreement, sqnr_db, kl;
+    char first_skipped[QD_ERROR_TEXT_SIZE]; /* which was the first of n_skipped, and why; not kept in JSON */
 };
 
 struct qd_scales {
     char method[32];
     int n_images, n_skipped; /* that calibrated; that could not be decoded */
+    char first_skipped[QD_ERROR_TEXT_SIZE]; /* which was the first of those, and why; not kept in JSON */
     struct qd_value_scale *values;
     size_t n_values;
     struct qd_accuracy gate; /* on the held-out pictures */

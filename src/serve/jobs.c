@@ -176,10 +176,12 @@ static enum qd_status start(struct qd_jobs *jobs, struct qd_entry *entry, const 
 enum qd_status qd_jobs_start(struct qd_jobs *jobs, struct qd_entry *entry, const char *method, const char *images,
                              long *ret_id, struct qd_error *err)
 {
+    char methods[QD_METHOD_LIST_SIZE];
     enum qd_status status;
 
     if (method && !qd_method_find(method))
-        return qd_error_set(err, QD_INVALID, "method: expected adlq, mse or minmax, found '%.40s'", method);
+        return qd_error_set(err, QD_INVALID, "method: expected one of %s, found '%.40s'",
+                            qd_method_list(methods, sizeof(methods)), method);
     pthread_mutex_lock(&jobs->lock);
     status = start(jobs, entry, method, images, ret_id, err);
     pthread_mutex_unlock(&jobs->lock);

@@ -170,10 +170,12 @@ static enum qd_status calibrate(struct qd_model *model, const struct qd_hash *ha
     struct qd_image_set images = {0};
     struct qd_synthetic synthetic = {{0}};
     struct qd_buf settings;
+    char methods[QD_METHOD_LIST_SIZE];
     enum qd_status status;
 
     if (!method)
-        return qd_error_set(err, QD_INVALID, "calibration.method: expected adlq, mse or minmax, found '%.40s'", name);
+        return qd_error_set(err, QD_INVALID, "calibration.method: expected one of %s, found '%.40s'",
+                            qd_method_list(methods, sizeof(methods)), name);
     qd_buf_init(&settings, (size_t)1 << 20);
     status = qd_buf_printf(&settings, err, "%slayers:", options->standard_graph ? "standard graph " : "");
     for (size_t i = 0; i < model->config.n_fp32_layers && status == QD_OK; i++)
@@ -200,7 +202,8 @@ enum qd_status qd_model_load(const char *path, const struct qd_model_options *op
     if (status != QD_OK)
         return status;
     status = calibrate(model, &hash, options, err);
-    if (status == QD_OK && !model->result.scales->gate_passed && model->config.gate_required)
+    if (status == QD_OK && !model->result.scales->gate_passed && model->config.gate_required &&
+        !options->ignore_gate)
         status = qd_error_set(err, QD_CONFLICT, "the gate refused it, and gate.required is set: %s",
                               model->result.scales->gate_text);
     if (status != QD_OK) {

@@ -33,6 +33,7 @@ struct qd_model_options {
     const char *images;       /* NULL: the model's own calibration folder */
     size_t max_images;        /* 0: the model's own */
     bool ignore_cache;
+    bool ignore_gate;         /* keep the model even where gate.required refuses it: to compare */
     bool allow_synthetic;     /* no image set: calibrate on seeded made-up pictures (bench, inspect) */
     bool standard_graph;      /* only the passes whose result has an ONNX form: for export */
     const struct qd_progress *progress;

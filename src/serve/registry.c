@@ -168,9 +168,8 @@ static void log_model(const struct qd_model *model)
 {
     const struct qd_scales *s = model->result.scales;
 
-    for (int i = 0; i < 2; i++)
-        if (model->result.warnings[i][0])
-            qd_log(QD_LOG_WARNING, "model '%s': %s", model->config.name, model->result.warnings[i]);
+    for (int i = 0; i < model->result.n_warnings; i++)
+        qd_log(QD_LOG_WARNING, "model '%s': %s", model->config.name, model->result.warnings[i]);
     qd_log(QD_LOG_INFO, "model '%s' version %d generation %d: scales %s by %s, agreement %.3f, SQNR %.1f dB, ready in %.2f s",
            model->config.name, model->config.version, model->generation,
            model->result.from_cache ? "from the cache" : "calibrated", s->method, s->gate.agreement, s->gate.sqnr_db,
