@@ -56,7 +56,7 @@ static enum qd_status make_run(struct qd_frame *frame, int s, struct qd_error *e
 
         if (node->inputs[i] == QD_NO_VALUE || plan->graph->values[node->inputs[i]].data)
             continue;
-        form = i == 0 && step->padded_input ? QD_FORM_PADDED : QD_FORM_Q8;
+        form = qd_step_input_form(step, i);
         inputs[i] = place_at(frame, form, node->inputs[i], 0);
         input_pitch[i] = (size_t)plan->places[form][node->inputs[i]].pitch;
     }
@@ -68,7 +68,6 @@ static enum qd_status make_run(struct qd_frame *frame, int s, struct qd_error *e
         outputs[i] = place_at(frame, form, node->outputs[i], 0);
         output_pitch[i] = (size_t)plan->places[form][node->outputs[i]].pitch;
     }
-    run->prepared = step->prepared;
     run->inputs = inputs;
     run->input_pitch = input_pitch;
     run->outputs = outputs;
@@ -160,13 +159,52 @@ static void copy_rows(const struct qd_place *place, uint8_t *image, uint8_t *row
     }
 }
 
-bool qd_frame_copy_q8(const struct qd_frame *frame, int value, int image, uint8_t *ret)
+static bool copy_bytes(const struct qd_frame *frame, enum qd_form form, int value, int image, uint8_t *ret)
 {
-    uint8_t *bytes = place_at(frame, QD_FORM_Q8, value, image);
+    uint8_t *bytes = form == QD_FORM_F32 ? NULL : place_at(frame, form, value, image);
 
     if (bytes)
-        copy_rows(&frame->plan->places[QD_FORM_Q8][value], bytes, ret, true);
+        copy_rows(&frame->plan->places[form][value], bytes, ret, true);
     return bytes != NULL;
+}
+
+bool qd_frame_copy_q8(const struct qd_frame *frame, int value, int image, uint8_t *ret)
+{
+    return copy_bytes(frame, QD_FORM_Q8, value, image, ret);
+}
+
+bool qd_frame_copy_step_input(const struct qd_frame *frame, int step, int input, int image, uint8_t *ret)
+{
+    const struct qd_step *s = &frame->plan->steps[step];
+    int value = s->kind == QD_STEP_Q8 ? frame->plan->graph->nodes[s->node].inputs[input] : QD_NO_VALUE;
+
+    if (value == QD_NO_VALUE || frame->plan->graph->values[value].data)
+        return false;
+    return copy_bytes(frame, qd_step_input_form(s, input), value, image, ret);
+}
+
+/* The form of what a step makes first. */
+static enum qd_form output_form(const struct qd_step *step)
+{
+    if (step->kind == QD_STEP_PAD)
+        return QD_FORM_PADDED;
+    if (step->kind == QD_STEP_QUANTIZE)
+        return QD_FORM_Q8;
+    return step->kind == QD_STEP_Q8 && !step->output_f32 ? QD_FORM_Q8 : QD_FORM_F32;
+}
+
+bool qd_frame_copy_step_output(const struct qd_frame *frame, int step, int image, uint8_t *ret)
+{
+    const struct qd_step *s = &frame->plan->steps[step];
+
+    return copy_bytes(frame, output_form(s), s->value, image, ret);
+}
+
+const float *qd_frame_step_output_f32(const struct qd_frame *frame, int step, int image)
+{
+    const struct qd_step *s = &frame->plan->steps[step];
+
+    return output_form(s) == QD_FORM_F32 ? place_at(frame, QD_FORM_F32, s->value, image) : NULL;
 }
 
 static void set_view(const struct qd_frame *frame, int value, int image, struct qd_view *view)
@@ -247,21 +285,26 @@ static void convert_block(struct qd_frame *frame, const struct qd_step *step, in
     const struct qd_plan *plan = frame->plan;
     const struct qd_kernels *kernels = plan->options.kernels;
     const struct qd_place *place = &plan->places[QD_FORM_Q8][step->value];
-    struct qd_qparams q = qd_q8_of(plan->graph, step->value);
     uint8_t *q8 = place_at(frame, QD_FORM_Q8, step->value, image);
     float *f32 = (float *)place_at(frame, QD_FORM_F32, step->value, image) + first;
     uint8_t *scratch = frame->scratch + (size_t)thread * plan->scratch_size;
     int64_t pixels = place->h * place->w;
 
     if (step->kind == QD_STEP_QUANTIZE) {
-        for (int64_t c = 0; c < place->c; c++)
+        for (int c = 0; c < place->c; c++) {
+            struct qd_qparams q = qd_q8_channel(plan->graph, step->value, c);
+
             kernels->quantize(f32 + c * pixels, scratch + c * n, (size_t)n, 1 / q.scale, (float)q.zero_point);
+        }
         transpose_pixels(place, q8, first, n, scratch, false);
         return;
     }
     transpose_pixels(place, q8, first, n, scratch, true);
-    for (int64_t c = 0; c < place->c; c++)
+    for (int c = 0; c < place->c; c++) {
+        struct qd_qparams q = qd_q8_channel(plan->graph, step->value, c);
+
         kernels->dequantize(scratch + c * n, f32 + c * pixels, (size_t)n, q.scale, q.zero_point);
+    }
 }
 
 /* Images [0, n_images), shared by blocks of pixels; by whole images where no barrier may follow (see needs_barrier). */
@@ -349,7 +392,7 @@ static void point_to_images(const struct qd_frame *frame, int s, const struct im
     void **in = frame->pointers + (size_t)team_thread * (size_t)(plan->max_views + 1), **out = in + node->n_inputs;
 
     for (int i = 0; i < node->n_inputs; i++) {
-        enum qd_form form = i == 0 && step->padded_input ? QD_FORM_PADDED : QD_FORM_Q8;
+        enum qd_form form = qd_step_input_form(step, i);
 
         in[i] = NULL;
         if (run->inputs[i])
@@ -384,6 +427,7 @@ static void run_step(struct qd_frame *frame, int s, const struct images *images,
     if (step->kind == QD_STEP_Q8) {
         struct qd_q8_run run = frame->runs[s];
 
+        run.prepared = step->prepared;
         run.n_images = images->n;
         run.scratch = frame->scratch + (size_t)team_thread * plan->scratch_size;
         if (images->first || images->slot)

@@ -1,4 +1,4 @@
-/* What plan.c builds and exec.c runs; nobody else includes this. */
+/* What plan.c and its helpers build and exec.c runs; nobody else includes this. */
 #ifndef QD_ENGINE_INTERNAL_H
 #define QD_ENGINE_INTERNAL_H
 
@@ -24,7 +24,7 @@ struct qd_place {
     int64_t channel;        /* where in it */
     int64_t h, w, c;
     struct qd_q8_padding padding;
-    const uint8_t *pad_bytes; /* [c]; NULL: no padding */
+    uint8_t *pad_bytes; /* [c]; NULL: no padding */
 };
 
 struct qd_step {
@@ -38,7 +38,14 @@ struct qd_step {
     bool padded_input;        /* reads its input 0 from the padded copy */
     struct qd_place **to_pad; /* whose padding is filled in this step, before it is read in the next ones */
     int n_to_pad;
+    struct qd_arena arena; /* in_order: what prepared points to; else that is in the plan's */
 };
+
+/* The form in which an int8 step reads its node's input i. */
+static inline enum qd_form qd_step_input_form(const struct qd_step *step, int i)
+{
+    return i == 0 && step->padded_input ? QD_FORM_PADDED : QD_FORM_Q8;
+}
 
 /*
  * The first depth_steps steps run depth first where there are images enough: each thread takes an image through all of
@@ -69,6 +76,19 @@ enum qd_status qd_memory_plan(struct qd_place **places, int n_places, size_t *re
  */
 enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *ret_refused, const char **ret_why,
                               struct qd_error *err);
+
+/* Writes the places' pad_bytes, of the values' scales as they are now. */
+void qd_layout_set_pad_bytes(struct qd_plan *plan);
+
+/* NULL where the scales of a node's values let it run quantized, else the reason why not. */
+const char *qd_why_not_scales(const struct qd_graph *graph, const struct qd_node *node);
+
+/*
+ * Sets prepared and scratch_size of an int8 step whose places have their steps; what it makes lives in the arena.
+ * QD_UNSUPPORTED: not with these scales.
+ */
+enum qd_status qd_step_prepare(const struct qd_plan *plan, struct qd_step *step, struct qd_arena *arena,
+                               struct qd_error *err);
 
 /* Chooses depth_steps, and gives each place its offset in the slab or the slots. */
 enum qd_status qd_places_plan(struct qd_plan *plan, struct qd_error *err);

@@ -193,20 +193,29 @@ static void collect_padding(struct layouts *l)
     }
 }
 
-static enum qd_status set_pad_bytes(struct layouts *l, int value, struct qd_place *place, struct qd_error *err)
+static enum qd_status make_pad_bytes(struct layouts *l, int value, struct qd_place *place, struct qd_error *err)
 {
     int64_t c = l->graph->values[value].shape.dims[1];
-    uint8_t *bytes;
 
     if (!place->padding.top && !place->padding.left && !place->padding.bottom && !place->padding.right)
         return QD_OK;
-    bytes = qd_arena_alloc(&l->plan->arena, (size_t)c);
-    if (!bytes)
+    place->pad_bytes = qd_arena_alloc(&l->plan->arena, (size_t)c);
+    if (!place->pad_bytes)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for padding");
-    for (int64_t i = 0; i < c; i++)
-        bytes[i] = qd_q8_byte(place->padding.value ? place->padding.value[i] : 0, qd_q8_of(l->graph, value));
-    place->pad_bytes = bytes;
     return QD_OK;
+}
+
+void qd_layout_set_pad_bytes(struct qd_plan *plan)
+{
+    for (int form = 0; form < QD_N_FORMS; form++) {
+        for (int v = 0; v < plan->graph->n_values; v++) {
+            const struct qd_place *place = &plan->places[form][v];
+
+            for (int64_t i = 0; i < place->c && place->pad_bytes; i++)
+                place->pad_bytes[i] = qd_q8_byte(place->padding.value ? place->padding.value[i] : 0,
+                                                 qd_q8_channel(plan->graph, v, (int)i));
+        }
+    }
 }
 
 /*
@@ -258,9 +267,9 @@ enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *re
     for (int v = 0; v < graph->n_values && status == QD_OK; v++) {
         if (graph->values[v].data || !graph->values[v].has_shape)
             continue;
-        status = set_pad_bytes(&l, v, &places[v], err);
+        status = make_pad_bytes(&l, v, &places[v], err);
         if (status == QD_OK)
-            status = set_pad_bytes(&l, v, &plan->places[QD_FORM_PADDED][v], err);
+            status = make_pad_bytes(&l, v, &plan->places[QD_FORM_PADDED][v], err);
         set_steps(graph, v, &places[v]);
         set_steps(graph, v, &plan->places[QD_FORM_PADDED][v]);
     }
@@ -272,6 +281,8 @@ enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *re
         places[v].steps = whole->steps;
         places[v].at = whole->at + (size_t)channel_of(&places[v]);
     }
+    if (status == QD_OK)
+        qd_layout_set_pad_bytes(plan);
     qd_free(l.any_steps);
     return status;
 }

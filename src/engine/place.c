@@ -32,7 +32,7 @@ static int choose_depth(const struct qd_plan *plan)
 {
     int s = 0;
 
-    if (plan->options.max_batch < 2 || plan->options.keep_all)
+    if (plan->options.max_batch < 2 || plan->options.keep_all || plan->options.in_order)
         return 0;
     for (; s < plan->n_steps; s++) {
         const struct qd_step *step = &plan->steps[s];

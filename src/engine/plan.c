@@ -29,27 +29,6 @@ static bool is_pixels(const struct qd_graph *graph, int value)
     return graph->n_inputs && value == graph->inputs[0];
 }
 
-static bool has_q(const struct qd_graph *graph, int value)
-{
-    return is_pixels(graph, value) || graph->values[value].q.scale > 0;
-}
-
-static bool same_scales(const struct qd_graph *graph, const struct qd_node *node)
-{
-    struct qd_qparams out = qd_q8_of(graph, node->outputs[0]);
-
-    for (int i = 0; i < node->n_inputs; i++) {
-        struct qd_qparams q;
-
-        if (!is_activation(graph, node->inputs[i]))
-            continue;
-        q = qd_q8_of(graph, node->inputs[i]);
-        if (q.scale != out.scale || q.zero_point != out.zero_point)
-            return false;
-    }
-    return true;
-}
-
 /* Bytes of rank 4 lie as one picture; a Transpose or Reshape can make several of it. */
 static bool is_several_pictures(const struct qd_graph *graph, int value)
 {
@@ -61,6 +40,7 @@ static const char *why_not_q8(const struct builder *b, int n)
 {
     const struct qd_graph *graph = b->graph;
     const struct qd_node *node = &graph->nodes[n];
+    const char *why;
 
     if (b->plan->options.precision == QD_PRECISION_F32)
         return "the plan is fp32";
@@ -76,14 +56,9 @@ static const char *why_not_q8(const struct builder *b, int n)
     for (int i = 0; i < node->n_outputs; i++)
         if (node->outputs[i] != QD_NO_VALUE && is_several_pictures(graph, node->outputs[i]))
             return "an output is several pictures";
-    for (int i = 0; i < node->n_inputs; i++)
-        if (is_activation(graph, node->inputs[i]) && !has_q(graph, node->inputs[i]))
-            return "an input has no scale";
-    for (int i = 0; i < node->n_outputs; i++)
-        if (node->outputs[i] != QD_NO_VALUE && !has_q(graph, node->outputs[i]))
-            return "an output has no scale";
-    if ((node->op->flags & QD_OP_SAME_SCALE) && !same_scales(graph, node))
-        return "inputs and outputs differ in scale";
+    why = qd_why_not_scales(graph, node);
+    if (why)
+        return why;
     if (!node->op->supports_q8(graph, node))
         return "no int8 form for these shapes or attributes";
     return NULL;
@@ -197,39 +172,6 @@ static enum qd_form input_form(const struct builder *b, int n, int i)
                : QD_FORM_Q8;
 }
 
-static enum qd_status prepare_node(struct builder *b, int n, struct qd_step *step, struct qd_error *err)
-{
-    const struct qd_node *node = &b->graph->nodes[n];
-    struct qd_arena scratch = {0};
-    struct qd_steps *in = qd_arena_array(&scratch, (size_t)node->n_inputs + 1, sizeof(*in));
-    struct qd_steps *out = qd_arena_array(&scratch, (size_t)node->n_outputs + 1, sizeof(*out));
-    struct qd_q8_prepare prepare = {
-        .graph = b->graph,
-        .node = node,
-        .kernels = b->plan->options.kernels,
-        .in_steps = in,
-        .out_steps = out,
-        .arena = &b->plan->arena,
-        .output_f32 = b->output_f32[n],
-    };
-    enum qd_status status = in && out ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for the plan");
-
-    for (int i = 0; i < node->n_inputs && status == QD_OK; i++)
-        if (is_activation(b->graph, node->inputs[i]))
-            in[i] = b->plan->places[input_form(b, n, i)][node->inputs[i]].steps;
-    for (int i = 0; i < node->n_outputs && status == QD_OK; i++)
-        if (node->outputs[i] != QD_NO_VALUE)
-            out[i] = b->plan->places[QD_FORM_Q8][node->outputs[i]].steps;
-    if (status == QD_OK)
-        status = node->op->prepare_q8(&prepare, err);
-    qd_arena_done(&scratch);
-    if (status != QD_OK)
-        return qd_error_context(err, status, "node '%s' (%s)", node->name, node->op->name);
-    step->prepared = prepare.prepared;
-    step->scratch_size = prepare.scratch_size;
-    return QD_OK;
-}
-
 static enum qd_status add_node_step(struct builder *b, int n, int *ret_refused, struct qd_error *err)
 {
     const struct qd_graph *graph = b->graph;
@@ -271,7 +213,7 @@ static enum qd_status add_node_step(struct builder *b, int n, int *ret_refused, 
         step->scratch_size = node->op->scratch_f32 ? node->op->scratch_f32(graph, node) : 0;
         return QD_OK;
     }
-    status = prepare_node(b, n, step, err);
+    status = qd_step_prepare(plan, step, plan->options.in_order ? &step->arena : &plan->arena, err);
     if (status == QD_UNSUPPORTED) {
         *ret_refused = n;
         b->why = "scales out of range";
@@ -434,6 +376,8 @@ void qd_plan_free(struct qd_plan *plan)
 {
     if (!plan)
         return;
+    for (int i = 0; i < plan->n_steps; i++)
+        qd_arena_done(&plan->steps[i].arena);
     qd_arena_done(&plan->arena);
     qd_free(plan);
 }
@@ -480,7 +424,11 @@ int qd_plan_max_batch(const struct qd_plan *plan)
 
 size_t qd_plan_memory_bytes(const struct qd_plan *plan)
 {
-    return plan->arena.used_bytes;
+    size_t bytes = plan->arena.used_bytes;
+
+    for (int i = 0; i < plan->n_steps; i++)
+        bytes += plan->steps[i].arena.used_bytes;
+    return bytes;
 }
 
 size_t qd_plan_frame_bytes(const struct qd_plan *plan, int n_threads)

@@ -2,8 +2,8 @@
  * The plan: a graph made ready to run. Precision per node, packed weights, sizes and places fixed. And the frame: one
  * runner's memory.
  *
- * A plan is immutable and shared without locks; it points into its graph, which must outlive it. A frame belongs to
- * one run at a time. Running allocates nothing and cannot fail.
+ * A plan is immutable and shared without locks, but for qd_plan_prepare_again; it points into its graph, which must
+ * outlive it. A frame belongs to one run at a time. Running allocates nothing and cannot fail.
  */
 #ifndef QD_ENGINE_PLAN_H
 #define QD_ENGINE_PLAN_H
@@ -20,6 +20,7 @@ struct qd_plan_options {
     int max_batch;                     /* images per run */
     const struct qd_kernels *kernels;
     bool keep_all;                     /* every value stays readable after a run (calibration, reports): no memory shared */
+    bool in_order; /* step by step over all images, nothing depth first: a calibration looks and changes things between steps */
 };
 
 /*
@@ -29,6 +30,14 @@ struct qd_plan_options {
 enum qd_status qd_plan_new(const struct qd_graph *graph, const struct qd_plan_options *options, struct qd_plan **ret,
                            struct qd_error *err);
 void qd_plan_free(struct qd_plan *plan);
+
+/*
+ * Prepares the node of a Q8 step anew from its graph, whose scales, weights or biases of this node changed since; only
+ * with in_order (else QD_INVALID), while no other thread uses the plan. Where the scale of a value changed, its maker
+ * and all its readers need it, before they run next. QD_UNSUPPORTED: not with these scales; the step is as it was. The
+ * memory of the former preparation is given back. Frames of the plan stay good.
+ */
+enum qd_status qd_plan_prepare_again(struct qd_plan *plan, int step, struct qd_error *err);
 
 /* What a step is, for listings, profiles and reports. */
 enum qd_step_kind { QD_STEP_Q8, QD_STEP_F32, QD_STEP_QUANTIZE, QD_STEP_DEQUANTIZE, QD_STEP_PIXELS, QD_STEP_PAD };
@@ -73,7 +82,10 @@ void qd_frame_run(struct qd_frame *frame, int n_images, int n_threads);
 /* How many of n_threads the next run had better have: all, or one where the cores are contended. */
 int qd_frame_team(const struct qd_frame *frame, int n_threads);
 
-/* One step alone, on whatever lies in the frame: for benchmarks of single layers, after a whole run. */
+/*
+ * One step alone, on whatever lies in the frame: for benchmarks of single layers, after a whole run; and with in_order
+ * all steps one by one, from the first to the last, are a run.
+ */
 void qd_frame_run_step(struct qd_frame *frame, int step, int n_images, int n_threads);
 
 /*
@@ -88,6 +100,16 @@ void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_
  */
 const float *qd_frame_value_f32(const struct qd_frame *frame, int value, int image);
 bool qd_frame_copy_q8(const struct qd_frame *frame, int value, int image, uint8_t *ret);
+
+/*
+ * With in_order, between two steps. Bytes of a Q8 step's input as that step is about to read it: NHWC without gaps (the
+ * value's own h * w * c, no padding); false for other steps and where the input is absent or constant.
+ */
+bool qd_frame_copy_step_input(const struct qd_frame *frame, int step, int input, int image, uint8_t *ret);
+/* The same of what a step that has just run made first; false where it leaves floats. */
+bool qd_frame_copy_step_output(const struct qd_frame *frame, int step, int image, uint8_t *ret);
+/* Floats in ONNX order, or NULL where it leaves bytes. */
+const float *qd_frame_step_output_f32(const struct qd_frame *frame, int step, int image);
 
 /* Time per step of the last runs, microseconds summed since qd_frame_profile(frame, true); steps indexed as the plan's. */
 void qd_frame_profile(struct qd_frame *frame, bool on);

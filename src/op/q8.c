@@ -11,6 +11,14 @@ struct qd_qparams qd_q8_of(const struct qd_graph *graph, int value)
     return graph->n_inputs && value == graph->inputs[0] ? pixels : graph->values[value].q;
 }
 
+struct qd_qparams qd_q8_channel(const struct qd_graph *graph, int value, int c)
+{
+    struct qd_qparams q = qd_q8_of(graph, value);
+
+    q.scale *= graph->values[value].channel_steps ? graph->values[value].channel_steps[c] : 1;
+    return q;
+}
+
 struct qd_qparams qd_q8_input(const struct qd_q8_prepare *prepare, int input)
 {
     return qd_q8_of(prepare->graph, prepare->node->inputs[input]);

@@ -6,6 +6,8 @@
 
 /* The qparams of a value; the graph's pixel input has scale 1 and zero point 0. */
 struct qd_qparams qd_q8_of(const struct qd_graph *graph, int value);
+/* The same for one of its channels: the scale times the channel's step. */
+struct qd_qparams qd_q8_channel(const struct qd_graph *graph, int value, int c);
 struct qd_qparams qd_q8_input(const struct qd_q8_prepare *prepare, int input);
 struct qd_qparams qd_q8_output(const struct qd_q8_prepare *prepare);
 

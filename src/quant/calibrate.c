@@ -242,7 +242,7 @@ static enum qd_status choose_scales(struct calibration *c, struct qd_error *err)
 enum qd_status qd_calibrate(const struct qd_graph *graph, const struct qd_image_file *const *files, size_t n_files,
                             const struct qd_calibration_options *options, struct qd_scales **ret, struct qd_error *err)
 {
-    struct qd_plan_options plan_options = {QD_PRECISION_F32, options->n_threads, options->kernels, true};
+    struct qd_plan_options plan_options = {QD_PRECISION_F32, options->n_threads, options->kernels, true, false};
     struct calibration c = {.graph = graph, .options = options};
     struct qd_arena memory = {0};
     size_t n = (size_t)graph->n_values + 1;

@@ -232,7 +232,7 @@ enum qd_status qd_measure_layers(const struct qd_graph *graph, const struct qd_k
                                  const struct qd_evaluation_options *options, struct qd_scales *scales,
                                  struct qd_error *err)
 {
-    struct qd_plan_options plan_options = {QD_PRECISION_F32, BATCH, kernels, true};
+    struct qd_plan_options plan_options = {QD_PRECISION_F32, BATCH, kernels, true, false};
     struct evaluation *e = qd_alloc(sizeof(*e));
     double *signal = qd_alloc_array(scales->n_values + 1, sizeof(double));
     double *noise = qd_alloc_array(scales->n_values + 1, sizeof(double));

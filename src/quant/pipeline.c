@@ -48,7 +48,7 @@ static enum qd_status make_plans(const struct qd_graph *graph, const struct qd_p
                                  struct qd_pipeline_result *result, struct qd_error *err)
 {
     struct qd_plan_options plan = {QD_PRECISION_F32, options->max_batch > 8 ? options->max_batch : 8, options->kernels,
-                                   false};
+                                   false, false};
     enum qd_status status = qd_plan_new(graph, &plan, &result->fp32, err);
 
     plan.precision = QD_PRECISION_Q8;
