@@ -189,13 +189,14 @@ static void run_node_f32(struct qd_frame *frame, const struct qd_node *node, int
 {
     struct qd_view *in = frame->views + (size_t)thread * (size_t)(frame->plan->max_views + 1);
     struct qd_view *out = in + node->n_inputs;
+    struct qd_f32_run run = {frame->plan->options.kernels, frame->scratch + (size_t)thread * frame->plan->scratch_size};
     int64_t count;
 
     for (int i = 0; i < node->n_inputs; i++)
         set_view(frame, node->inputs[i], image, &in[i]);
     for (int i = 0; i < node->n_outputs; i++)
         set_view(frame, node->outputs[i], image, &out[i]);
-    node->op->run_f32(node, in, out, frame->scratch + (size_t)thread * frame->plan->scratch_size);
+    node->op->run_f32(node, in, out, &run);
     if (out[0].dtype != QD_F32)
         return;
     count = qd_shape_count(out[0].shape);
