@@ -465,10 +465,6 @@ void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_
     const struct images all = {0, n_images, 0};
     int64_t start_ns = 0;
 
-#ifdef _OPENMP
-    /* For this region's tasks alone: beside a team of one, BLAS would make a team of its own at every call. */
-    omp_set_num_threads(1);
-#endif
     if (thread == 0)
         frame->last_ns = start_ns = qd_now_ns();
     if (frame->plan->depth_steps)
@@ -489,10 +485,7 @@ void qd_frame_run(struct qd_frame *frame, int n_images, int n_threads)
     n_threads = qd_team_size(&frame->team, n_threads);
     if (n_threads == 1) {
         /* Without a region: libgomp would allocate for every change of a team's size. */
-        int max_threads = omp_get_max_threads();
-
         qd_frame_run_share(frame, n_images, 0, 1);
-        omp_set_num_threads(max_threads);
         return;
     }
 #pragma omp parallel num_threads(n_threads)
