@@ -1,6 +1,6 @@
 # Sourced by quickstart and runtests: which Debian packages quantd is built and tested with, and how they get there.
 BUILD_PACKAGES="build-essential autoconf automake pkg-config libmicrohttpd-dev libjansson-dev libjpeg62-turbo-dev
-libpng-dev libprotobuf-c-dev protobuf-c-compiler libonnx-dev libopenblas-openmp-dev nettle-dev libinih-dev check curl"
+libpng-dev libprotobuf-c-dev protobuf-c-compiler libonnx-dev nettle-dev libinih-dev check curl"
 TEST_PACKAGES="python3 python3-pil libsimde-dev"
 
 # Installs those of its arguments that are missing; says which.

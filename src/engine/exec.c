@@ -227,13 +227,14 @@ static void run_node_f32(struct qd_frame *frame, const struct qd_node *node, int
 {
     struct qd_view *in = frame->views + (size_t)thread * (size_t)(frame->plan->max_views + 1);
     struct qd_view *out = in + node->n_inputs;
+    struct qd_f32_run run = {frame->plan->options.kernels, frame->scratch + (size_t)thread * frame->plan->scratch_size};
     int64_t count;
 
     for (int i = 0; i < node->n_inputs; i++)
         set_view(frame, node->inputs[i], image, &in[i]);
     for (int i = 0; i < node->n_outputs; i++)
         set_view(frame, node->outputs[i], image, &out[i]);
-    node->op->run_f32(node, in, out, frame->scratch + (size_t)thread * frame->plan->scratch_size);
+    node->op->run_f32(node, in, out, &run);
     if (out[0].dtype != QD_F32)
         return;
     count = qd_shape_count(out[0].shape);
@@ -508,10 +509,6 @@ void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_
     const struct images all = {0, n_images, 0};
     int64_t start_ns = 0;
 
-#ifdef _OPENMP
-    /* For this region's tasks alone: beside a team of one, BLAS would make a team of its own at every call. */
-    omp_set_num_threads(1);
-#endif
     if (thread == 0)
         frame->last_ns = start_ns = qd_now_ns();
     if (frame->plan->depth_steps)
@@ -532,10 +529,7 @@ void qd_frame_run(struct qd_frame *frame, int n_images, int n_threads)
     n_threads = qd_team_size(&frame->team, n_threads);
     if (n_threads == 1) {
         /* Without a region: libgomp would allocate for every change of a team's size. */
-        int max_threads = omp_get_max_threads();
-
         qd_frame_run_share(frame, n_images, 0, 1);
-        omp_set_num_threads(max_threads);
         return;
     }
 #pragma omp parallel num_threads(n_threads)

@@ -16,6 +16,12 @@
 #include <unistd.h>
 #endif
 
+static const struct qd_kernels_f32 f32_scalar = {
+    .conv = qd_conv_f32_scalar,
+    .depthwise = qd_depthwise_f32_scalar,
+    .matvec = qd_matvec_f32_scalar,
+};
+
 static const struct qd_kernels kernels_scalar = {
     .isa = QD_ISA_SCALAR,
     .name = "scalar",
@@ -36,9 +42,22 @@ static const struct qd_kernels kernels_scalar = {
     .quantize = qd_quantize_scalar,
     .dequantize = qd_dequantize_scalar,
     .peak = qd_peak_scalar,
+    .f32 = &f32_scalar,
 };
 
 #ifdef QD_X86
+static const struct qd_kernels_f32 f32_avx2 = {
+    .conv = qd_conv_f32_avx2,
+    .depthwise = qd_depthwise_f32_avx2,
+    .matvec = qd_matvec_f32_avx2,
+};
+
+static const struct qd_kernels_f32 f32_avx512 = {
+    .conv = qd_conv_f32_avx512,
+    .depthwise = qd_depthwise_f32_avx512,
+    .matvec = qd_matvec_f32_avx512,
+};
+
 static const struct qd_kernels kernels_avx2 = {
     .isa = QD_ISA_AVX2,
     .name = "avx2",
@@ -59,6 +78,7 @@ static const struct qd_kernels kernels_avx2 = {
     .quantize = qd_quantize_avx2,
     .dequantize = qd_dequantize_avx2,
     .peak = qd_peak_avx2,
+    .f32 = &f32_avx2,
 };
 
 /* Depthwise convolutions are AVX2's: no form with vpdpbusd in 256 bits has been measured. */
@@ -82,6 +102,7 @@ static const struct qd_kernels kernels_avxvnni = {
     .quantize = qd_quantize_avx2,
     .dequantize = qd_dequantize_avx2,
     .peak = qd_peak_avxvnni,
+    .f32 = &f32_avx2,
 };
 
 /*
@@ -108,6 +129,7 @@ static struct qd_kernels kernels_vnni = {
     .quantize = qd_quantize_avx2,
     .dequantize = qd_dequantize_avx2,
     .peak = qd_peak_vnni,
+    .f32 = &f32_avx512,
 };
 
 /* Written once, by find_tiers, as VNNI's are: all but the convolution and its peak are those. */

@@ -1,5 +1,6 @@
 /*
- * The int8 kernels: every kernel's type and contract. Read this file first.
+ * The int8 kernels: every kernel's type and contract. Read this file first. (The float ones, of which the same is
+ * true, are in kernel_f32.h.)
  *
  * A kernel gets raw pointers, sizes and a params struct; it knows no tensors and no threads, allocates nothing and
  * cannot fail. Each ISA tier returns the same bytes as scalar for every size and alignment.
@@ -19,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernel/kernel_f32.h"
 #include "util/status.h"
 
 #define QD_KERNEL_SLACK 64
@@ -219,6 +221,8 @@ struct qd_kernels {
      * iterations, returns how many were made; *sink keeps the compiler from leaving them out.
      */
     int64_t (*peak)(int64_t iterations, int32_t *sink);
+
+    const struct qd_kernels_f32 *f32;
 };
 
 /*

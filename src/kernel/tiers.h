@@ -6,6 +6,7 @@
 #define QD_KERNEL_TIERS_H
 
 #include "kernel/kernel.h"
+#include "kernel/kernel_f32.h"
 
 #define QD_CONV_TIER(tier)                                                                                             \
     size_t qd_conv_pack_size_##tier(int n, int n_runs, int run_k);                                                     \
@@ -27,6 +28,15 @@
     void qd_lookup_##tier(const uint8_t *in, uint8_t *out, size_t n, const uint8_t table[256]);                        \
     void qd_quantize_##tier(const float *in, uint8_t *out, size_t n, float inverse_scale, float zero);                 \
     void qd_dequantize_##tier(const uint8_t *in, float *out, size_t n, float scale, int zero)
+
+#define QD_F32_TIER(tier)                                                                                              \
+    void qd_conv_f32_##tier(const struct qd_conv_f32_params *params);                                                  \
+    void qd_depthwise_f32_##tier(const struct qd_conv_f32_params *params);                                             \
+    void qd_matvec_f32_##tier(const struct qd_matvec_f32_params *params)
+
+QD_F32_TIER(scalar);
+QD_F32_TIER(avx2);
+QD_F32_TIER(avx512);
 
 int64_t qd_peak_scalar(int64_t iterations, int32_t *sink);
 int64_t qd_peak_avx2(int64_t iterations, int32_t *sink);

@@ -1,7 +1,8 @@
 #include "op/ops.h"
 #include "op/pool.h"
 
-static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                    const struct qd_f32_run *run)
 {
     const struct qd_pool_attrs *attrs = node->params;
     const struct qd_window *window = &attrs->window;
@@ -10,7 +11,7 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
     const float *x = in[0].data;
     float *y = out[0].data;
 
-    (void)scratch;
+    (void)run;
     for (int64_t p = 0; p < planes; p++, x += h * w) {
         for (int64_t i = 0; i < out_h * out_w; i++) {
             int64_t y0 = i / out_w * window->stride[0] - window->pad_begin[0];

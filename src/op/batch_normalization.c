@@ -41,14 +41,15 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
     return qd_op_infer_same(graph, node, err);
 }
 
-static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                    const struct qd_f32_run *run)
 {
     const struct qd_batch_norm_params *params = node->params;
     const float *x = in[0].data, *gamma = in[1].data, *beta = in[2].data, *mean = in[3].data, *var = in[4].data;
     int64_t n = in[0].shape->dims[0], c = in[0].shape->dims[1], size = qd_shape_count(in[0].shape) / (n * c);
     float *y = out[0].data;
 
-    (void)scratch;
+    (void)run;
     for (int64_t i = 0; i < n * c; i++) {
         float factor = gamma[i % c] / sqrtf(var[i % c] + params->epsilon);
         float shift = beta[i % c] - mean[i % c] * factor;

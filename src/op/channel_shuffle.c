@@ -7,14 +7,15 @@
 #include "op/q8.h"
 
 /* Channel i of group j becomes channel i * groups + j. */
-static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                    const struct qd_f32_run *run)
 {
     int64_t groups = ((const struct qd_channel_shuffle_params *)node->params)->groups;
     int64_t channels = in[0].shape->dims[1], plane = in[0].shape->dims[2] * in[0].shape->dims[3];
     const float *x = in[0].data;
     float *y = out[0].data;
 
-    (void)scratch;
+    (void)run;
     for (int64_t c = 0; c < channels; c++)
         memcpy(y + (c % (channels / groups) * groups + c / (channels / groups)) * plane, x + c * plane,
                (size_t)plane * sizeof(float));

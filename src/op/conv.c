@@ -1,8 +1,5 @@
 #include "op/conv.h"
 
-#include <cblas.h>
-#include <string.h>
-
 #include "op/conv_q8.h"
 #include "op/ops.h"
 #include "op/window.h"
@@ -66,110 +63,81 @@ static bool is_depthwise(const struct qd_shape *in, const struct qd_shape *w, in
     return group == in->dims[1] && w->dims[0] == group;
 }
 
-static bool is_pointwise(const struct qd_window *window)
+/* One image and the first group; data apart. */
+static struct qd_conv_f32_params params_of(const struct qd_conv_attrs *attrs, const struct qd_shape *in,
+                                           const struct qd_shape *w, const struct qd_shape *out)
 {
-    for (int i = 0; i < 2; i++)
-        if (window->kernel[i] != 1 || window->stride[i] != 1 || window->pad_begin[i] || window->pad_end[i])
-            return false;
-    return true;
+    const struct qd_window *window = &attrs->window;
+
+    return (struct qd_conv_f32_params){
+        .c = (int)(is_depthwise(in, w, attrs->group) ? in->dims[1] : w->dims[1]),
+        .h = (int)in->dims[2],
+        .w = (int)in->dims[3],
+        .window = {.kernel_h = (int)window->kernel[0],
+                   .kernel_w = (int)window->kernel[1],
+                   .stride_h = (int)window->stride[0],
+                   .stride_w = (int)window->stride[1],
+                   .dilation_h = (int)window->dilation[0],
+                   .dilation_w = (int)window->dilation[1],
+                   .pad_top = (int)window->pad_begin[0],
+                   .pad_left = (int)window->pad_begin[1]},
+        .pad = attrs->pad_value,
+        .n = (int)(is_depthwise(in, w, attrs->group) ? in->dims[1] : w->dims[0] / attrs->group),
+        .out_h = (int)out->dims[2],
+        .out_w = (int)out->dims[3],
+    };
 }
 
 static size_t scratch_f32(const struct qd_graph *graph, const struct qd_node *node)
 {
-    const struct qd_conv_attrs *params = node->params;
-    const struct qd_shape *w = &graph->values[node->inputs[1]].shape, *out = &graph->values[node->outputs[0]].shape;
+    const struct qd_conv_attrs *attrs = node->params;
+    const struct qd_shape *in = &graph->values[node->inputs[0]].shape, *w = &graph->values[node->inputs[1]].shape;
+    struct qd_conv_f32_params params = params_of(attrs, in, w, &graph->values[node->outputs[0]].shape);
 
-    if (is_pointwise(&params->window))
-        return 0;
-    return (size_t)(w->dims[1] * w->dims[2] * w->dims[3] * out->dims[2] * out->dims[3]) * sizeof(float);
+    return is_depthwise(in, w, attrs->group) ? qd_depthwise_f32_scratch(&params) : qd_conv_f32_scratch(&params);
 }
 
-/* One channel's row of a column matrix: for one tap, the input under every output pixel. */
-static void gather_tap(const float *in, int64_t h, int64_t w, const struct qd_window *window, int64_t ky, int64_t kx,
-                       float pad, int64_t out_h, int64_t out_w, float *column)
+/* A window that is the whole input, as in squeeze-and-excite: a fully connected layer. */
+static bool is_layer(const struct qd_conv_f32_params *p)
 {
-    for (int64_t y = 0; y < out_h; y++) {
-        int64_t iy = y * window->stride[0] - window->pad_begin[0] + ky * window->dilation[0];
-
-        for (int64_t x = 0; x < out_w; x++) {
-            int64_t ix = x * window->stride[1] - window->pad_begin[1] + kx * window->dilation[1];
-            bool inside = iy >= 0 && iy < h && ix >= 0 && ix < w;
-
-            *column++ = inside ? in[iy * w + ix] : pad;
-        }
-    }
+    return p->out_h == 1 && p->out_w == 1 && !p->window.pad_top && !p->window.pad_left && p->window.kernel_h == p->h &&
+           p->window.kernel_w == p->w;
 }
 
-static void depthwise_channel(const float *in, int64_t h, int64_t w, const struct qd_window *window,
-                              const float *weights, float pad, float bias, int64_t out_h, int64_t out_w, float *out)
+static void run_group(const struct qd_kernels_f32 *kernels, const struct qd_conv_f32_params *p)
 {
-    for (int64_t y = 0; y < out_h; y++) {
-        for (int64_t x = 0; x < out_w; x++) {
-            float sum = bias;
+    struct qd_matvec_f32_params layer = {p->weights, p->in, p->bias, p->out, p->n, p->c * p->h * p->w};
 
-            for (int64_t ky = 0; ky < window->kernel[0]; ky++) {
-                int64_t iy = y * window->stride[0] - window->pad_begin[0] + ky * window->dilation[0];
-
-                for (int64_t kx = 0; kx < window->kernel[1]; kx++) {
-                    int64_t ix = x * window->stride[1] - window->pad_begin[1] + kx * window->dilation[1];
-                    bool inside = iy >= 0 && iy < h && ix >= 0 && ix < w;
-
-                    sum += weights[ky * window->kernel[1] + kx] * (inside ? in[iy * w + ix] : pad);
-                }
-            }
-            out[y * out_w + x] = sum;
-        }
-    }
+    if (is_layer(p))
+        kernels->matvec(&layer);
+    else
+        kernels->conv(p);
 }
 
-static void run_image(const struct qd_conv_attrs *params, const struct qd_view *in, const struct qd_shape *out_shape,
-                      const float *x, float *y, float *columns)
+static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                    const struct qd_f32_run *run)
 {
-    const struct qd_window *window = &params->window;
-    const struct qd_shape *ws = in[1].shape;
-    const float *weights = in[1].data, *bias = in[2].data;
-    int64_t h = in[0].shape->dims[2], w = in[0].shape->dims[3], c_group = ws->dims[1];
-    int64_t taps = ws->dims[2] * ws->dims[3], n_group = ws->dims[0] / params->group, k = c_group * taps;
-    int64_t out_h = out_shape->dims[2], out_w = out_shape->dims[3], pixels = out_h * out_w;
+    const struct qd_conv_attrs *attrs = node->params;
+    struct qd_conv_f32_params first = params_of(attrs, in[0].shape, in[1].shape, out[0].shape);
+    int64_t n_images = in[0].shape->dims[0], groups = attrs->group;
+    bool depthwise = is_depthwise(in[0].shape, in[1].shape, groups);
 
-    if (is_depthwise(in[0].shape, ws, params->group)) {
-        for (int64_t c = 0; c < ws->dims[0]; c++)
-            depthwise_channel(x + c * h * w, h, w, window, weights + c * taps,
-                              params->pad_value ? params->pad_value[c] : 0, bias ? bias[c] : 0, out_h, out_w,
-                              y + c * pixels);
-        return;
+    groups = depthwise ? 1 : groups;
+    first.scratch = run->scratch;
+    for (int64_t i = 0; i < n_images * groups; i++) {
+        struct qd_conv_f32_params p = first;
+        int64_t g = i % groups;
+
+        p.in = (const float *)in[0].data + i * p.c * p.h * p.w;
+        p.out = (float *)out[0].data + i * p.n * p.out_h * p.out_w;
+        p.weights = (const float *)in[1].data + g * p.n * p.c * p.window.kernel_h * p.window.kernel_w;
+        p.bias = node->n_inputs > 2 && in[2].data ? (const float *)in[2].data + g * p.n : NULL;
+        p.pad = first.pad ? first.pad + g * p.c : NULL;
+        if (depthwise)
+            run->kernels->f32->depthwise(&p);
+        else
+            run_group(run->kernels->f32, &p);
     }
-    for (int64_t g = 0; g < params->group; g++) {
-        const float *b = x + g * c_group * h * w;
-        float *out = y + g * n_group * pixels;
-
-        if (!is_pointwise(window)) {
-            for (int64_t c = 0; c < c_group; c++)
-                for (int64_t t = 0; t < taps; t++)
-                    gather_tap(b + c * h * w, h, w, window, t / window->kernel[1], t % window->kernel[1],
-                               params->pad_value ? params->pad_value[g * c_group + c] : 0, out_h, out_w,
-                               columns + (c * taps + t) * pixels);
-            b = columns;
-        }
-        for (int64_t o = 0; o < n_group; o++)
-            for (int64_t p = 0; p < pixels; p++)
-                out[o * pixels + p] = bias ? bias[g * n_group + o] : 0;
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n_group, (int)pixels, (int)k, 1,
-                    weights + g * n_group * k, (int)k, b, (int)pixels, 1, out, (int)pixels);
-    }
-}
-
-static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
-{
-    int64_t n = in[0].shape->dims[0];
-    int64_t in_size = qd_shape_count(in[0].shape) / n, out_size = qd_shape_count(out[0].shape) / n;
-    struct qd_view views[3] = {in[0], in[1], {0}};
-
-    if (node->n_inputs > 2)
-        views[2] = in[2];
-    for (int64_t i = 0; i < n; i++)
-        run_image(node->params, views, out[0].shape, (const float *)in[0].data + i * in_size,
-                  (float *)out[0].data + i * out_size, scratch);
 }
 
 static int64_t macs(const struct qd_graph *graph, const struct qd_node *node)

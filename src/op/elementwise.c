@@ -44,7 +44,7 @@ static void run_row(const struct qd_elementwise *params, enum qd_dtype dtype, co
 }
 
 void qd_elementwise_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
-                            void *scratch)
+                            const struct qd_f32_run *run)
 {
     const struct qd_shape *shape = out[0].shape;
     int64_t sa[QD_MAX_DIMS], sb[QD_MAX_DIMS], index[QD_MAX_DIMS] = {0}, count = qd_shape_count(shape), at_a, at_b;
@@ -52,7 +52,7 @@ void qd_elementwise_run_f32(const struct qd_node *node, const struct qd_view *in
     size_t size = qd_dtype_size(out[0].dtype);
     int last = shape->n_dims - 1;
 
-    (void)scratch;
+    (void)run;
     broadcast_strides(in[0].shape, shape, sa);
     broadcast_strides(in[1].shape, shape, sb);
     for (int64_t done = 0; done < count; done += row) {

@@ -17,7 +17,7 @@ struct qd_elementwise {
 
 enum qd_status qd_elementwise_infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err);
 void qd_elementwise_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
-                            void *scratch);
+                            const struct qd_f32_run *run);
 
 /* True where the second operand is a constant scalar or one per channel; then prepare, and run by qd_q8_lines_run. */
 bool qd_elementwise_is_line(const struct qd_graph *graph, const struct qd_node *node);

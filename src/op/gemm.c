@@ -1,4 +1,3 @@
-#include <cblas.h>
 #include <string.h>
 
 #include "op/conv_q8.h"
@@ -76,20 +75,76 @@ static float c_at(const struct qd_view *c, int64_t row, int64_t column)
     return ((const float *)c->data)[(rows == 1 ? 0 : row) * columns + (columns == 1 ? 0 : column)];
 }
 
-static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+/* out[m][n] = a[m][k] * b[k][n]: a pointwise convolution of n pixels. */
+static struct qd_conv_f32_params product_of(const float *a, const float *b, int m, int n, int k, float *out,
+                                            void *scratch)
+{
+    return (struct qd_conv_f32_params){.in = b,
+                                       .c = k,
+                                       .h = 1,
+                                       .w = n,
+                                       .window = {1, 1, 1, 1, 1, 1, 0, 0},
+                                       .weights = a,
+                                       .out = out,
+                                       .n = m,
+                                       .out_h = 1,
+                                       .out_w = n,
+                                       .scratch = scratch};
+}
+
+static size_t product_scratch(int64_t n, int64_t k)
+{
+    struct qd_conv_f32_params product = product_of(NULL, NULL, 1, (int)n, (int)k, NULL, NULL);
+
+    return (qd_conv_f32_scratch(&product) + 63) / 64 * 64;
+}
+
+/* The product's, and a copy of A where it lies transposed. */
+static size_t scratch_f32(const struct qd_graph *graph, const struct qd_node *node)
+{
+    const struct gemm_params *params = node->params;
+    const struct qd_shape *a = &graph->values[node->inputs[0]].shape;
+    int64_t n = graph->values[node->outputs[0]].shape.dims[1];
+
+    return product_scratch(n, row_size(params, a)) + (params->trans_a ? (size_t)qd_shape_count(a) * sizeof(float) : 0);
+}
+
+/* A as [m][k]. */
+static const float *rows_of_a(const struct gemm_params *params, const float *a, int m, int k, float *copy)
+{
+    if (!params->trans_a)
+        return a;
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < k; j++)
+            copy[(int64_t)i * k + j] = a[(int64_t)j * m + i];
+    return copy;
+}
+
+static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                    const struct qd_f32_run *run)
 {
     const struct gemm_params *params = node->params;
     int m = (int)out[0].shape->dims[0], n = (int)out[0].shape->dims[1];
     int k = (int)row_size(params, in[0].shape);
-    float *y = out[0].data;
+    float *y = out[0].data, *copy = (float *)(void *)((uint8_t *)run->scratch + product_scratch(n, k));
+    const float *a = rows_of_a(params, in[0].data, m, k, copy), *b = in[1].data;
+    const struct qd_kernels_f32 *kernels = run->kernels->f32;
 
-    (void)scratch;
-    for (int i = 0; i < m; i++)
-        for (int j = 0; j < n; j++)
-            y[(int64_t)i * n + j] = node->n_inputs > 2 && in[2].data ? params->beta * c_at(&in[2], i, j) : 0;
-    cblas_sgemm(CblasRowMajor, params->trans_a ? CblasTrans : CblasNoTrans, params->trans_b ? CblasTrans : CblasNoTrans,
-                m, n, k, params->alpha, in[0].data, params->trans_a ? m : k, in[1].data, params->trans_b ? k : n, 1, y,
-                n);
+    if (params->trans_b) {
+        for (int i = 0; i < m; i++)
+            kernels->matvec(&(struct qd_matvec_f32_params){b, a + (int64_t)i * k, NULL, y + (int64_t)i * n, n, k});
+    } else {
+        struct qd_conv_f32_params product = product_of(a, b, m, n, k, y, run->scratch);
+
+        kernels->conv(&product);
+    }
+    for (int i = 0; i < m; i++) {
+        for (int j = 0; j < n; j++) {
+            float *sum = &y[(int64_t)i * n + j];
+
+            *sum = params->alpha * *sum + (node->n_inputs > 2 && in[2].data ? params->beta * c_at(&in[2], i, j) : 0);
+        }
+    }
 }
 
 static int64_t macs(const struct qd_graph *graph, const struct qd_node *node)
@@ -184,6 +239,7 @@ const struct qd_op qd_op_gemm = {
     .flags = QD_OP_F32_OUTPUT | QD_OP_STEPS,
     .parse = parse,
     .infer = infer,
+    .scratch_f32 = scratch_f32,
     .run_f32 = run_f32,
     .fuses = fuses,
     .macs = macs,
@@ -235,13 +291,13 @@ static enum qd_status mat_mul_infer(struct qd_graph *graph, struct qd_node *node
 }
 
 static void mat_mul_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
-                            void *scratch)
+                            const struct qd_f32_run *run)
 {
     struct qd_shape sa, sb, outer;
+    struct qd_conv_f32_params product;
     int64_t m, n, k, count, index[QD_MAX_DIMS] = {0};
 
     (void)node;
-    (void)scratch;
     as_matrix(in[0].shape, true, &sa);
     as_matrix(in[1].shape, false, &sb);
     m = sa.dims[sa.n_dims - 2];
@@ -266,12 +322,20 @@ static void mat_mul_run_f32(const struct qd_node *node, const struct qd_view *in
             if (db >= 0)
                 at_b = at_b * sb.dims[db] + (sb.dims[db] == 1 ? 0 : index[d]);
         }
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)n, (int)k, 1,
-                    (const float *)in[0].data + at_a * m * k, (int)k, (const float *)in[1].data + at_b * k * n, (int)n,
-                    0, (float *)out[0].data + i * m * n, (int)n);
+        product = product_of((const float *)in[0].data + at_a * m * k, (const float *)in[1].data + at_b * k * n, (int)m,
+                             (int)n, (int)k, (float *)out[0].data + i * m * n, run->scratch);
+        run->kernels->f32->conv(&product);
         for (int d = outer.n_dims - 1; d >= 0 && ++index[d] == outer.dims[d]; d--)
             index[d] = 0;
     }
+}
+
+static size_t mat_mul_scratch_f32(const struct qd_graph *graph, const struct qd_node *node)
+{
+    struct qd_shape sb;
+
+    as_matrix(&graph->values[node->inputs[1]].shape, false, &sb);
+    return product_scratch(sb.dims[sb.n_dims - 1], sb.dims[sb.n_dims - 2]);
 }
 
 static int64_t mat_mul_macs(const struct qd_graph *graph, const struct qd_node *node)
@@ -308,6 +372,7 @@ const struct qd_op qd_op_mat_mul = {
     .n_outputs = 1,
     .flags = QD_OP_F32_OUTPUT | QD_OP_STEPS,
     .infer = mat_mul_infer,
+    .scratch_f32 = mat_mul_scratch_f32,
     .run_f32 = mat_mul_run_f32,
     .fuses = fuses,
     .macs = mat_mul_macs,

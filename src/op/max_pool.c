@@ -3,7 +3,8 @@
 #include "op/ops.h"
 #include "op/pool.h"
 
-static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                    const struct qd_f32_run *run)
 {
     const struct qd_window *window = &((const struct qd_pool_attrs *)node->params)->window;
     int64_t planes = in[0].shape->dims[0] * in[0].shape->dims[1], h = in[0].shape->dims[2], w = in[0].shape->dims[3];
@@ -11,7 +12,7 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
     const float *x = in[0].data;
     float *y = out[0].data;
 
-    (void)scratch;
+    (void)run;
     for (int64_t p = 0; p < planes; p++, x += h * w) {
         for (int64_t i = 0; i < out_h * out_w; i++) {
             int64_t y0 = i / out_w * window->stride[0] - window->pad_begin[0];

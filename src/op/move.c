@@ -216,10 +216,11 @@ void qd_move_run_q8(const struct qd_q8_run *run, int thread, int n_threads)
     }
 }
 
-void qd_copy_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+void qd_copy_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                     const struct qd_f32_run *run)
 {
     (void)node;
-    (void)scratch;
+    (void)run;
     memcpy(out[0].data, in[0].data, (size_t)qd_shape_count(out[0].shape) * qd_dtype_size(out[0].dtype));
 }
 

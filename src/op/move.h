@@ -36,7 +36,8 @@ enum qd_status qd_move_prepare_q8(struct qd_q8_prepare *prepare, int n, qd_move_
 void qd_move_run_q8(const struct qd_q8_run *run, int thread, int n_threads);
 
 /* Reshape, Flatten, Squeeze, Unsqueeze, Identity: the same elements in the same ONNX order. */
-void qd_copy_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch);
+void qd_copy_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                     const struct qd_f32_run *run);
 bool qd_copy_supports_q8(const struct qd_graph *graph, const struct qd_node *node);
 enum qd_status qd_copy_prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err);
 

@@ -3,14 +3,15 @@
 #include "op/ops.h"
 #include "op/q8.h"
 
-static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                    const struct qd_f32_run *run)
 {
     const struct qd_normalize_params *params = node->params;
     int64_t channels = in[0].shape->dims[1], size = qd_shape_count(in[0].shape) / channels;
     const float *x = in[0].data;
     float *y = out[0].data;
 
-    (void)scratch;
+    (void)run;
     for (int64_t c = 0; c < channels; c++)
         for (int64_t i = c * size; i < (c + 1) * size; i++)
             y[i] = x[i] * params->scale[c] + params->bias[c];

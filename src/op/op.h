@@ -28,6 +28,12 @@ struct qd_q8_padding {
     const float *value;           /* per channel, real; NULL: 0 */
 };
 
+/* One run in float: what there is beside the tensors. */
+struct qd_f32_run {
+    const struct qd_kernels *kernels;
+    void *scratch; /* scratch_f32's bytes, this thread's, 64-byte aligned */
+};
+
 /* What prepare_q8 gets and gives. */
 struct qd_q8_prepare {
     const struct qd_graph *graph;
@@ -93,7 +99,8 @@ struct qd_op {
     size_t (*scratch_f32)(const struct qd_graph *graph, const struct qd_node *node);
     /* in and out are in the order of node->inputs and outputs. The activation is applied by the caller; a fused
      * residual by the caller too (before the activation). */
-    void (*run_f32)(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch);
+    void (*run_f32)(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                    const struct qd_f32_run *run);
 
     /* True when this node is a plain elementwise activation that others may absorb; fills *ret. NULL: never. */
     bool (*as_activation)(const struct qd_graph *graph, const struct qd_node *node, struct qd_activation *ret);

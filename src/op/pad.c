@@ -127,12 +127,13 @@ static void run_mirrored(const struct qd_pad_params *params, const struct qd_vie
     }
 }
 
-static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                    const struct qd_f32_run *run)
 {
     const struct qd_pad_params *params = node->params;
     int64_t count = qd_shape_count(out[0].shape);
 
-    (void)scratch;
+    (void)run;
     if (params->mode != QD_PAD_CONSTANT) {
         run_mirrored(params, in, out);
         return;

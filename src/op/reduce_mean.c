@@ -81,12 +81,13 @@ static enum qd_status global_infer(struct qd_graph *graph, struct qd_node *node,
 }
 
 /* Sums in double: long rows of large values keep their low bits, and the order does not show. */
-static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                    const struct qd_f32_run *run)
 {
     const struct reduce_params *params = node->params;
     const struct qd_shape *shape = in[0].shape;
     int64_t count = qd_shape_count(shape), n_out = qd_shape_count(out[0].shape), index[QD_MAX_DIMS] = {0};
-    double *sums = scratch;
+    double *sums = run->scratch;
     const float *x = in[0].data;
     float *y = out[0].data;
 

@@ -175,9 +175,9 @@ static enum qd_status dropout_infer(struct qd_graph *graph, struct qd_node *node
 
 /* In inference everything passes and the mask is all ones. */
 static void dropout_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
-                            void *scratch)
+                            const struct qd_f32_run *run)
 {
-    qd_copy_run_f32(node, in, out, scratch);
+    qd_copy_run_f32(node, in, out, run);
     if (node->n_outputs > 1 && out[1].data)
         memset(out[1].data, 1, (size_t)qd_shape_count(out[1].shape));
 }

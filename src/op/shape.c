@@ -38,11 +38,12 @@ static enum qd_status shape_infer(struct qd_graph *graph, struct qd_node *node, 
     return qd_op_set_output(graph, node, 0, QD_I64, &out, err);
 }
 
-static void shape_run(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+static void shape_run(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                      const struct qd_f32_run *run)
 {
     const struct shape_params *params = node->params;
 
-    (void)scratch;
+    (void)run;
     for (int64_t d = params->start; d < params->end; d++)
         ((int64_t *)out[0].data)[d - params->start] = in[0].shape->dims[d];
 }
@@ -102,12 +103,13 @@ static enum qd_status constant_infer(struct qd_graph *graph, struct qd_node *nod
     return qd_op_set_output(graph, node, 0, value->dtype, &value->shape, err);
 }
 
-static void constant_run(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+static void constant_run(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                         const struct qd_f32_run *run)
 {
     const struct qd_value *value = node->params;
 
     (void)in;
-    (void)scratch;
+    (void)run;
     memcpy(out[0].data, value->data, (size_t)qd_shape_count(out[0].shape) * qd_dtype_size(out[0].dtype));
 }
 
@@ -148,14 +150,15 @@ static enum qd_status fill_infer(struct qd_graph *graph, struct qd_node *node, s
     return status == QD_OK ? qd_op_set_output(graph, node, 0, value->dtype, &out, err) : status;
 }
 
-static void fill_run(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+static void fill_run(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                     const struct qd_f32_run *run)
 {
     const struct qd_value *value = node->params;
     size_t size = qd_dtype_size(out[0].dtype);
     int64_t count = qd_shape_count(out[0].shape);
 
     (void)in;
-    (void)scratch;
+    (void)run;
     for (int64_t i = 0; i < count; i++)
         memcpy((uint8_t *)out[0].data + (size_t)i * size, value->data, size);
 }
@@ -213,12 +216,13 @@ static int64_t to_integer(double x, double low, double high)
     return isnan(x) ? 0 : (int64_t)(x < low ? low : x > high ? high : x);
 }
 
-static void cast_run(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+static void cast_run(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                     const struct qd_f32_run *run)
 {
     int64_t count = qd_shape_count(out[0].shape);
 
     (void)node;
-    (void)scratch;
+    (void)run;
     for (int64_t i = 0; i < count; i++) {
         double x = element(&in[0], i);
 
@@ -284,9 +288,10 @@ static void expand_move(const struct qd_node *node, int i, const struct qd_shape
         ret->in_strides[d] = in[0]->dims[d - shift] == 1 ? 0 : strides[d - shift];
 }
 
-static void expand_run(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+static void expand_run(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                       const struct qd_f32_run *run)
 {
-    (void)scratch;
+    (void)run;
     qd_move_run_views(node, in, out, 1, expand_move);
 }
 
@@ -355,14 +360,15 @@ static enum qd_status gather_infer(struct qd_graph *graph, struct qd_node *node,
     return qd_op_set_output(graph, node, 0, in->dtype, &out, err);
 }
 
-static void gather_run(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+static void gather_run(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                       const struct qd_f32_run *run)
 {
     const struct gather_params *params = node->params;
     size_t bytes = (size_t)params->inner * qd_dtype_size(in[0].dtype);
     int64_t n = qd_shape_count(in[1].shape);
     uint8_t *to = out[0].data;
 
-    (void)scratch;
+    (void)run;
     for (int64_t o = 0; o < params->outer; o++) {
         for (int64_t i = 0; i < n; i++, to += bytes) {
             int64_t index = index_at(in[1].dtype, in[1].data, i);

@@ -41,12 +41,13 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
     return qd_op_infer_same(graph, node, err);
 }
 
-static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                    const struct qd_f32_run *run)
 {
     const struct softmax_params *params = node->params;
     int64_t n = params->n, inner = params->inner;
 
-    (void)scratch;
+    (void)run;
     for (int64_t i = 0; i < params->outer * inner; i++) {
         const float *x = (const float *)in[0].data + i / inner * n * inner + i % inner;
         float *y = (float *)out[0].data + i / inner * n * inner + i % inner;

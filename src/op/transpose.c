@@ -56,9 +56,10 @@ static void move_of(const struct qd_node *node, int i, const struct qd_shape *co
         ret->in_strides[d] = in_strides[params->perm[d]];
 }
 
-static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, void *scratch)
+static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                    const struct qd_f32_run *run)
 {
-    (void)scratch;
+    (void)run;
     qd_move_run_views(node, in, out, 1, move_of);
 }
 

@@ -16,12 +16,12 @@ bool qd_unary_supports_q8(const struct qd_graph *graph, const struct qd_node *no
 }
 
 void qd_unary_activation_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
-                                 void *scratch)
+                                 const struct qd_f32_run *run)
 {
     int64_t count = qd_shape_count(in[0].shape);
     struct qd_activation act;
 
-    (void)scratch;
+    (void)run;
     (void)node->op->as_activation(NULL, node, &act);
     memcpy(out[0].data, in[0].data, (size_t)count * sizeof(float));
     qd_activation_run_f32(&act, out[0].data, count);

@@ -14,13 +14,13 @@ bool qd_unary_supports_q8(const struct qd_graph *graph, const struct qd_node *no
 /* The rows of a struct qd_op for the function `f` (float (*)(const void *params, float x)). */
 #define QD_UNARY_RUNS(f)                                                                                               \
     static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,               \
-                        void *scratch)                                                                                 \
+                        const struct qd_f32_run *run)                                                                  \
     {                                                                                                                  \
         const float *x = in[0].data;                                                                                   \
         float *y = out[0].data;                                                                                        \
         int64_t count = qd_shape_count(in[0].shape);                                                                   \
                                                                                                                        \
-        (void)scratch;                                                                                                 \
+        (void)run;                                                                                                     \
         for (int64_t i = 0; i < count; i++)                                                                            \
             y[i] = f(node->params, x[i]);                                                                              \
     }                                                                                                                  \
@@ -42,7 +42,7 @@ bool qd_unary_supports_q8(const struct qd_graph *graph, const struct qd_node *no
  * function is that one's.
  */
 void qd_unary_activation_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
-                                 void *scratch);
+                                 const struct qd_f32_run *run);
 enum qd_status qd_unary_activation_prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err);
 
 #define QD_UNARY_ACTIVATION_FIELDS                                                                                     \

@@ -30,8 +30,10 @@ static enum qd_status fold(struct qd_graph *graph, struct qd_node *node, struct 
     struct qd_arena scratch = {0};
     struct qd_view *in = qd_arena_array(&scratch, (size_t)node->n_inputs + 1, sizeof(*in));
     struct qd_view *out = qd_arena_array(&scratch, (size_t)node->n_outputs + 1, sizeof(*out));
-    void *work = qd_arena_alloc(&scratch, node->op->scratch_f32 ? node->op->scratch_f32(graph, node) : 1);
-    enum qd_status status = in && out && work ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory to fold constants");
+    struct qd_f32_run run = {
+        .scratch = qd_arena_alloc(&scratch, node->op->scratch_f32 ? node->op->scratch_f32(graph, node) : 1)};
+    enum qd_status status =
+        in && out && run.scratch ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory to fold constants");
 
     for (int i = 0; i < node->n_inputs && status == QD_OK; i++)
         if (node->inputs[i] != QD_NO_VALUE)
@@ -50,7 +52,9 @@ static enum qd_status fold(struct qd_graph *graph, struct qd_node *node, struct 
             set_view(value, &out[i]);
     }
     if (status == QD_OK)
-        node->op->run_f32(node, in, out, work);
+        status = qd_kernels_named(NULL, &run.kernels, err); /* any tier: all give the same floats */
+    if (status == QD_OK)
+        node->op->run_f32(node, in, out, &run);
     qd_arena_done(&scratch);
     return status;
 }

@@ -1,10 +1,9 @@
 /*
- * checkkernel --bench: one thread, the best of several runs, each matrix product beside an fp32 sgemm of the same size.
+ * checkkernel --bench: one thread, the best of several runs, each matrix product beside one of floats.
  * The data are random: zeros flatter, and so does an idle machine beside a busy one: compare figures of one run only.
  */
 #include "tests/kernel/check.h"
 
-#include <cblas.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -18,7 +17,7 @@
 struct work {
     const struct qd_kernels *kernels;
     struct qd_conv_params conv;
-    int sgemm_m, sgemm_n, sgemm_k;
+    struct qd_conv_f32_params conv_f32;
     struct qd_depthwise_params depthwise;
     struct qd_pool_params pool;
     struct qd_add_params add;
@@ -68,14 +67,9 @@ static void call_conv(const struct work *work)
     work->kernels->conv(&work->conv);
 }
 
-/* floats: a, then the weights as rows of k, then the product. */
-static void call_sgemm(const struct work *work)
+static void call_conv_f32(const struct work *work)
 {
-    int m = work->sgemm_m, n = work->sgemm_n, k = work->sgemm_k;
-    const float *a = work->floats, *w = a + (ptrdiff_t)m * k;
-
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, k, 1, a, k, w, k, 0,
-                work->floats + (ptrdiff_t)(m + n) * k, n);
+    work->kernels->f32->conv(&work->conv_f32);
 }
 
 static void call_depthwise(const struct work *work)
@@ -189,18 +183,33 @@ static double conv_speed(const struct qd_kernels *kernels, int size, int n, int 
     return (double)size * size * n * k / ns;
 }
 
-/* The same product in fp32, by the BLAS that runs the fp32 path: what int8 has to beat. */
-static double sgemm_speed(int m, int n, int k)
+/* n outputs of k over m pixels in float, by the best tier: what int8 has to beat. */
+static double float_speed(int m, int n, int k)
 {
     struct check check = {.random_state = 1};
-    struct work work = {.sgemm_m = m, .sgemm_n = n, .sgemm_k = k};
-    size_t a_size = (size_t)m * (size_t)k, b_size = (size_t)n * (size_t)k;
+    struct work work = {0};
+    struct qd_conv_f32_params *p = &work.conv_f32;
+    size_t in_size = (size_t)m * (size_t)k, size = in_size + (size_t)n * (size_t)k;
+    struct qd_error err;
     double ns;
 
-    work.floats = check_input(&check, (a_size + b_size + (size_t)m * (size_t)n) * sizeof(float), sizeof(float));
-    for (size_t i = 0; i < a_size + b_size; i++)
+    if (qd_kernels_named(NULL, &work.kernels, &err) != QD_OK)
+        return 0;
+    work.floats = check_input(&check, (size + (size_t)m * (size_t)n) * sizeof(float), sizeof(float));
+    for (size_t i = 0; i < size; i++)
         work.floats[i] = check_real(&check, -1, 1);
-    ns = best_time(call_sgemm, &work);
+    *p = (struct qd_conv_f32_params){.in = work.floats,
+                                     .c = k,
+                                     .h = 1,
+                                     .w = m,
+                                     .window = {1, 1, 1, 1, 1, 1, 0, 0},
+                                     .weights = work.floats + in_size,
+                                     .out = work.floats + size,
+                                     .n = n,
+                                     .out_h = 1,
+                                     .out_w = m};
+    p->scratch = check_input(&check, qd_conv_f32_scratch(p), 64);
+    ns = best_time(call_conv_f32, &work);
     check_free(&check);
     return (double)m * n * k / ns;
 }
@@ -320,7 +329,7 @@ static void bench_products(const struct check_tier *tiers, size_t n_tiers)
                 printf("  %s %7.2f", tiers[t].name,
                        conv_speed(tiers[t].kernels, size[0], size[1], size[2], size[3], size[4], QD_REQUANT_LINEAR));
         }
-        printf("  fp32 sgemm %7.2f\n", sgemm_speed(size[0] * size[0], size[1], size[2] * size[3] * size[3]));
+        printf("  fp32 %7.2f\n", float_speed(size[0] * size[0], size[1], size[2] * size[3] * size[3]));
     }
     for (size_t i = 0; i < QD_ARRAY_SIZE(depthwise_sizes); i++) {
         const int *size = depthwise_sizes[i];
@@ -372,7 +381,6 @@ void check_bench(void)
     const struct check_tier *tiers;
     size_t n_tiers = check_tiers(&tiers);
 
-    openblas_set_num_threads(1);
     bench_products(tiers, n_tiers);
     bench_activations(tiers, n_tiers);
     for (size_t i = 0; i < QD_ARRAY_SIZE(calls); i++) {

@@ -243,6 +243,64 @@ static void dequantize(const uint8_t *in, float *out, size_t n, float scale, int
         out[i] = (float)((double)(in[i] - zero) * scale);
 }
 
+/* The input under one tap of output (y, x). */
+static float tap_f32(const struct qd_conv_f32_params *p, int c, int y, int x, int ky, int kx)
+{
+    const struct qd_window_f32 *w = &p->window;
+    int in_y = y * w->stride_h + ky * w->dilation_h - w->pad_top;
+    int in_x = x * w->stride_w + kx * w->dilation_w - w->pad_left;
+    bool outside = in_y < 0 || in_x < 0 || in_y >= p->h || in_x >= p->w;
+
+    return !outside ? p->in[(c * p->h + in_y) * p->w + in_x] : p->pad ? p->pad[c] : 0;
+}
+
+/* Channels [begin, end) under output (y, x), on from sum. */
+static float sum_f32(const struct qd_conv_f32_params *p, const float *weights, int begin, int end, int y, int x,
+                     float sum)
+{
+    int kernel_w = p->window.kernel_w, taps = p->window.kernel_h * kernel_w;
+
+    for (int i = 0; i < (end - begin) * taps; i++)
+        sum = exact_fma(weights[i], tap_f32(p, begin + i / taps, y, x, i % taps / kernel_w, i % kernel_w), sum);
+    return sum;
+}
+
+static void conv_f32(const struct qd_conv_f32_params *p)
+{
+    int k = p->c * p->window.kernel_h * p->window.kernel_w, pixels = p->out_h * p->out_w;
+
+    for (int i = 0; i < p->n * pixels; i++)
+        p->out[i] = sum_f32(p, p->weights + i / pixels * k, 0, p->c, i % pixels / p->out_w, i % p->out_w,
+                            p->bias ? p->bias[i / pixels] : 0);
+}
+
+static void depthwise_f32(const struct qd_conv_f32_params *p)
+{
+    int taps = p->window.kernel_h * p->window.kernel_w, pixels = p->out_h * p->out_w;
+
+    for (int i = 0; i < p->c * pixels; i++) {
+        int c = i / pixels;
+
+        p->out[i] =
+            sum_f32(p, p->weights + c * taps, c, c + 1, i % pixels / p->out_w, i % p->out_w, p->bias ? p->bias[c] : 0);
+    }
+}
+
+static void matvec_f32(const struct qd_matvec_f32_params *p)
+{
+    for (int o = 0; o < p->n; o++) {
+        float s[16] = {0};
+
+        for (int i = 0; i < (p->k + 15) / 16 * 16; i++)
+            s[i % 16] = i < p->k ? exact_fma(p->weights[o * p->k + i], p->in[i], s[i % 16]) : s[i % 16] + 0;
+        for (int j = 0; j < 8; j++)
+            s[j] += s[j + 8];
+        p->out[o] = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7])) + (p->bias ? p->bias[o] : 0);
+    }
+}
+
+static const struct qd_kernels_f32 reference_f32 = {conv_f32, depthwise_f32, matvec_f32};
+
 const struct qd_kernels check_reference = {
     .isa = QD_ISA_SCALAR,
     .name = "reference",
@@ -262,4 +320,5 @@ const struct qd_kernels check_reference = {
     .lookup = lookup,
     .quantize = quantize,
     .dequantize = dequantize,
+    .f32 = &reference_f32,
 };

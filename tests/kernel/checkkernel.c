@@ -44,6 +44,9 @@ static const struct named_check checks[] = {
     {"lookup", check_lookup},
     {"quantize", check_quantize},
     {"dequantize", check_dequantize},
+    {"float conv", check_float_conv},
+    {"float depthwise", check_float_depthwise},
+    {"float matvec", check_float_matvec},
 #endif
 };
 

@@ -1,0 +1,229 @@
+/*
+ * The float convolution, vectorised over output pixels, for the vectors of the including file (vector_*.h). Static
+ * inline only.
+ *
+ * k is taken in blocks of whole channels, so that a panel of the column matrix (a block's taps under TILE_VECTORS
+ * vectors of pixels) stays in the cache while all weights pass by. Between blocks the sums wait in the output: the
+ * chain of fma goes on where it stopped.
+ */
+#ifndef QD_KERNEL_CONV_F32_H
+#define QD_KERNEL_CONV_F32_H
+
+#include "kernel/planes_f32.h"
+#include "kernel/tiers.h"
+
+#define PANEL (TILE_VECTORS * LANES)
+
+/* A product's operands for one block of k. */
+struct tile {
+    int k;
+    const float *a; /* weights of the first row */
+    ptrdiff_t a_row;
+    const float *b; /* [k][vectors * LANES], b_row apart */
+    ptrdiff_t b_row;
+    const float *bias; /* of the first row, NULL: 0 */
+    bool goes_on;      /* the sums so far are in c */
+    float *c;
+    ptrdiff_t c_row;
+    int last; /* floats in the last vector */
+};
+
+static inline __attribute__((always_inline)) void run_tile(const struct tile *t, int rows, int vectors)
+{
+    const float *a = t->a, *b = t->b;
+    VECTOR sum[TILE_ROWS][TILE_VECTORS];
+
+    for (int i = 0; i < rows; i++) {
+        const float *c = t->c + i * t->c_row;
+
+        for (int j = 0; j < vectors; j++) {
+            if (!t->goes_on)
+                sum[i][j] = vector_all(t->bias ? t->bias[i] : 0);
+            else if (j == vectors - 1)
+                sum[i][j] = vector_load_first(c + j * LANES, t->last);
+            else
+                sum[i][j] = vector_load(c + j * LANES);
+        }
+    }
+    for (int k = 0; k < t->k; k++, a++, b += t->b_row) {
+        VECTOR row[TILE_VECTORS];
+
+        for (int j = 0; j < vectors; j++)
+            row[j] = vector_load(b + j * LANES);
+        for (int i = 0; i < rows; i++) {
+            VECTOR weight = vector_all(a[i * t->a_row]);
+
+            for (int j = 0; j < vectors; j++)
+                sum[i][j] = vector_fma(weight, row[j], sum[i][j]);
+        }
+    }
+    for (int i = 0; i < rows; i++) {
+        float *c = t->c + i * t->c_row;
+
+        for (int j = 0; j < vectors - 1; j++)
+            vector_store(c + j * LANES, sum[i][j]);
+        vector_store_first(c + (vectors - 1) * LANES, sum[i][vectors - 1], t->last);
+    }
+}
+
+#define TILE(rows, vectors)                                                                                            \
+    static void tile_##rows##_##vectors(const struct tile *t)                                                          \
+    {                                                                                                                  \
+        run_tile(t, rows, vectors);                                                                                    \
+    }
+#define TILE_ROW(rows)                                                                                                 \
+    {                                                                                                                  \
+        tile_##rows##_1, tile_##rows##_2, tile_##rows##_3                                                              \
+    }
+#define TILES(rows) TILE(rows, 1) TILE(rows, 2) TILE(rows, 3)
+TILES(1)
+TILES(2)
+TILES(3)
+TILES(4)
+#if TILE_ROWS == 8
+TILES(5)
+TILES(6)
+TILES(7)
+TILES(8)
+#endif
+
+static void (*const tiles[TILE_ROWS][TILE_VECTORS])(const struct tile *t) = {
+    TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4),
+#if TILE_ROWS == 8
+    TILE_ROW(5), TILE_ROW(6), TILE_ROW(7), TILE_ROW(8),
+#endif
+};
+
+/* A panel's pixels: runs of neighbours, each in one output row. */
+struct pixels {
+    int n, n_runs;
+    struct {
+        int at, n;      /* of the panel */
+        ptrdiff_t from; /* of a plane, at tap (0, 0) */
+    } runs[PANEL];
+};
+
+static void find_pixels(const struct qd_conv_f32_params *p, const struct qd_planes_f32 *planes, int first, int n,
+                        struct pixels *ret)
+{
+    int y = first / p->out_w, x = first % p->out_w;
+
+    ret->n = n;
+    ret->n_runs = 0;
+    for (int at = 0; at < n; ret->n_runs++, x = 0, y++) {
+        int length = p->out_w - x < n - at ? p->out_w - x : n - at;
+
+        ret->runs[ret->n_runs].at = at;
+        ret->runs[ret->n_runs].n = length;
+        ret->runs[ret->n_runs].from = y * planes->row + x;
+        at += length;
+    }
+}
+
+/* One row of a panel. Up to LANES - 1 floats past each run are copied too, and overwritten by the next. */
+static inline void pack_row(const struct pixels *pixels, const float *plane, float *row)
+{
+    for (int r = 0; r < pixels->n_runs; r++) {
+        const float *from = plane + pixels->runs[r].from;
+        float *to = row + pixels->runs[r].at;
+
+        for (int i = 0; i < pixels->runs[r].n; i += LANES)
+            vector_store(to + i, vector_load(from + i));
+    }
+}
+
+/* The panel of n_c channels whose planes begin at planes_data. */
+static void pack_panel(const struct qd_conv_f32_params *p, const struct qd_planes_f32 *planes, const float *planes_data,
+                       int n_c, const struct pixels *pixels, float *panel)
+{
+    for (int c = 0; c < n_c; c++)
+        for (int ky = 0; ky < p->window.kernel_h; ky++)
+            for (int kx = 0; kx < p->window.kernel_w; kx++, panel += PANEL)
+                pack_row(pixels, planes_data + c * planes->channel + qd_planes_f32_tap(planes, &p->window, ky, kx),
+                         panel);
+}
+
+/* The same of a pointwise convolution, from the input itself. */
+static void pack_pointwise(const float *in, ptrdiff_t channel, int n_c, int n, float *panel)
+{
+    int whole = n / LANES, rest = n % LANES;
+
+    for (int c = 0; c < n_c; c++, in += channel, panel += PANEL) {
+        for (int i = 0; i < whole; i++)
+            vector_store(panel + i * LANES, vector_load(in + i * LANES));
+        if (rest)
+            vector_store(panel + whole * LANES, vector_load_first(in + whole * LANES, rest));
+    }
+}
+
+/* All rows of the output under one panel. */
+static void run_panel(const struct tile *first, int n, int vectors)
+{
+    struct tile t = *first;
+
+    for (int o = 0; o < n; o += TILE_ROWS) {
+        int rows = n - o < TILE_ROWS ? n - o : TILE_ROWS;
+
+        tiles[rows - 1][vectors - 1](&t);
+        t.a += TILE_ROWS * t.a_row;
+        t.c += TILE_ROWS * t.c_row;
+        if (t.bias)
+            t.bias += TILE_ROWS;
+    }
+}
+
+/* Vectors of the next panel: as even as can be, so that none of one vector is left over where two could share. */
+static inline int next_vectors(int left)
+{
+    return left == TILE_VECTORS + 1 ? (left + 1) / 2 : left < TILE_VECTORS ? left : TILE_VECTORS;
+}
+
+/* Channels [c, c + n_c). */
+static void run_block(const struct qd_conv_f32_params *p, const struct qd_planes_f32 *planes, int c, int n_c)
+{
+    int taps = p->window.kernel_h * p->window.kernel_w, pixels = p->out_h * p->out_w;
+    float *panel = p->scratch, *plane = panel + qd_planes_f32_panel(p);
+    bool pointwise = qd_planes_f32_pointwise(p);
+    struct tile t = {.k = n_c * taps,
+                     .a = p->weights + (ptrdiff_t)c * taps,
+                     .a_row = (ptrdiff_t)p->c * taps,
+                     .b = panel,
+                     .b_row = PANEL,
+                     .bias = p->bias,
+                     .goes_on = c > 0,
+                     .c_row = pixels};
+    struct pixels at;
+
+    for (int i = 0; i < n_c && !pointwise; i++)
+        qd_planes_f32_fill(planes, p, p->in + (ptrdiff_t)(c + i) * p->h * p->w, p->pad ? p->pad[c + i] : 0,
+                           plane + i * planes->channel);
+    for (int first = 0, n; first < pixels; first += n) {
+        int vectors = next_vectors((pixels - first + LANES - 1) / LANES);
+
+        n = pixels - first < vectors * LANES ? pixels - first : vectors * LANES;
+        if (pointwise) {
+            pack_pointwise(p->in + (ptrdiff_t)c * pixels + first, pixels, n_c, n, panel);
+        } else {
+            find_pixels(p, planes, first, n, &at);
+            pack_panel(p, planes, plane, n_c, &at, panel);
+        }
+        t.c = p->out + first;
+        t.last = n - (vectors - 1) * LANES;
+        run_panel(&t, p->n, vectors);
+    }
+}
+
+static inline void run_conv(const struct qd_conv_f32_params *p)
+{
+    struct qd_planes_f32 planes = qd_planes_f32_of(p);
+    int step = qd_planes_f32_block(p);
+
+    int c = 0;
+
+    do {
+        run_block(p, &planes, c, p->c - c < step ? p->c - c : step);
+        c += step;
+    } while (c < p->c);
+}
+
+#endif

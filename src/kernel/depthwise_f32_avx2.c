@@ -1,0 +1,8 @@
+#include "kernel/vector_avx2.h"
+
+#include "kernel/depthwise_f32.h"
+
+void qd_depthwise_f32_avx2(const struct qd_conv_f32_params *params)
+{
+    run_depthwise(params);
+}

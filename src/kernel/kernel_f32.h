@@ -1,0 +1,66 @@
+/*
+ * The float kernels: what calibration measures scales with, and fp32 inference runs on.
+ *
+ * As the int8 kernels (kernel.h) they get raw pointers, know no tensors and no threads, allocate nothing and cannot
+ * fail. Tensors lie NCHW without gaps. No buffer is read or written outside its bounds.
+ *
+ * The same floats on every CPU, by construction: each element of an output is one chain of fma in an order that this
+ * file fixes, whatever the vectors' width and the order in which elements are made. So the scales that are chosen from
+ * these floats depend on the model and the pictures alone, not on the machine (docs/adr/0002-own-fp32-kernels.md).
+ */
+#ifndef QD_KERNEL_KERNEL_F32_H
+#define QD_KERNEL_KERNEL_F32_H
+
+#include <stddef.h>
+
+/* A window over rows and columns. */
+struct qd_window_f32 {
+    int kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+};
+
+/*
+ * A convolution of one image, one group:
+ *   out[o][y][x] = fma(w[o][k-1], b[k-1], ... fma(w[o][0], b[0], bias[o]))
+ * where b[i], i counting channel, then window row, then window column, is the input under the tap, or the channel's pad
+ * where the tap lies outside. A product of matrices out[n][out_w] = weights[n][c] * in[c][w] is a window of 1 by 1 over
+ * h = 1.
+ */
+struct qd_conv_f32_params {
+    const float *in; /* [c][h][w] */
+    int c, h, w;
+    struct qd_window_f32 window;
+    const float *pad;     /* [c]; NULL: 0 */
+    const float *weights; /* [n][c * kernel_h * kernel_w]; depthwise: [c][kernel_h * kernel_w] */
+    const float *bias;    /* [n]; NULL: 0 */
+    float *out;           /* [n][out_h][out_w] */
+    int n, out_h, out_w;
+    void *scratch; /* qd_conv_f32_scratch bytes, 64-byte aligned */
+};
+
+/*
+ * A fully connected layer: out[o] = bias[o] + the sum of weights[o][i] * in[i], as sixteen chains. Chain j takes the i
+ * that are j modulo 16, k being filled up to a multiple of 16 with products of zeros, and begins with 0; then chain j
+ * takes j + 8, then j + 4, j + 2 and j + 1.
+ */
+#define QD_MATVEC_F32_CHAINS 16
+struct qd_matvec_f32_params {
+    const float *weights; /* [n][k] */
+    const float *in;      /* [k] */
+    const float *bias;    /* [n]; NULL: 0 */
+    float *out;           /* [n] */
+    int n, k;
+};
+
+/* The kernels of one tier. */
+struct qd_kernels_f32 {
+    void (*conv)(const struct qd_conv_f32_params *params);
+    /* groups = channels: out[c] is weights[c] over in[c] alone, n = c; the chain as conv's. */
+    void (*depthwise)(const struct qd_conv_f32_params *params);
+    void (*matvec)(const struct qd_matvec_f32_params *params);
+};
+
+/* The bytes of scratch that conv and depthwise need in any tier; only sizes and window are read. */
+size_t qd_conv_f32_scratch(const struct qd_conv_f32_params *params);
+size_t qd_depthwise_f32_scratch(const struct qd_conv_f32_params *params);
+
+#endif

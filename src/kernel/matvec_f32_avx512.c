@@ -1,0 +1,8 @@
+#include "kernel/vector_avx512.h"
+
+#include "kernel/matvec_f32.h"
+
+void qd_matvec_f32_avx512(const struct qd_matvec_f32_params *params)
+{
+    run_matvec(params);
+}

@@ -1,0 +1,54 @@
+/* Sixteen floats at once, under the names that float kernels are written in. Static inline only. */
+#ifndef QD_KERNEL_VECTOR_AVX512_H
+#define QD_KERNEL_VECTOR_AVX512_H
+
+#include <immintrin.h>
+
+#define VECTOR __m512
+#define LANES 16
+/* The product's tile: rows by vectors. The sums, a row of vectors and one weight fit the 32 registers. */
+#define TILE_ROWS 8
+#define TILE_VECTORS 3
+
+static inline __m512 vector_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+
+static inline void vector_store(float *p, __m512 v)
+{
+    _mm512_storeu_ps(p, v);
+}
+
+/* The first n of p, 1 .. 16; no other float is touched. */
+static inline __m512 vector_load_first(const float *p, int n)
+{
+    return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+
+static inline void vector_store_first(float *p, __m512 v, int n)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v);
+}
+
+static inline __m512 vector_all(float x)
+{
+    return _mm512_set1_ps(x);
+}
+
+static inline __m512 vector_fma(__m512 a, __m512 b, __m512 c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+
+/* Sixteen chains into one sum: j takes j + 8, j + 4, j + 2, j + 1. */
+static inline float vector_sum_chains(const __m512 *chains)
+{
+    __m256 s8 = _mm256_add_ps(_mm512_castps512_ps256(chains[0]), _mm512_extractf32x8_ps(chains[0], 1));
+    __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
+    __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
+
+    return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
+}
+
+#endif
