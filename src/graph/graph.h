@@ -35,11 +35,14 @@ struct qd_value {
 /* What a calibration found for a layer's weights. Owned by whoever set it, which outlives the graph's plans. */
 struct qd_layer_weights {
     int bits; /* of the weights: q lies in [-(2^(bits-1) - 1), 2^(bits-1) - 1] */
-    const int8_t
-        *q; /* as qd_layer's weights lie, or NULL: rounded to nearest when a plan is made, and scale is NULL too */
-    const float *scale; /* [n]: a real weight is q * scale, in the units of the bytes' own channel: it holds the channel
-                           steps of a depthwise input */
-    const float *bias;  /* [n], real, instead of the layer's own; NULL: the layer's own */
+    /* As qd_layer's weights lie, or NULL: rounded to nearest when a plan is made, and scale is NULL too. */
+    const int8_t *q;
+    /*
+     * [n]: a real weight is q * scale, in the units of the bytes' own channel: it holds the channel steps of a
+     * depthwise input.
+     */
+    const float *scale;
+    const float *bias; /* [n], real, instead of the layer's own; NULL: the layer's own */
 };
 
 enum qd_attr_kind {
