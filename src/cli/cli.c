@@ -166,6 +166,18 @@ enum qd_status qd_cli_model_options(const struct qd_cli_options *cli, struct qd_
     ret->method = cli->method;
     ret->images = cli->calibration;
     ret->progress = &progress;
+    ret->profile = cli->profile;
+    ret->weight_bits = cli->weight_bits;
+    ret->activation_bits = cli->activation_bits;
+    ret->multiplier_bits = cli->multiplier_bits;
+    if (cli->stages) {
+        char *end;
+        unsigned long n = strtoul(cli->stages, &end, 10);
+
+        if (end == cli->stages || *end || n > 31)
+            return qd_error_set(err, QD_INVALID, "--stages: expected 0 to 31, found '%.40s'", cli->stages);
+        ret->skipped_stages = ~0u << n;
+    }
     return qd_kernels_named(isa, &ret->kernels, err);
 }
 

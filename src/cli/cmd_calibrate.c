@@ -12,6 +12,13 @@ static const struct qd_cli_flag flags[] = {
     {"--calibration", "DIR", "calibration pictures instead of model.json's", QD_FLAG_TEXT,
      offsetof(struct qd_cli_options, calibration)},
     {"--method", "NAME", "calibration method:", QD_FLAG_METHOD, offsetof(struct qd_cli_options, method)},
+    {"--profile", "NAME", "default, strict_layerwise, accelerator or strict_pot", QD_FLAG_TEXT,
+     offsetof(struct qd_cli_options, profile)},
+    {"--weight-bits", "N", "4 to 8", QD_FLAG_INT, offsetof(struct qd_cli_options, weight_bits)},
+    {"--activation-bits", "N", "4 to 8", QD_FLAG_INT, offsetof(struct qd_cli_options, activation_bits)},
+    {"--multiplier-bits", "N", "1 (shifts) to 24, of requantisation multipliers", QD_FLAG_INT,
+     offsetof(struct qd_cli_options, multiplier_bits)},
+    {"--stages", "N", "only the first N stages of adlq", QD_FLAG_TEXT, offsetof(struct qd_cli_options, stages)},
     {"--limit", "N", "at most N calibration pictures", QD_FLAG_SIZE, offsetof(struct qd_cli_options, limit)},
     {"--threads", "N", "threads (default: as OpenMP says)", QD_FLAG_INT, offsetof(struct qd_cli_options, threads)},
     {"--isa", "NAME", "default: the best of", QD_FLAG_ISA, offsetof(struct qd_cli_options, isa)},
@@ -65,7 +72,7 @@ static int run(int argc, char **argv)
         return qd_cli_fail(&err);
     qd_cli_warn(model);
     if (cli.json)
-        code = qd_cli_print_json(qd_scales_to_json(model->result.scales));
+        code = qd_cli_print_json(qd_scales_to_json(model->result.scales, false));
     else
         print_report(model);
     qd_model_unref(model);

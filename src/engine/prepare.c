@@ -28,16 +28,20 @@ static bool same_scales(const struct qd_graph *graph, const struct qd_node *node
     return true;
 }
 
+/* i: an input, or QD_STEPS_OF_OUTPUT. */
+static bool takes_steps(const struct qd_graph *graph, const struct qd_node *node, int i)
+{
+    return node->op->channel_steps && node->op->channel_steps(graph, node, i);
+}
+
 const char *qd_why_not_scales(const struct qd_graph *graph, const struct qd_node *node)
 {
-    bool takes_steps = (node->op->flags & QD_OP_CHANNEL_STEPS) != 0;
-
     for (int i = 0; i < node->n_inputs; i++) {
         if (!is_activation(graph, node->inputs[i]))
             continue;
         if (!has_q(graph, node->inputs[i]))
             return "an input has no scale";
-        if (graph->values[node->inputs[i]].channel_steps && !(takes_steps && i == 0))
+        if (graph->values[node->inputs[i]].channel_steps && !takes_steps(graph, node, i))
             return "an input has a step per channel";
     }
     for (int i = 0; i < node->n_outputs; i++) {
@@ -45,7 +49,7 @@ const char *qd_why_not_scales(const struct qd_graph *graph, const struct qd_node
             continue;
         if (!has_q(graph, node->outputs[i]))
             return "an output has no scale";
-        if (graph->values[node->outputs[i]].channel_steps && !(takes_steps && i == 0))
+        if (graph->values[node->outputs[i]].channel_steps && !(i == 0 && takes_steps(graph, node, QD_STEPS_OF_OUTPUT)))
             return "an output has a step per channel";
     }
     if ((node->op->flags & QD_OP_SAME_SCALE) && !same_scales(graph, node))

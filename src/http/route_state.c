@@ -64,7 +64,7 @@ void qd_route_model(struct qd_exchange *exchange)
 /* The layer report: the steps of the int8 plan with their precision, the tensors with their scales and errors. */
 static json_t *layers_to_json(const struct qd_model *model)
 {
-    json_t *root = qd_scales_to_json(model->result.scales), *layers = json_array();
+    json_t *root = qd_scales_to_json(model->result.scales, false), *layers = json_array();
 
     for (int i = 0; i < qd_plan_n_steps(model->result.int8); i++) {
         struct qd_step_info info;

@@ -162,6 +162,13 @@ static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node
            w->shape.dims[1] * w->shape.dims[2] * w->shape.dims[3] <= QD_KERNEL_MAX_K;
 }
 
+/* The multipliers take them up; a residual has one for all. */
+static bool channel_steps(const struct qd_graph *graph, const struct qd_node *node, int i)
+{
+    (void)graph;
+    return i == 0 || (i == QD_STEPS_OF_OUTPUT && node->residual < 0);
+}
+
 static void padding_q8(const struct qd_graph *graph, const struct qd_node *node, struct qd_q8_padding *ret)
 {
     const struct qd_conv_attrs *params = node->params;
@@ -210,7 +217,7 @@ const struct qd_op qd_op_conv = {
     .min_inputs = 2,
     .max_inputs = 3,
     .n_outputs = 1,
-    .flags = QD_OP_F32_OUTPUT | QD_OP_RESIDUAL | QD_OP_STEPS | QD_OP_CHANNEL_STEPS,
+    .flags = QD_OP_F32_OUTPUT | QD_OP_RESIDUAL | QD_OP_STEPS,
     .parse = parse,
     .infer = infer,
     .scratch_f32 = scratch_f32,
@@ -219,6 +226,7 @@ const struct qd_op qd_op_conv = {
     .macs = macs,
     .layer = layer,
     .supports_q8 = supports_q8,
+    .channel_steps = channel_steps,
     .padding_q8 = padding_q8,
     .prepare_q8 = qd_conv_q8_prepare,
     .run_q8 = qd_conv_q8_run,

@@ -67,12 +67,22 @@ static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node
     return qd_elementwise_is_line(graph, node) || is_product(graph, node);
 }
 
+/* A gate's product is a line per channel, which takes steps up. */
+static bool channel_steps(const struct qd_graph *graph, const struct qd_node *node, int i)
+{
+    const struct qd_value *a = qd_node_input(graph, node, 0), *b = qd_node_input(graph, node, 1);
+    int gate = a->data || b->data || qd_shape_equal(&a->shape, &b->shape) ? -1 : gate_operand(graph, node);
+
+    return gate >= 0 && i != gate && node->act.kind == QD_ACT_NONE;
+}
+
 struct mul_q8 {
     const struct qd_kernels *kernels;
     struct qd_mul_params params;
     struct qd_q8_pixels pixels;
     int c;
     int gate;  /* the input that has one row for all, or -1 */
+    const float *steps; /* [c]: of the other input over the output's, where there is a gate */
     bool line; /* the second operand is constant */
     const void *lines;
 };
@@ -109,7 +119,16 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     if (!(65025.0 * (double)mul->params.mult < 0x1p30))
         return qd_error_set(err, QD_UNSUPPORTED, "its values pass 2^30 output steps");
     if (mul->gate >= 0) {
+        const float *in_steps = graph->values[node->inputs[1 - mul->gate]].channel_steps;
+        const float *out_steps = graph->values[node->outputs[0]].channel_steps;
+        float *steps;
+
         mul->c = (int)shape->dims[1];
+        mul->steps = steps = qd_arena_array(prepare->arena, (size_t)mul->c, sizeof(float));
+        if (!steps)
+            return qd_error_set(err, QD_NO_MEMORY, "no memory for a product");
+        for (int c = 0; c < mul->c; c++)
+            steps[c] = (in_steps ? in_steps[c] : 1) / (out_steps ? out_steps[c] : 1);
         prepare->scratch_size = 2 * (size_t)mul->c * sizeof(float) + QD_KERNEL_SLACK;
     }
     if (mul->gate >= 0) /* the gate is read by gate_pixels itself */
@@ -143,7 +162,7 @@ static void gate_pixels(const void *context, int image, const uint8_t *const *in
                                       .clamp_max = p->clamp_max};
 
     for (int c = 0; c < mul->c; c++) {
-        mult[c] = (float)(gate[c] - p->b_zero) * p->mult;
+        mult[c] = (float)(gate[c] - p->b_zero) * (p->mult * mul->steps[c]);
         offset[c] = p->zero - (float)p->a_zero * mult[c];
     }
     mul->kernels->affine(&params);
@@ -193,6 +212,7 @@ const struct qd_op qd_op_mul = {
     .run_f32 = qd_elementwise_run_f32,
     .fuses = qd_elementwise_fuses,
     .supports_q8 = supports_q8,
+    .channel_steps = channel_steps,
     .prepare_q8 = prepare_q8,
     .run_q8 = run_q8,
 };

@@ -77,9 +77,10 @@ enum qd_op_flags {
     QD_OP_SHAPE_ONLY = 8, /* reads its input's shape, never its data: folds to a constant */
     QD_OP_COPY = 16,      /* f32: the output has the input's elements in the same order (Reshape, Flatten, Identity...) */
     QD_OP_STEPS = 64,     /* prepare_q8 follows in_steps and out_steps; other operators' tensors are contiguous */
-    QD_OP_CHANNEL_STEPS = 128, /* quantized, its input 0 and its output 0 may have a step per channel */
     QD_OP_FIXED_Q = 32, /* output_q says the output's qparams (a constant range such as Sigmoid's) */
 };
+
+#define QD_STEPS_OF_OUTPUT (-1)
 
 struct qd_op {
     const char *name; /* ONNX's; a name with a dot ("quantd.Normalize") is our own, no file can name it */
@@ -122,6 +123,10 @@ struct qd_op {
                             struct qd_layer *ret, struct qd_error *err);
     /* Whether this node (its shapes, constants, attributes) can run quantized. NULL: never. */
     bool (*supports_q8)(const struct qd_graph *graph, const struct qd_node *node);
+    /*
+     * Whether input i may have a step per channel when quantized, or, i being QD_STEPS_OF_OUTPUT, output 0. NULL: neither.
+     */
+    bool (*channel_steps)(const struct qd_graph *graph, const struct qd_node *node, int i);
     /* The padding that run_q8 reads; needs QD_OP_STEPS. NULL: none. */
     void (*padding_q8)(const struct qd_graph *graph, const struct qd_node *node, struct qd_q8_padding *ret);
     /* QD_UNSUPPORTED: not with these scales; the plan then runs the node in f32. */

@@ -114,11 +114,19 @@ static size_t scratch_f32(const struct qd_graph *graph, const struct qd_node *no
 /* A cache line of channels: what threads share. */
 #define BLOCK_C 64
 
+static bool channel_steps(const struct qd_graph *graph, const struct qd_node *node, int i)
+{
+    (void)graph;
+    (void)node;
+    return i == 0;
+}
+
 struct mean_q8 {
     const struct qd_kernels *kernels;
     int64_t pixels, row; /* row: pixels that steps.x is between, all where there are no gaps */
     struct qd_steps steps;
     int c, in_zero;
+    const float *channel_steps; /* of the input, [c], or NULL; the graph's */
     bool output_f32;
     float mult, zero;
     uint8_t max;
@@ -149,6 +157,7 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     mean->steps = prepare->in_steps[0];
     mean->row = mean->steps.y == in->dims[3] * mean->steps.x ? mean->pixels : in->dims[3];
     mean->in_zero = q_in.zero_point;
+    mean->channel_steps = prepare->graph->values[prepare->node->inputs[0]].channel_steps;
     mult = (double)q_in.scale / (double)mean->pixels;
     mean->mult = prepare->output_f32 ? (float)mult : qd_q8_multiplier(prepare->graph, mult / (double)q_out.scale);
     mean->zero = prepare->output_f32 ? 0 : (float)q_out.zero_point;
@@ -169,6 +178,8 @@ static void run_block(const struct mean_q8 *mean, const uint8_t *in, void *out, 
         mean->kernels->sum_rows(in + y / mean->row * mean->steps.y + begin, mean->steps.x, (size_t)mean->row, n, sums);
     for (int c = 0; c < n; c++)
         values[c] = (float)(sums[c] - (int32_t)mean->pixels * mean->in_zero);
+    for (int c = 0; c < n && mean->channel_steps; c++)
+        values[c] *= mean->channel_steps[begin + c];
     if (mean->output_f32) {
         for (int c = 0; c < n; c++)
             values[c] *= mean->mult;
@@ -208,6 +219,7 @@ const struct qd_op qd_op_reduce_mean = {
     .scratch_f32 = scratch_f32,
     .run_f32 = run_f32,
     .supports_q8 = supports_q8,
+    .channel_steps = channel_steps,
     .prepare_q8 = prepare_q8,
     .run_q8 = run_q8,
 };
@@ -225,6 +237,7 @@ const struct qd_op qd_op_global_average_pool = {
     .scratch_f32 = scratch_f32,
     .run_f32 = run_f32,
     .supports_q8 = supports_q8,
+    .channel_steps = channel_steps,
     .prepare_q8 = prepare_q8,
     .run_q8 = run_q8,
 };

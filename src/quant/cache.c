@@ -5,7 +5,7 @@
 
 #include "util/file.h"
 
-#define FORMAT "quantd-scales-1"
+#define FORMAT "quantd-scales-2"
 #define MAX_CACHE_BYTES ((size_t)256 << 20)
 
 void qd_cache_key_hex(const struct qd_cache_key *key, char ret_hex[QD_HASH_HEX_SIZE])
@@ -21,8 +21,10 @@ void qd_cache_key_hex(const struct qd_cache_key *key, char ret_hex[QD_HASH_HEX_S
     qd_preprocess_hash(key->preprocess, &hasher);
     for (size_t i = 0; i < key->n_files; i++)
         qd_hasher_add(&hasher, key->files[i]->hash.bytes, QD_HASH_SIZE);
-    n = snprintf(text, sizeof(text), "\nmethod %s %d\nactivation_bits %d\n", key->method->name, key->method->version,
-                 key->activation_bits);
+    n = snprintf(text, sizeof(text), "\nmethod %s %d\nbits %d %d %d\nlayerwise %d\nzero %d\npower %d\nskipped %x\n",
+                 key->method->name, key->method->version, key->form->activation_bits, key->form->weight_bits,
+                 key->form->multiplier_bits, key->form->layerwise, key->form->plain_zero, key->form->power_of_two,
+                 key->skipped_stages);
     qd_hasher_add(&hasher, text, (size_t)n);
     qd_hasher_add(&hasher, key->settings, strlen(key->settings));
     hash = qd_hasher_finish(&hasher);
@@ -101,7 +103,7 @@ enum qd_status qd_cache_save(const char *folder, const char *key_hex, const stru
                              struct qd_error *err)
 {
     char *path = entry_path(folder, key_hex), *text = NULL, hex[QD_HASH_HEX_SIZE];
-    json_t *json = qd_scales_to_json(scales), *root = NULL;
+    json_t *json = qd_scales_to_json(scales, true), *root = NULL;
     enum qd_status status = path && json ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for the scale cache");
 
     if (status == QD_OK)

@@ -15,7 +15,8 @@ struct qd_cache_key {
     const struct qd_image_file *const *files; /* calibration and gate, in hash order */
     size_t n_files;
     const struct qd_method *method;
-    int activation_bits;
+    const struct qd_calibration_form *form;
+    unsigned skipped_stages;
     const char *settings;   /* everything else, as text: per-layer precisions ... */
 };
 

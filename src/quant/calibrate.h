@@ -11,7 +11,8 @@
 
 struct qd_calibration_options {
     const struct qd_method *method;
-    int activation_bits; /* 8 */
+    struct qd_calibration_form form;
+    unsigned skipped_stages; /* bit i: stage i of the method's is left out (ladders, tests) */
     int n_threads;
     const struct qd_kernels *kernels;
     const struct qd_preprocess *preprocess;
@@ -20,10 +21,10 @@ struct qd_calibration_options {
 };
 
 /*
- * graph: after passes; files: in the order of their hashes. QD_INVALID: no picture can be decoded (the text names the
+ * graph: after passes; it is left with the scales applied, which the caller owns; files: in the order of their hashes. QD_INVALID: no picture can be decoded (the text names the
  * first failure), or a tensor holds NaN or infinity (the text names it and the picture). QD_CANCELLED.
  */
-enum qd_status qd_calibrate(const struct qd_graph *graph, const struct qd_image_file *const *files, size_t n_files,
+enum qd_status qd_calibrate(struct qd_graph *graph, const struct qd_image_file *const *files, size_t n_files,
                             const struct qd_calibration_options *options, struct qd_scales **ret, struct qd_error *err);
 
 #endif

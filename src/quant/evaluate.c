@@ -5,6 +5,7 @@
 
 #include "op/op.h"
 #include "op/q8.h"
+#include "quant/network_error.h"
 
 #define BATCH 8
 
@@ -31,37 +32,19 @@ struct sums {
     double fp32_top1, fp32_top5, int8_top1, int8_top5, agree, sqnr, kl;
 };
 
-static double log_sum_exp(const float *x, int64_t n)
-{
-    double largest = -INFINITY, sum = 0;
-
-    for (int64_t i = 0; i < n; i++)
-        largest = fmax(largest, (double)x[i]);
-    for (int64_t i = 0; i < n; i++)
-        sum += exp((double)x[i] - largest);
-    return largest + log(sum);
-}
-
 static void compare(const float *f, const float *q, int64_t n, int label, struct sums *s)
 {
     int k = n < 5 ? (int)n : 5;
     int64_t top_f[5] = {0}, top_q[5] = {0};
-    double signal = 0, noise = 0, kl = 0, zf = log_sum_exp(f, n), zq = log_sum_exp(q, n);
+    struct qd_comparison c;
 
     qd_top_k(f, n, k, top_f);
     qd_top_k(q, n, k, top_q);
-    for (int64_t i = 0; i < n; i++) {
-        double difference = (double)f[i] - (double)q[i];
-
-        signal += (double)f[i] * (double)f[i];
-        noise += difference * difference;
-        kl += exp((double)f[i] - zf) * (difference - zf + zq);
-    }
+    qd_compare_outputs(f, q, n, &c);
     s->n++;
-    s->agree += top_f[0] == top_q[0];
-    /* A run without any error counts as 100 dB. */
-    s->sqnr += noise > 0 ? fmin(10 * log10(signal / noise), 100) : 100;
-    s->kl += kl > 0 ? kl : 0;
+    s->agree += c.agrees;
+    s->sqnr += c.db;
+    s->kl += c.kl;
     if (label < 0)
         return;
     s->n_labelled++;
@@ -71,16 +54,6 @@ static void compare(const float *f, const float *q, int64_t n, int label, struct
         s->fp32_top5 += top_f[i] == label;
         s->int8_top5 += top_q[i] == label;
     }
-}
-
-/* The value whose floats are compared: output 0, or what its Softmax reads. */
-static int logits_of(const struct qd_graph *graph)
-{
-    int value = graph->outputs[0], producer = graph->values[value].producer;
-
-    if (producer >= 0 && graph->nodes[producer].op == &qd_op_softmax)
-        return graph->nodes[producer].inputs[0];
-    return value;
 }
 
 struct evaluation {
@@ -121,7 +94,7 @@ static int load(struct evaluation *e, const struct qd_image_file *const *files, 
 static enum qd_status run(struct evaluation *e, const struct qd_graph *graph, const struct qd_image_file *const *files,
                           size_t n_files, const struct qd_evaluation_options *options, struct qd_error *err)
 {
-    int logits = logits_of(graph), labels[BATCH];
+    int logits = qd_logits_of(graph, 0), labels[BATCH];
     int64_t count = qd_shape_count(&graph->values[logits].shape);
 
     for (size_t at = 0; at < n_files; at += BATCH) {
@@ -232,7 +205,8 @@ enum qd_status qd_measure_layers(const struct qd_graph *graph, const struct qd_k
                                  const struct qd_evaluation_options *options, struct qd_scales *scales,
                                  struct qd_error *err)
 {
-    struct qd_plan_options plan_options = {QD_PRECISION_F32, BATCH, kernels, true, false};
+    struct qd_plan_options plan_options = {
+        .precision = QD_PRECISION_F32, .max_batch = BATCH, .kernels = kernels, .keep_all = true};
     struct evaluation *e = qd_alloc(sizeof(*e));
     double *signal = qd_alloc_array(scales->n_values + 1, sizeof(double));
     double *noise = qd_alloc_array(scales->n_values + 1, sizeof(double));

@@ -5,6 +5,8 @@
 #ifndef QD_QUANT_METHOD_H
 #define QD_QUANT_METHOD_H
 
+#include <stdbool.h>
+
 #include "quant/histogram.h"
 #include "tensor/tensor.h"
 
@@ -17,11 +19,21 @@ struct qd_distribution {
     uint64_t n_values; /* over all, zeros included, which no bin holds */
 };
 
+/* What the numbers may be, for the hardware that they are for. */
+struct qd_calibration_form {
+    int activation_bits, weight_bits; /* 4 .. 8 */
+    int multiplier_bits;              /* of requantisation, 1 (a shift) .. 24 */
+    bool layerwise;                   /* one step per tensor: no channel steps */
+    bool plain_zero;                  /* zero points 0 and 2^(bits - 1) only: unsigned, or plain signed integers */
+    bool power_of_two;                /* every scale a power of two */
+};
+
 struct qd_method {
     const char *name;
     int version; /* part of the scale cache's key: a change of results is a new version */
     /* bits: 4 to 8. Scale 1 and zero point 0 where nothing but zeros was seen. Cannot fail. */
     struct qd_qparams (*choose)(const struct qd_distribution *distribution, int bits);
+    bool staged; /* the stages of refine.h follow */
 };
 
 const struct qd_method *qd_method_find(const char *name);

@@ -68,4 +68,4 @@ static struct qd_qparams choose(const struct qd_distribution *d, int bits)
     return qd_qparams_of_clip(d, clip, bits);
 }
 
-const struct qd_method qd_method_aciq = {"aciq", 1, choose};
+const struct qd_method qd_method_aciq = {"aciq", 1, choose, false};

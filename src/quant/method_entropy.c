@@ -104,4 +104,4 @@ static struct qd_qparams choose(const struct qd_distribution *d, int bits)
     return qd_qparams_of_range(fmaxf(d->min, -threshold), fminf(d->max, threshold), bits);
 }
 
-const struct qd_method qd_method_entropy = {"entropy", 1, choose};
+const struct qd_method qd_method_entropy = {"entropy", 1, choose, false};

@@ -20,4 +20,4 @@ static struct qd_qparams choose(const struct qd_distribution *d, int bits)
     return best;
 }
 
-const struct qd_method qd_method_mse = {"mse", 1, choose};
+const struct qd_method qd_method_mse = {"mse", 1, choose, false};

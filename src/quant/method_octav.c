@@ -59,4 +59,4 @@ static struct qd_qparams choose(const struct qd_distribution *d, int bits)
     return qd_qparams_of_clip(d, qd_octav_clip(d, bits), bits);
 }
 
-const struct qd_method qd_method_octav = {"octav", 1, choose};
+const struct qd_method qd_method_octav = {"octav", 1, choose, false};

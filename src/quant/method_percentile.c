@@ -62,5 +62,5 @@ static struct qd_qparams choose_99_999(const struct qd_distribution *d, int bits
     return choose(d, bits, 99.999);
 }
 
-const struct qd_method qd_method_percentile_99_99 = {"percentile-99.99", 1, choose_99_99};
-const struct qd_method qd_method_percentile_99_999 = {"percentile-99.999", 1, choose_99_999};
+const struct qd_method qd_method_percentile_99_99 = {"percentile-99.99", 1, choose_99_99, false};
+const struct qd_method qd_method_percentile_99_999 = {"percentile-99.999", 1, choose_99_999, false};

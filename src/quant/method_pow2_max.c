@@ -19,4 +19,4 @@ static struct qd_qparams choose(const struct qd_distribution *d, int bits)
     return (struct qd_qparams){(float)ldexp(1, exponent), is_signed << (bits - 1), bits};
 }
 
-const struct qd_method qd_method_pow2_max = {"pow2-max", 1, choose};
+const struct qd_method qd_method_pow2_max = {"pow2-max", 1, choose, false};

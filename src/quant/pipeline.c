@@ -47,8 +47,9 @@ static enum qd_status split(const struct qd_image_set *images, size_t max_images
 static enum qd_status make_plans(const struct qd_graph *graph, const struct qd_pipeline_options *options,
                                  struct qd_pipeline_result *result, struct qd_error *err)
 {
-    struct qd_plan_options plan = {QD_PRECISION_F32, options->max_batch > 8 ? options->max_batch : 8, options->kernels,
-                                   false, false};
+    struct qd_plan_options plan = {.precision = QD_PRECISION_F32,
+                                   .max_batch = options->max_batch > 8 ? options->max_batch : 8,
+                                   .kernels = options->kernels};
     enum qd_status status = qd_plan_new(graph, &plan, &result->fp32, err);
 
     plan.precision = QD_PRECISION_Q8;
@@ -133,7 +134,8 @@ static enum qd_status calibrate(struct qd_graph *graph, struct parts *parts,
 {
     struct qd_calibration_options calibration = {
         .method = options->method,
-        .activation_bits = options->activation_bits,
+        .form = options->form,
+        .skipped_stages = options->skipped_stages,
         .n_threads = options->n_threads,
         .kernels = options->kernels,
         .preprocess = options->preprocess,
@@ -145,8 +147,6 @@ static enum qd_status calibrate(struct qd_graph *graph, struct parts *parts,
     enum qd_status status = qd_calibrate(graph, parts->calibration, parts->n_calibration, &calibration,
                                          &result->scales, err);
 
-    if (status == QD_OK)
-        status = qd_scales_apply(result->scales, graph, err);
     if (status == QD_OK)
         status = make_plans(graph, options, result, err);
     if (status == QD_OK)
@@ -202,8 +202,9 @@ enum qd_status qd_pipeline_run(struct qd_graph *graph, const struct qd_image_set
     enum qd_status status = split(images, options->max_images, &arena, &parts, err);
 
     if (status == QD_OK) {
-        struct qd_cache_key cache_key = {options->model_hash, options->preprocess,      parts.all,        parts.n_all,
-                                         options->method,     options->activation_bits, options->settings};
+        struct qd_cache_key cache_key = {options->model_hash, options->preprocess, parts.all,      parts.n_all,
+                                         options->method,     &options->form,      options->skipped_stages,
+                                         options->settings};
 
         qd_cache_key_hex(&cache_key, key);
         if (!use_cache(graph, key, options, &result)) {

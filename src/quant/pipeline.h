@@ -10,7 +10,8 @@
 
 struct qd_pipeline_options {
     const struct qd_method *method;
-    int activation_bits;
+    struct qd_calibration_form form;
+    unsigned skipped_stages; /* see refine.h */
     int n_threads;
     int max_batch;          /* of the serving plan */
     size_t max_images;      /* of calibration; 0: all */

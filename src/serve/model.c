@@ -146,6 +146,41 @@ static enum qd_status load_images(struct qd_model *model, const struct qd_model_
     return status == QD_OK ? QD_OK : qd_error_context(err, status, "calibration");
 }
 
+/* One of two overrides of a number of bits, the first that is given. */
+static enum qd_status set_bits(int *bits, int first, int second, int low, int high, const char *what,
+                               struct qd_error *err)
+{
+    int given = first ? first : second;
+
+    if (given && (given < low || given > high))
+        return qd_error_set(err, QD_INVALID, "%s: expected %d to %d, found %d", what, low, high, given);
+    *bits = given ? given : *bits;
+    return QD_OK;
+}
+
+/* What a calibration may choose: the profile's form, and the bits that are given besides. */
+static enum qd_status form_of(const struct qd_model_config *config, const struct qd_model_options *options,
+                              struct qd_calibration_form *ret, struct qd_error *err)
+{
+    const struct qd_profile *profile = options->profile ? qd_profile_find(options->profile) : config->profile;
+    enum qd_status status;
+
+    if (!profile)
+        return qd_error_set(err, QD_INVALID, "profile: expected one of 'default', 'strict_layerwise', ..., found '%.40s'",
+                            options->profile);
+    *ret = profile->form;
+    /* Steps per channel of an activation have no form in ONNX that runtimes take as int8. */
+    ret->layerwise = ret->layerwise || options->standard_graph;
+    status = set_bits(&ret->weight_bits, options->weight_bits, config->weight_bits, 4, 8, "weight bits", err);
+    if (status == QD_OK)
+        status = set_bits(&ret->activation_bits, options->activation_bits, config->activation_bits, 4, 8,
+                          "activation bits", err);
+    if (status == QD_OK)
+        status = set_bits(&ret->multiplier_bits, options->multiplier_bits, config->multiplier_bits, 1, 24,
+                          "multiplier bits", err);
+    return status;
+}
+
 static enum qd_status calibrate(struct qd_model *model, const struct qd_hash *hash,
                                 const struct qd_model_options *options, struct qd_error *err)
 {
@@ -153,7 +188,7 @@ static enum qd_status calibrate(struct qd_model *model, const struct qd_hash *ha
     const struct qd_method *method = qd_method_find(name);
     struct qd_pipeline_options pipeline = {
         .method = method,
-        .activation_bits = 8,
+        .skipped_stages = options->skipped_stages,
         .n_threads = options->n_threads,
         .max_batch = options->max_batch,
         .max_images = options->max_images ? options->max_images : model->config.max_images,
@@ -176,6 +211,9 @@ static enum qd_status calibrate(struct qd_model *model, const struct qd_hash *ha
     if (!method)
         return qd_error_set(err, QD_INVALID, "calibration.method: expected one of %s, found '%.40s'",
                             qd_method_list(methods, sizeof(methods)), name);
+    status = form_of(&model->config, options, &pipeline.form, err);
+    if (status != QD_OK)
+        return status;
     qd_buf_init(&settings, (size_t)1 << 20);
     status = qd_buf_printf(&settings, err, "%slayers:", options->standard_graph ? "standard graph " : "");
     for (size_t i = 0; i < model->config.n_fp32_layers && status == QD_OK; i++)

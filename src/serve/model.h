@@ -36,6 +36,9 @@ struct qd_model_options {
     bool ignore_gate;         /* keep the model even where gate.required refuses it: to compare */
     bool allow_synthetic;     /* no image set: calibrate on seeded made-up pictures (bench, inspect) */
     bool standard_graph;      /* only the passes whose result has an ONNX form: for export */
+    unsigned skipped_stages;  /* of adlq: see refine.h */
+    const char *profile;      /* NULL: the model's own; the bits below are then the profile's, or as given */
+    int weight_bits, activation_bits, multiplier_bits; /* 0: the model's own */
     const struct qd_progress *progress;
 };
 

@@ -285,11 +285,42 @@ static enum qd_status read_method(struct qd_model_config *c, const json_t *value
 
 static enum qd_status read_profile(struct qd_model_config *c, const json_t *value, struct qd_error *err)
 {
-    static const char *const names[] = {"default"};
-    int i;
+    const char *names[8];
+    size_t n = 0;
+    int i = 0;
+    enum qd_status status;
 
-    (void)c;
-    return read_choice(value, names, 1, &i, err);
+    for (; qd_profile_at((int)n) && n < QD_ARRAY_SIZE(names); n++)
+        names[n] = qd_profile_at((int)n)->name;
+    status = read_choice(value, names, n, &i, err);
+    c->profile = qd_profile_at(i);
+    return status;
+}
+
+static enum qd_status read_bits(const json_t *value, double low, double high, int *ret, struct qd_error *err)
+{
+    double number = high;
+    enum qd_status status = read_number(value, low, high, &number, err);
+
+    if (status == QD_OK && number != rint(number))
+        return qd_error_set(err, QD_INVALID, "expected a whole number, found %g", number);
+    *ret = (int)number;
+    return status;
+}
+
+static enum qd_status read_weight_bits(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    return read_bits(value, 4, 8, &c->weight_bits, err);
+}
+
+static enum qd_status read_activation_bits(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    return read_bits(value, 4, 8, &c->activation_bits, err);
+}
+
+static enum qd_status read_multiplier_bits(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    return read_bits(value, 1, 24, &c->multiplier_bits, err);
 }
 
 static enum qd_status read_max_images(struct qd_model_config *c, const json_t *value, struct qd_error *err)
@@ -307,6 +338,9 @@ static enum qd_status read_calibration(struct qd_model_config *c, const json_t *
         {"images", read_calibration_images},
         {"method", read_method},
         {"profile", read_profile},
+        {"weight_bits", read_weight_bits},
+        {"activation_bits", read_activation_bits},
+        {"multiplier_bits", read_multiplier_bits},
         {"max_images", read_max_images},
     };
 
@@ -468,6 +502,7 @@ enum qd_status qd_model_config_load(const char *path, struct qd_model_config *re
     memset(c, 0, sizeof(*c));
     c->version = 1;
     c->method = "adlq";
+    c->profile = qd_profile_at(0);
     c->max_images = 512;
     c->min_agreement = 0.95;
     c->min_sqnr_db = -INFINITY;

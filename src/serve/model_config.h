@@ -5,6 +5,7 @@
 #define QD_SERVE_MODEL_CONFIG_H
 
 #include "image/image.h"
+#include "quant/profile.h"
 #include "util/mem.h"
 
 #define QD_MODEL_NAME_SIZE 128
@@ -22,6 +23,8 @@ struct qd_model_config {
     size_t n_labels;
     const char *calibration_folder; /* or NULL */
     const char *method;
+    const struct qd_profile *profile;
+    int weight_bits, activation_bits, multiplier_bits; /* 0: the profile's */
     size_t max_images;
     const char *evaluation_folder, *evaluation_labels; /* or NULL */
     double min_agreement, min_sqnr_db;

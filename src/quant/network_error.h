@@ -1,0 +1,27 @@
+/* How far an int8 network departs from fp32 on the images that the statistics kept: what stages are judged by. */
+#ifndef QD_QUANT_NETWORK_ERROR_H
+#define QD_QUANT_NETWORK_ERROR_H
+
+#include "quant/statistics.h"
+
+/* Means over the even and over the odd images: of output SQNR (dB), KL and agreement as qd_evaluate has them. */
+struct qd_network_error {
+    double db[2], kl[2], agreement[2];
+};
+
+/*
+ * Runs the graph, whose scales are applied, in int8 over the first n_images kept images. Outputs are compared in front
+ * of a trailing Softmax; db is the mean over outputs, KL and agreement are of output 0.
+ */
+enum qd_status qd_network_error_measure(const struct qd_graph *graph, const struct qd_statistics *statistics,
+                                        int n_images, const struct qd_kernels *kernels, int n_threads,
+                                        struct qd_network_error *ret, struct qd_error *err);
+
+/* One image's output of n values: dB of the error (100 where there is none), KL of the softmaxes, the same top-1. */
+struct qd_comparison {
+    double db, kl;
+    bool agrees;
+};
+void qd_compare_outputs(const float *fp32, const float *int8, int64_t n, struct qd_comparison *ret);
+
+#endif

@@ -1,0 +1,372 @@
+#include "quant/refine.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "op/conv_q8.h"
+#include "quant/channel_steps.h"
+#include "quant/round_weights.h"
+#include "quant/sweep.h"
+
+#define GLOBAL_LAYERS 16      /* whose scales the last stage tries, the most sensitive first */
+#define SENSITIVITY_IMAGES 16 /* that it measures sensitivity on */
+
+struct stage {
+    const char *name;
+    enum qd_status (*run)(struct qd_refinement *r, char *text, size_t size, struct qd_error *err);
+    bool decides; /* keeps or undoes by itself, change by change */
+};
+
+static enum qd_status no_memory(struct qd_error *err)
+{
+    return qd_error_set(err, QD_NO_MEMORY, "no memory to calibrate");
+}
+
+static enum qd_status measure(const struct qd_refinement *r, int n_images, struct qd_network_error *ret,
+                              struct qd_error *err)
+{
+    return qd_network_error_measure(r->graph, r->statistics, n_images, r->kernels, r->n_threads, ret, err);
+}
+
+static bool is_better(const struct qd_network_error *a, const struct qd_network_error *b)
+{
+    return a->db[0] > b->db[0] && a->db[1] > b->db[1];
+}
+
+static int value_of(const struct qd_refinement *r, size_t i)
+{
+    return qd_graph_find_value(r->graph, r->scales->values[i].name);
+}
+
+static const float *input_steps(const struct qd_refinement *r, const struct qd_layer_statistics *l)
+{
+    return r->graph->values[r->graph->nodes[l->node].inputs[0]].channel_steps;
+}
+
+/* The weights of layer l anew, in new memory: those before may still be returned to. */
+static enum qd_status new_weights(struct qd_refinement *r, int l, int8_t **ret_q, float **ret_scale, struct qd_error *err)
+{
+    struct qd_layer_scale *layer = &r->scales->layers[l];
+
+    *ret_q = qd_arena_alloc(&r->scales->arena, (size_t)layer->n * (size_t)layer->k);
+    *ret_scale = qd_arena_array(&r->scales->arena, (size_t)layer->n, sizeof(float));
+    layer->weights.q = *ret_q;
+    layer->weights.scale = *ret_scale;
+    return *ret_q && *ret_scale ? QD_OK : no_memory(err);
+}
+
+/* Every layer's weights to the nearest of the grid over their largest. */
+static enum qd_status round_nearest(struct qd_refinement *r, struct qd_error *err)
+{
+    for (int i = 0; i < r->statistics->n_layers; i++) {
+        const struct qd_layer_statistics *l = &r->statistics->layers[i];
+        float *scale;
+        int8_t *q;
+        enum qd_status status = new_weights(r, i, &q, &scale, err);
+
+        if (status != QD_OK)
+            return status;
+        qd_weights_quantize(l->layer.weights, l->layer.n, l->k, r->scales->layers[i].weights.bits, q, scale);
+    }
+    return QD_OK;
+}
+
+/* The weights of some layers (all where which is NULL) to the least error of their outputs. */
+static enum qd_status round_layers(struct qd_refinement *r, const bool *which, struct qd_error *err)
+{
+    int n = r->statistics->n_layers;
+    struct qd_arena scratch = {0};
+    struct qd_rounding *roundings = qd_arena_array(&scratch, (size_t)n + 1, sizeof(*roundings));
+    enum qd_status *statuses = qd_arena_array(&scratch, (size_t)n + 1, sizeof(*statuses));
+    enum qd_status status = roundings && statuses ? QD_OK : no_memory(err);
+
+    for (int i = 0; i < n && status == QD_OK; i++) {
+        const struct qd_layer_statistics *l = &r->statistics->layers[i];
+        int input = r->graph->nodes[l->node].inputs[0];
+
+        if (which && !which[i])
+            continue;
+        roundings[i].layer = l;
+        roundings[i].input_steps = input_steps(r, l);
+        roundings[i].input_scale = input == r->graph->inputs[0] ? 0 : (double)r->graph->values[input].q.scale;
+        roundings[i].bits = r->scales->layers[i].weights.bits;
+        status = new_weights(r, i, &roundings[i].q, &roundings[i].scale, err);
+    }
+#pragma omp parallel for schedule(dynamic, 1) num_threads(r->n_threads)
+    for (int i = 0; i < (status == QD_OK ? n : 0); i++) {
+        struct qd_error ignored = {""};
+
+        if (roundings[i].layer)
+            statuses[i] = qd_round_weights(&roundings[i], &ignored);
+    }
+    for (int i = 0; i < n && status == QD_OK; i++) {
+        if (roundings[i].layer)
+            r->scales->layers[i].weights_db = roundings[i].sqnr_db;
+        status = statuses[i] == QD_OK ? QD_OK : no_memory(err);
+    }
+    qd_arena_done(&scratch);
+    return status;
+}
+
+static enum qd_status round_weights(struct qd_refinement *r, char *text, size_t size, struct qd_error *err)
+{
+    int n_full = 0;
+
+    for (int i = 0; i < r->statistics->n_layers; i++)
+        n_full += r->statistics->layers[i].moments != NULL;
+    snprintf(text, size, "%d layers, %d of them by all second moments", r->statistics->n_layers, n_full);
+    return round_layers(r, NULL, err);
+}
+
+/* Marks the layers that read the value. */
+static void mark_readers(const struct qd_refinement *r, int v, bool *which)
+{
+    for (int i = 0; i < r->statistics->n_layers; i++)
+        which[i] = which[i] || r->graph->nodes[r->statistics->layers[i].node].inputs[0] == v;
+}
+
+static enum qd_status choose_channel_steps(struct qd_refinement *r, bool dense, char *text, size_t size,
+                                           struct qd_error *err)
+{
+    int n_found = 0, n_tried = 0;
+    bool *which = qd_alloc_array((size_t)r->statistics->n_layers + 1, sizeof(bool));
+    enum qd_status status = which ? QD_OK : no_memory(err);
+
+    for (size_t i = 0; i < r->scales->n_values && status == QD_OK; i++) {
+        struct qd_value_scale *s = &r->scales->values[i];
+        int v = value_of(r, i), n;
+        struct qd_qparams q;
+        float *steps;
+        bool found;
+
+        if (!r->statistics->channels[v])
+            continue;
+        n = (int)r->graph->values[v].shape.dims[1];
+        steps = qd_arena_array(&r->scales->arena, (size_t)n, sizeof(float));
+        status = !steps ? no_memory(err) :
+                        qd_channel_steps_choose(r->statistics, v, dense, r->form->weight_bits, s->q, &q, steps, &found, err);
+        n_tried++;
+        if (status != QD_OK || !found)
+            continue;
+        s->q = q;
+        s->channel_steps = steps;
+        s->n_channels = n;
+        mark_readers(r, v, which);
+        n_found++;
+    }
+    snprintf(text, size, "%d of %d tensors", n_found, n_tried);
+    if (status == QD_OK)
+        status = qd_scales_apply(r->scales, r->graph, err);
+    if (status == QD_OK)
+        status = round_layers(r, which, err);
+    qd_free(which);
+    return status;
+}
+
+static enum qd_status free_steps(struct qd_refinement *r, char *text, size_t size, struct qd_error *err)
+{
+    return choose_channel_steps(r, false, text, size, err);
+}
+
+static enum qd_status equalise(struct qd_refinement *r, char *text, size_t size, struct qd_error *err)
+{
+    return choose_channel_steps(r, true, text, size, err);
+}
+
+static struct qd_sweep sweep_of(struct qd_refinement *r)
+{
+    return (struct qd_sweep){.graph = r->graph,
+                             .statistics = r->statistics,
+                             .scales = r->scales,
+                             .kernels = r->kernels,
+                             .n_threads = r->n_threads,
+                             .progress = r->progress};
+}
+
+static enum qd_status search_scales(struct qd_refinement *r, char *text, size_t size, struct qd_error *err)
+{
+    struct qd_sweep sweep = sweep_of(r);
+    enum qd_status status = qd_sweep_scales(&sweep, err);
+
+    snprintf(text, size, "%d of %d scales moved", sweep.n_changed, sweep.n_tried);
+    return status;
+}
+
+static enum qd_status correct_biases(struct qd_refinement *r, char *text, size_t size, struct qd_error *err)
+{
+    struct qd_sweep sweep = sweep_of(r);
+    enum qd_status status = qd_sweep_biases(&sweep, err);
+
+    snprintf(text, size, "%d of %d channels corrected", sweep.n_changed, sweep.n_tried);
+    return status;
+}
+
+/* KL of the network's output with one layer alone in int8. */
+static enum qd_status measure_sensitivity(struct qd_refinement *r, struct qd_error *err)
+{
+    struct qd_arena scratch = {0};
+    enum qd_precision *before = qd_arena_array(&scratch, (size_t)r->graph->n_nodes + 1, sizeof(*before));
+    enum qd_status status = before ? QD_OK : no_memory(err);
+
+    for (int n = 0; n < r->graph->n_nodes && before; n++) {
+        before[n] = r->graph->nodes[n].precision;
+        r->graph->nodes[n].precision = QD_PRECISION_F32;
+    }
+    for (int l = 0; l < r->statistics->n_layers && status == QD_OK; l++) {
+        struct qd_node *node = &r->graph->nodes[r->statistics->layers[l].node];
+        struct qd_network_error error;
+
+        if (before[r->statistics->layers[l].node] == QD_PRECISION_F32)
+            continue;
+        status = qd_progress_step(r->progress, "measuring sensitivity", (size_t)l, (size_t)r->statistics->n_layers, err);
+        node->precision = QD_PRECISION_Q8;
+        if (status == QD_OK)
+            status = measure(r, SENSITIVITY_IMAGES, &error, err);
+        node->precision = QD_PRECISION_F32;
+        if (status == QD_OK)
+            r->scales->layers[l].sensitivity = (error.kl[0] + error.kl[1]) / 2;
+    }
+    for (int n = 0; n < r->graph->n_nodes && before; n++)
+        r->graph->nodes[n].precision = before[n];
+    qd_arena_done(&scratch);
+    return status;
+}
+
+/* The scale entry of a layer's output where it is that layer's alone, or NULL. */
+static struct qd_value_scale *scale_of(const struct qd_refinement *r, int l)
+{
+    const struct qd_node *node = &r->graph->nodes[r->statistics->layers[l].node];
+
+    for (int n = 0; n < r->graph->n_nodes; n++)
+        for (int i = 0; i < r->graph->nodes[n].n_inputs; i++)
+            if (r->graph->nodes[n].inputs[i] == node->outputs[0] &&
+                (r->graph->nodes[n].op->flags & QD_OP_SAME_SCALE))
+                return NULL;
+    for (size_t i = 0; i < r->scales->n_values; i++)
+        if (strcmp(r->scales->values[i].name, r->graph->values[node->outputs[0]].name) == 0)
+            return &r->scales->values[i];
+    return NULL;
+}
+
+/* One layer's scale: neighbours that lower the whole network's error on both halves. */
+static enum qd_status descend(struct qd_refinement *r, struct qd_value_scale *s, int *changed, struct qd_error *err)
+{
+    static const float factors[] = {0.9170040f, 1.0905077f, 0.8408964f, 1.1892071f}; /* 2^(-1/8, 1/8, -1/4, 1/4) */
+    float start = s->q.scale, best = start;
+
+    for (size_t i = 0; i < QD_ARRAY_SIZE(factors); i++) {
+        struct qd_network_error error;
+        enum qd_status status;
+
+        s->q.scale = start * factors[i];
+        status = qd_scales_apply(r->scales, r->graph, err);
+        if (status == QD_OK)
+            status = measure(r, r->statistics->n_kept, &error, err);
+        if (status != QD_OK)
+            return status;
+        if (!is_better(&error, &r->error))
+            continue;
+        r->error = error;
+        best = s->q.scale;
+    }
+    *changed += best != start;
+    s->q.scale = best;
+    return qd_scales_apply(r->scales, r->graph, err);
+}
+
+static enum qd_status descend_globally(struct qd_refinement *r, char *text, size_t size, struct qd_error *err)
+{
+    int n = r->statistics->n_layers, n_tried = 0, n_changed = 0;
+    bool *done = qd_alloc_array((size_t)n + 1, sizeof(bool));
+    enum qd_status status = done ? measure_sensitivity(r, err) : no_memory(err);
+
+    for (; status == QD_OK && n_tried < GLOBAL_LAYERS; n_tried++) {
+        int worst = -1;
+
+        for (int l = 0; l < n; l++)
+            if (!done[l] && scale_of(r, l) && isfinite(r->scales->layers[l].sensitivity) &&
+                (worst < 0 || r->scales->layers[l].sensitivity > r->scales->layers[worst].sensitivity))
+                worst = l;
+        if (worst < 0)
+            break;
+        done[worst] = true;
+        status = qd_progress_step(r->progress, "trying scales", (size_t)n_tried, GLOBAL_LAYERS, err);
+        if (status == QD_OK)
+            status = descend(r, scale_of(r, worst), &n_changed, err);
+    }
+    snprintf(text, size, "%d of the %d most sensitive layers' scales moved", n_changed, n_tried);
+    qd_free(done);
+    return status;
+}
+
+static const struct stage stages[] = {
+    {"weights", round_weights, false},
+    {"channel steps", free_steps, false},
+    {"equalisation", equalise, false},
+    {"greedy scales", search_scales, false},
+    {"bias correction", correct_biases, false},
+    {"global", descend_globally, true},
+};
+
+const char *qd_stage_name(int i)
+{
+    return i >= 0 && (size_t)i < QD_ARRAY_SIZE(stages) ? stages[i].name : NULL;
+}
+
+/* One stage, undone where it did not gain. */
+static enum qd_status run_stage(struct qd_refinement *r, const struct stage *stage, struct qd_error *err)
+{
+    struct qd_scales *scales = r->scales;
+    struct qd_stage_report *report = &scales->stages[scales->n_stages];
+    struct qd_arena before = {0};
+    struct qd_value_scale *values = qd_arena_array(&before, scales->n_values + 1, sizeof(*values));
+    struct qd_layer_scale *layers = qd_arena_array(&before, scales->n_layers + 1, sizeof(*layers));
+    struct qd_network_error now = r->error, error;
+    enum qd_status status;
+
+    if (!values || !layers) {
+        qd_arena_done(&before);
+        return no_memory(err);
+    }
+    memcpy(values, scales->values, scales->n_values * sizeof(*values));
+    memcpy(layers, scales->layers, scales->n_layers * sizeof(*layers));
+    snprintf(report->name, sizeof(report->name), "%s", stage->name);
+    status = stage->run(r, report->text, sizeof(report->text), err);
+    if (status == QD_OK)
+        status = qd_scales_apply(scales, r->graph, err);
+    if (status == QD_OK)
+        status = measure(r, r->statistics->n_kept, &error, err);
+    if (status == QD_OK) {
+        report->kept = stage->decides || is_better(&error, &now);
+        memcpy(report->before_db, now.db, sizeof(now.db));
+        memcpy(report->after_db, error.db, sizeof(error.db));
+        r->error = report->kept ? error : now;
+        scales->n_stages++;
+    }
+    if (status == QD_OK && !report->kept) {
+        memcpy(scales->values, values, scales->n_values * sizeof(*values));
+        memcpy(scales->layers, layers, scales->n_layers * sizeof(*layers));
+        status = qd_scales_apply(scales, r->graph, err);
+    }
+    qd_arena_done(&before);
+    return status;
+}
+
+enum qd_status qd_refine(struct qd_refinement *r, struct qd_error *err)
+{
+    enum qd_status status = round_nearest(r, err);
+
+    if (status == QD_OK)
+        status = qd_scales_apply(r->scales, r->graph, err);
+    if (status == QD_OK)
+        status = measure(r, r->statistics->n_kept, &r->error, err);
+    for (size_t i = 0; i < QD_ARRAY_SIZE(stages) && status == QD_OK; i++) {
+        if (r->skipped_stages >> i & 1)
+            continue;
+        status = qd_progress_step(r->progress, stages[i].name, i, QD_ARRAY_SIZE(stages), err);
+        if (status == QD_OK)
+            status = run_stage(r, &stages[i], err);
+    }
+    return status;
+}
