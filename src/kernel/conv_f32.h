@@ -9,6 +9,7 @@
 #ifndef QD_KERNEL_CONV_F32_H
 #define QD_KERNEL_CONV_F32_H
 
+#include "kernel/activate_f32.h"
 #include "kernel/planes_f32.h"
 #include "kernel/tiers.h"
 
@@ -172,6 +173,16 @@ static void run_panel(const struct tile *first, int n, int vectors)
     }
 }
 
+/* What follows the sums of pixels [first, first + n), while they are in the cache. */
+static void finish_panel(const struct qd_conv_f32_params *p, int first, int n)
+{
+    ptrdiff_t pixels = (ptrdiff_t)p->out_h * p->out_w;
+
+    for (int o = 0; o < p->n; o++)
+        run_activate(p->act, p->residual ? p->residual + o * pixels + first : NULL, p->out + o * pixels + first,
+                     (size_t)n);
+}
+
 /* Vectors of the next panel: as even as can be, so that none of one vector is left over where two could share. */
 static inline int next_vectors(int left)
 {
@@ -210,6 +221,8 @@ static void run_block(const struct qd_conv_f32_params *p, const struct qd_planes
         t.c = p->out + first;
         t.last = n - (vectors - 1) * LANES;
         run_panel(&t, p->n, vectors);
+        if (p->act && c + n_c == p->c)
+            finish_panel(p, first, n);
     }
 }
 

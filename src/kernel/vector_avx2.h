@@ -56,4 +56,58 @@ static inline float vector_sum_chains(const __m256 *chains)
     return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
 }
 
+static inline __m256 vector_add(__m256 a, __m256 b)
+{
+    return _mm256_add_ps(a, b);
+}
+
+static inline __m256 vector_sub(__m256 a, __m256 b)
+{
+    return _mm256_sub_ps(a, b);
+}
+
+static inline __m256 vector_mul(__m256 a, __m256 b)
+{
+    return _mm256_mul_ps(a, b);
+}
+
+static inline __m256 vector_div(__m256 a, __m256 b)
+{
+    return _mm256_div_ps(a, b);
+}
+
+/* a > b ? a : b and a < b ? a : b; b where either is NaN. */
+static inline __m256 vector_max(__m256 a, __m256 b)
+{
+    return _mm256_max_ps(a, b);
+}
+
+static inline __m256 vector_min(__m256 a, __m256 b)
+{
+    return _mm256_min_ps(a, b);
+}
+
+/* x < y ? a : b */
+static inline __m256 vector_below(__m256 x, __m256 y, __m256 a, __m256 b)
+{
+    return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, y, _CMP_LT_OQ));
+}
+
+static inline __m256 vector_abs(__m256 x)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
+}
+
+/* To the nearest whole number, ties to the even one. */
+static inline __m256 vector_round(__m256 x)
+{
+    return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+/* 2^n, n whole, -126 .. 127 */
+static inline __m256 vector_power(__m256 n)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+}
+
 #endif
