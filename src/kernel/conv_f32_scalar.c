@@ -74,7 +74,7 @@ void qd_matvec_f32_scalar(const struct qd_matvec_f32_params *p)
 size_t qd_conv_f32_scratch(const struct qd_conv_f32_params *p)
 {
     struct qd_planes_f32 planes = qd_planes_f32_of(p);
-    size_t floats = qd_planes_f32_panel(p);
+    size_t floats = qd_planes_f32_panels(p);
 
     if (!qd_planes_f32_pointwise(p))
         floats += (size_t)qd_planes_f32_block(p) * (size_t)planes.channel + QD_F32_MAX_LANES;

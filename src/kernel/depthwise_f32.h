@@ -6,7 +6,7 @@
 #define QD_KERNEL_DEPTHWISE_F32_H
 
 #include "kernel/activate_f32.h"
-#include "kernel/planes_f32.h"
+#include "kernel/fill_f32.h"
 #include "kernel/tiers.h"
 
 /* Outputs that are made together: chains enough to hide the latency of one fma behind the others'. */
@@ -121,7 +121,7 @@ static inline void run_depthwise(const struct qd_conv_f32_params *p)
                           .out = p->out + c * pixels,
                           .out_w = p->out_w};
 
-        qd_planes_f32_fill(&planes, p, p->in + (ptrdiff_t)c * p->h * p->w, p->pad ? p->pad[c] : 0, plane);
+        fill_plane(&planes, p, p->in + (ptrdiff_t)c * p->h * p->w, p->pad ? p->pad[c] : 0, plane);
         run_channel(p, &s);
         if (p->act)
             run_activate(p->act, p->residual ? p->residual + c * pixels : NULL, s.out, (size_t)pixels);

@@ -31,6 +31,22 @@ static inline __m256 vector_load_first(const float *p, int n)
     return _mm256_maskload_ps(p, vector_first(n));
 }
 
+/* Lanes begin .. end - 1 of p, the others of rest; no other float is read. 0 <= begin <= end <= 8 */
+static inline __m256 vector_load_between(const float *p, int begin, int end, __m256 rest)
+{
+    __m256i mask = _mm256_andnot_si256(vector_first(begin), vector_first(end));
+
+    return _mm256_blendv_ps(rest, _mm256_maskload_ps(p, mask), _mm256_castsi256_ps(mask));
+}
+
+/* Every second lane, of a and then of b. */
+static inline __m256 vector_even(__m256 a, __m256 b)
+{
+    __m256d even = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88));
+
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(even, 0xd8));
+}
+
 static inline void vector_store_first(float *p, __m256 v, int n)
 {
     _mm256_maskstore_ps(p, vector_first(n), v);

@@ -26,6 +26,20 @@ static inline __m512 vector_load_first(const float *p, int n)
     return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
 }
 
+/* Lanes begin .. end - 1 of p, the others of rest; no other float is read. 0 <= begin <= end <= 16 */
+static inline __m512 vector_load_between(const float *p, int begin, int end, __m512 rest)
+{
+    return _mm512_mask_loadu_ps(rest, (__mmask16)((1u << end) - (1u << begin)), p);
+}
+
+/* Every second lane, of a and then of b. */
+static inline __m512 vector_even(__m512 a, __m512 b)
+{
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+
+    return _mm512_permutex2var_ps(a, even, b);
+}
+
 static inline void vector_store_first(float *p, __m512 v, int n)
 {
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v);
