@@ -235,18 +235,12 @@ static void run_node_f32(struct qd_frame *frame, const struct qd_node *node, int
     for (int i = 0; i < node->n_outputs; i++)
         set_view(frame, node->outputs[i], image, &out[i]);
     node->op->run_f32(node, in, out, &run);
-    if (out[0].dtype != QD_F32)
+    if (out[0].dtype != QD_F32 || node->op->flags & QD_OP_FINISHES_F32)
         return;
     count = qd_shape_count(out[0].shape);
-    if (node->residual >= 0) {
-        const float *residual = in[node->residual].data;
-        float *sum = out[0].data;
-
-        for (int64_t i = 0; i < count; i++)
-            sum[i] += residual[i];
-    }
-    if (node->act.kind != QD_ACT_NONE)
-        qd_activation_run_f32(&node->act, out[0].data, count);
+    if (node->residual >= 0 || node->act.kind != QD_ACT_NONE)
+        run.kernels->f32->activate(&node->act, node->residual >= 0 ? in[node->residual].data : NULL, out[0].data,
+                                   (size_t)count);
 }
 
 /* Pixels [first, first + n) between the place's [pixel][c] and planes [c][n]. */

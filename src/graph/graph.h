@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernel/activation.h"
 #include "tensor/tensor.h"
 #include "util/buf.h"
 #include "util/mem.h"
@@ -65,27 +66,6 @@ struct qd_attr {
     const float *floats;
     int n;                  /* of ints or floats */
     struct qd_value tensor; /* shape, dtype, data */
-};
-
-/* An elementwise function that a node applies to its result (after adding its residual). */
-enum qd_activation_kind {
-    QD_ACT_NONE,
-    QD_ACT_CLIP,
-    QD_ACT_LEAKY,
-    QD_ACT_HARDSWISH,   /* x * hardsigmoid(x) with alpha 1/6, beta 1/2 */
-    QD_ACT_HARDSIGMOID, /* min(max(alpha * x + beta, 0), 1) */
-    QD_ACT_SIGMOID,
-    QD_ACT_TANH,
-    QD_ACT_SILU, /* x * sigmoid(x) */
-    QD_ACT_GELU, /* x * (1 + erf(x / sqrt(2))) / 2 */
-    QD_ACT_MISH, /* x * tanh(log(1 + exp(x))) */
-};
-
-struct qd_activation {
-    enum qd_activation_kind kind;
-    float min, max; /* CLIP: -INFINITY and INFINITY where open; Relu is [0, inf) */
-    float alpha;    /* LEAKY, 0 <= alpha <= 1; HARDSIGMOID */
-    float beta;     /* HARDSIGMOID */
 };
 
 enum qd_precision { QD_PRECISION_Q8, QD_PRECISION_F32 };
@@ -181,8 +161,6 @@ enum qd_status qd_node_attr_string(const struct qd_node *node, const char *name,
 enum qd_status qd_node_attr_ints(const struct qd_node *node, const char *name, const int64_t **ret, int *ret_n,
                                  struct qd_error *err);
 
-/* f(x) of a fused activation, element by element, in place: the definition that everything else follows. */
-void qd_activation_run_f32(const struct qd_activation *act, float *x, int64_t n);
 /* The same function of one x, in double: what its int8 forms are fitted to. */
 double qd_activation_f64(const struct qd_activation *act, double x);
 /* Its name in listings: "", "clip", "silu"... */

@@ -9,7 +9,8 @@
 #ifndef QD_KERNEL_CONV_F32_H
 #define QD_KERNEL_CONV_F32_H
 
-#include "kernel/planes_f32.h"
+#include "kernel/activate_f32.h"
+#include "kernel/fill_f32.h"
 #include "kernel/tiers.h"
 
 #define PANEL (TILE_VECTORS * LANES)
@@ -156,17 +157,43 @@ static void pack_pointwise(const float *in, ptrdiff_t channel, int n_c, int n, f
     }
 }
 
-/* All rows of the output under one panel. */
-static void run_panel(const struct tile *first, int n, int vectors)
+/* Panels that wait in the cache together, so that rows of the output are written in longer pieces where k is short. */
+struct panels {
+    int first, n_pixels, n;
+    struct {
+        int n, vectors;
+    } each[QD_F32_MAX_PANELS];
+};
+
+/* What follows the sums of rows [o, o + rows), while they are in the cache. */
+static void finish_rows(const struct qd_conv_f32_params *p, const struct panels *panels, int o, int rows)
+{
+    ptrdiff_t pixels = (ptrdiff_t)p->out_h * p->out_w;
+
+    for (ptrdiff_t at = o * pixels + panels->first; rows > 0; rows--, at += pixels)
+        run_activate(p->act, p->residual ? p->residual + at : NULL, p->out + at, (size_t)panels->n_pixels);
+}
+
+/* All rows of the output under the panels. last: no more of k follows. */
+static void run_panels(const struct qd_conv_f32_params *p, const struct tile *first, const struct panels *panels,
+                       bool last)
 {
     struct tile t = *first;
 
-    for (int o = 0; o < n; o += TILE_ROWS) {
-        int rows = n - o < TILE_ROWS ? n - o : TILE_ROWS;
+    for (int o = 0; o < p->n; o += TILE_ROWS) {
+        int rows = p->n - o < TILE_ROWS ? p->n - o : TILE_ROWS;
 
-        tiles[rows - 1][vectors - 1](&t);
+        t.b = first->b;
+        t.c = p->out + o * t.c_row + panels->first;
+        for (int i = 0; i < panels->n; i++) {
+            t.last = panels->each[i].n - (panels->each[i].vectors - 1) * LANES;
+            tiles[rows - 1][panels->each[i].vectors - 1](&t);
+            t.b += t.k * PANEL;
+            t.c += panels->each[i].n;
+        }
+        if (p->act && last)
+            finish_rows(p, panels, o, rows);
         t.a += TILE_ROWS * t.a_row;
-        t.c += TILE_ROWS * t.c_row;
         if (t.bias)
             t.bias += TILE_ROWS;
     }
@@ -178,38 +205,56 @@ static inline int next_vectors(int left)
     return left == TILE_VECTORS + 1 ? (left + 1) / 2 : left < TILE_VECTORS ? left : TILE_VECTORS;
 }
 
-/* Channels [c, c + n_c). */
-static void run_block(const struct qd_conv_f32_params *p, const struct qd_planes_f32 *planes, int c, int n_c)
+/* Packs panels from pixel first on, as many as may wait together. */
+static void pack_panels(const struct qd_conv_f32_params *p, const struct qd_planes_f32 *planes, int c, int n_c,
+                        int first, struct panels *ret)
 {
-    int taps = p->window.kernel_h * p->window.kernel_w, pixels = p->out_h * p->out_w;
-    float *panel = p->scratch, *plane = panel + qd_planes_f32_panel(p);
-    bool pointwise = qd_planes_f32_pointwise(p);
-    struct tile t = {.k = n_c * taps,
-                     .a = p->weights + (ptrdiff_t)c * taps,
-                     .a_row = (ptrdiff_t)p->c * taps,
-                     .b = panel,
-                     .b_row = PANEL,
-                     .bias = p->bias,
-                     .goes_on = c > 0,
-                     .c_row = pixels};
+    int pixels = p->out_h * p->out_w, k = n_c * p->window.kernel_h * p->window.kernel_w;
+    int limit = k > 0 ? QD_F32_PANELS / (k * PANEL) : 1;
+    float *panel = p->scratch;
+    const float *plane = panel + qd_planes_f32_panels(p);
     struct pixels at;
 
-    for (int i = 0; i < n_c && !pointwise; i++)
-        qd_planes_f32_fill(planes, p, p->in + (ptrdiff_t)(c + i) * p->h * p->w, p->pad ? p->pad[c + i] : 0,
-                           plane + i * planes->channel);
-    for (int first = 0, n; first < pixels; first += n) {
+    limit = limit < 1 ? 1 : limit > QD_F32_MAX_PANELS ? QD_F32_MAX_PANELS : limit;
+    ret->first = first;
+    for (ret->n = 0; ret->n < limit && first < pixels; ret->n++, panel += k * PANEL) {
         int vectors = next_vectors((pixels - first + LANES - 1) / LANES);
+        int n = pixels - first < vectors * LANES ? pixels - first : vectors * LANES;
 
-        n = pixels - first < vectors * LANES ? pixels - first : vectors * LANES;
-        if (pointwise) {
+        if (qd_planes_f32_pointwise(p)) {
             pack_pointwise(p->in + (ptrdiff_t)c * pixels + first, pixels, n_c, n, panel);
         } else {
             find_pixels(p, planes, first, n, &at);
             pack_panel(p, planes, plane, n_c, &at, panel);
         }
-        t.c = p->out + first;
-        t.last = n - (vectors - 1) * LANES;
-        run_panel(&t, p->n, vectors);
+        ret->each[ret->n].n = n;
+        ret->each[ret->n].vectors = vectors;
+        first += n;
+    }
+    ret->n_pixels = first - ret->first;
+}
+
+/* Channels [c, c + n_c). */
+static void run_block(const struct qd_conv_f32_params *p, const struct qd_planes_f32 *planes, int c, int n_c)
+{
+    int taps = p->window.kernel_h * p->window.kernel_w, pixels = p->out_h * p->out_w;
+    float *plane = (float *)p->scratch + qd_planes_f32_panels(p);
+    struct tile t = {.k = n_c * taps,
+                     .a = p->weights + (ptrdiff_t)c * taps,
+                     .a_row = (ptrdiff_t)p->c * taps,
+                     .b = p->scratch,
+                     .b_row = PANEL,
+                     .bias = p->bias,
+                     .goes_on = c > 0,
+                     .c_row = pixels};
+    struct panels panels;
+
+    for (int i = 0; i < n_c && !qd_planes_f32_pointwise(p); i++)
+        fill_plane(planes, p, p->in + (ptrdiff_t)(c + i) * p->h * p->w, p->pad ? p->pad[c + i] : 0,
+                   plane + i * planes->channel);
+    for (int first = 0; first < pixels; first += panels.n_pixels) {
+        pack_panels(p, planes, c, n_c, first, &panels);
+        run_panels(p, &t, &panels, c + n_c == p->c);
     }
 }
 

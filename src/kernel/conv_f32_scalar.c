@@ -38,6 +38,8 @@ void qd_conv_f32_scalar(const struct qd_conv_f32_params *p)
             *out++ = sum;
         }
     }
+    if (p->act)
+        qd_activate_f32_scalar(p->act, p->residual, p->out, (size_t)(out - p->out));
 }
 
 void qd_depthwise_f32_scalar(const struct qd_conv_f32_params *p)
@@ -49,6 +51,8 @@ void qd_depthwise_f32_scalar(const struct qd_conv_f32_params *p)
         for (int i = 0; i < p->out_h * p->out_w; i++)
             *out++ = add_channel(p, c, i / p->out_w, i % p->out_w, p->weights + (ptrdiff_t)c * taps,
                                  p->bias ? p->bias[c] : 0);
+    if (p->act)
+        qd_activate_f32_scalar(p->act, p->residual, p->out, (size_t)(out - p->out));
 }
 
 void qd_matvec_f32_scalar(const struct qd_matvec_f32_params *p)
@@ -70,7 +74,7 @@ void qd_matvec_f32_scalar(const struct qd_matvec_f32_params *p)
 size_t qd_conv_f32_scratch(const struct qd_conv_f32_params *p)
 {
     struct qd_planes_f32 planes = qd_planes_f32_of(p);
-    size_t floats = qd_planes_f32_panel(p);
+    size_t floats = qd_planes_f32_panels(p);
 
     if (!qd_planes_f32_pointwise(p))
         floats += (size_t)qd_planes_f32_block(p) * (size_t)planes.channel + QD_F32_MAX_LANES;

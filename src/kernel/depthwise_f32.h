@@ -5,7 +5,8 @@
 #ifndef QD_KERNEL_DEPTHWISE_F32_H
 #define QD_KERNEL_DEPTHWISE_F32_H
 
-#include "kernel/planes_f32.h"
+#include "kernel/activate_f32.h"
+#include "kernel/fill_f32.h"
 #include "kernel/tiers.h"
 
 /* Outputs that are made together: chains enough to hide the latency of one fma behind the others'. */
@@ -104,6 +105,7 @@ static inline void run_depthwise(const struct qd_conv_f32_params *p)
     const struct qd_window_f32 *w = &p->window;
     struct qd_planes_f32 planes = qd_planes_f32_of(p);
     int n_taps = w->kernel_h * w->kernel_w;
+    ptrdiff_t pixels = (ptrdiff_t)p->out_h * p->out_w;
     ptrdiff_t *taps = p->scratch;
     float *plane = (float *)(void *)(taps + n_taps);
 
@@ -116,11 +118,13 @@ static inline void run_depthwise(const struct qd_conv_f32_params *p)
                           .n_taps = n_taps,
                           .weights = p->weights + (ptrdiff_t)c * n_taps,
                           .bias = p->bias ? p->bias[c] : 0,
-                          .out = p->out + (ptrdiff_t)c * p->out_h * p->out_w,
+                          .out = p->out + c * pixels,
                           .out_w = p->out_w};
 
-        qd_planes_f32_fill(&planes, p, p->in + (ptrdiff_t)c * p->h * p->w, p->pad ? p->pad[c] : 0, plane);
+        fill_plane(&planes, p, p->in + (ptrdiff_t)c * p->h * p->w, p->pad ? p->pad[c] : 0, plane);
         run_channel(p, &s);
+        if (p->act)
+            run_activate(p->act, p->residual ? p->residual + c * pixels : NULL, s.out, (size_t)pixels);
     }
 }
 

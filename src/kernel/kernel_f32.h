@@ -13,6 +13,8 @@
 
 #include <stddef.h>
 
+#include "kernel/activation.h"
+
 /* A window over rows and columns. */
 struct qd_window_f32 {
     int kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
@@ -33,6 +35,9 @@ struct qd_conv_f32_params {
     const float *weights; /* [n][c * kernel_h * kernel_w]; depthwise: [c][kernel_h * kernel_w] */
     const float *bias;    /* [n]; NULL: 0 */
     float *out;           /* [n][out_h][out_w] */
+    /* Applied to each output, as activate does; NULL: nothing is. */
+    const struct qd_activation *act;
+    const float *residual; /* as out; NULL: none; else act is not NULL */
     int n, out_h, out_w;
     void *scratch; /* qd_conv_f32_scratch bytes, 64-byte aligned */
 };
@@ -57,6 +62,8 @@ struct qd_kernels_f32 {
     /* groups = channels: out[c] is weights[c] over in[c] alone, n = c; the chain as conv's. */
     void (*depthwise)(const struct qd_conv_f32_params *params);
     void (*matvec)(const struct qd_matvec_f32_params *params);
+    /* x[i] = act(x[i] + residual[i]), or act(x[i]) where residual is NULL; activate_f32.h has the formulas. */
+    void (*activate)(const struct qd_activation *act, const float *residual, float *x, size_t n);
 };
 
 /* The bytes of scratch that conv and depthwise need in any tier; only sizes and window are read. */

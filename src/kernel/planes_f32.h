@@ -6,7 +6,6 @@
 #define QD_KERNEL_PLANES_F32_H
 
 #include <stdbool.h>
-#include <string.h>
 
 #include "kernel/kernel_f32.h"
 
@@ -15,6 +14,9 @@
 /* The widest tier's panel, and the taps of one, unless a window alone has more. */
 #define QD_F32_MAX_PANEL 48
 #define QD_F32_BLOCK_K 256
+/* Floats of the panels that wait together: half of a small L2. */
+#define QD_F32_PANELS 24576
+#define QD_F32_MAX_PANELS 8
 
 /*
  * One axis of a plane: phases, each of length neighbours. Phases are what taps are modulo the stride; or, where that
@@ -75,11 +77,14 @@ static inline int qd_planes_f32_block(const struct qd_conv_f32_params *p)
     return n < p->c ? n : p->c;
 }
 
-/* Floats of a panel in any tier. */
-static inline size_t qd_planes_f32_panel(const struct qd_conv_f32_params *p)
+/* Floats of all panels in any tier, with what their last row may be written past its end. */
+static inline size_t qd_planes_f32_panels(const struct qd_conv_f32_params *p)
 {
-    return (size_t)qd_planes_f32_block(p) * (size_t)(p->window.kernel_h * p->window.kernel_w) * QD_F32_MAX_PANEL +
-           QD_F32_MAX_LANES;
+    size_t one = (size_t)qd_planes_f32_block(p) * (size_t)(p->window.kernel_h * p->window.kernel_w) * QD_F32_MAX_PANEL;
+
+    size_t most = one * QD_F32_MAX_PANELS < QD_F32_PANELS ? one * QD_F32_MAX_PANELS : QD_F32_PANELS;
+
+    return (one > most ? one : most) + QD_F32_MAX_LANES;
 }
 
 /* Whether outputs lie as inputs: no planes are needed. */
@@ -97,59 +102,6 @@ static inline ptrdiff_t qd_planes_f32_tap(const struct qd_planes_f32 *planes, co
 {
     return qd_axis_f32_tap(&planes->y, ky, w->stride_h, w->dilation_h) * planes->row +
            qd_axis_f32_tap(&planes->x, kx, w->stride_w, w->dilation_w);
-}
-
-/* out[j] = in[first + j * stride] where that is 0 .. w - 1, else pad. */
-static inline void qd_planes_f32_phase(const float *in, int w, int first, int stride, float pad, float *out,
-                                       ptrdiff_t width)
-{
-    ptrdiff_t begin = first < 0 ? (-first + stride - 1) / stride : 0;
-    ptrdiff_t end = first < w ? (w - first + stride - 1) / stride : 0, j = 0;
-
-    end = end < width ? end : width;
-    for (; j < begin && j < width; j++)
-        out[j] = pad;
-    if (stride == 1) {
-        if (j < end)
-            memcpy(out + j, in + first + j, (size_t)(end - j) * sizeof(float));
-        j = j < end ? end : j;
-    } else if (stride == 2) {
-        for (; j < end; j++)
-            out[j] = in[first + j * 2];
-    } else {
-        for (; j < end; j++)
-            out[j] = in[first + j * stride];
-    }
-    for (; j < width; j++)
-        out[j] = pad;
-}
-
-/* One row of a plane: the input's row, or NULL for one that is all padding. */
-static inline void qd_planes_f32_row(const struct qd_planes_f32 *planes, const struct qd_conv_f32_params *p,
-                                     const float *in, float pad, float *row)
-{
-    const struct qd_window_f32 *w = &p->window;
-
-    for (int phase = 0; phase < planes->x.phases; phase++, row += planes->x.length)
-        qd_planes_f32_phase(in, in ? p->w : 0, qd_axis_f32_first(&planes->x, phase, w->dilation_w) - w->pad_left,
-                            w->stride_w, pad, row, planes->x.length);
-}
-
-/* in: the channel. */
-static inline void qd_planes_f32_fill(const struct qd_planes_f32 *planes, const struct qd_conv_f32_params *p,
-                                      const float *in, float pad, float *plane)
-{
-    const struct qd_window_f32 *w = &p->window;
-
-    for (int phase = 0; phase < planes->y.phases; phase++) {
-        int first = qd_axis_f32_first(&planes->y, phase, w->dilation_h) - w->pad_top;
-
-        for (ptrdiff_t i = 0; i < planes->y.length; i++, plane += planes->row) {
-            ptrdiff_t y = first + i * w->stride_h;
-
-            qd_planes_f32_row(planes, p, y >= 0 && y < p->h ? in + y * p->w : NULL, pad, plane);
-        }
-    }
 }
 
 #endif

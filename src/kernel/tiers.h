@@ -32,7 +32,8 @@
 #define QD_F32_TIER(tier)                                                                                              \
     void qd_conv_f32_##tier(const struct qd_conv_f32_params *params);                                                  \
     void qd_depthwise_f32_##tier(const struct qd_conv_f32_params *params);                                             \
-    void qd_matvec_f32_##tier(const struct qd_matvec_f32_params *params)
+    void qd_matvec_f32_##tier(const struct qd_matvec_f32_params *params);                                              \
+    void qd_activate_f32_##tier(const struct qd_activation *act, const float *residual, float *x, size_t n)
 
 QD_F32_TIER(scalar);
 QD_F32_TIER(avx2);

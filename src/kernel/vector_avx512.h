@@ -26,6 +26,20 @@ static inline __m512 vector_load_first(const float *p, int n)
     return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
 }
 
+/* Lanes begin .. end - 1 of p, the others of rest; no other float is read. 0 <= begin <= end <= 16 */
+static inline __m512 vector_load_between(const float *p, int begin, int end, __m512 rest)
+{
+    return _mm512_mask_loadu_ps(rest, (__mmask16)((1u << end) - (1u << begin)), p);
+}
+
+/* Every second lane, of a and then of b. */
+static inline __m512 vector_even(__m512 a, __m512 b)
+{
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+
+    return _mm512_permutex2var_ps(a, even, b);
+}
+
 static inline void vector_store_first(float *p, __m512 v, int n)
 {
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v);
@@ -49,6 +63,60 @@ static inline float vector_sum_chains(const __m512 *chains)
     __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
 
     return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
+}
+
+static inline __m512 vector_add(__m512 a, __m512 b)
+{
+    return _mm512_add_ps(a, b);
+}
+
+static inline __m512 vector_sub(__m512 a, __m512 b)
+{
+    return _mm512_sub_ps(a, b);
+}
+
+static inline __m512 vector_mul(__m512 a, __m512 b)
+{
+    return _mm512_mul_ps(a, b);
+}
+
+static inline __m512 vector_div(__m512 a, __m512 b)
+{
+    return _mm512_div_ps(a, b);
+}
+
+/* a > b ? a : b and a < b ? a : b; b where either is NaN. */
+static inline __m512 vector_max(__m512 a, __m512 b)
+{
+    return _mm512_max_ps(a, b);
+}
+
+static inline __m512 vector_min(__m512 a, __m512 b)
+{
+    return _mm512_min_ps(a, b);
+}
+
+/* x < y ? a : b */
+static inline __m512 vector_below(__m512 x, __m512 y, __m512 a, __m512 b)
+{
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), b, a);
+}
+
+static inline __m512 vector_abs(__m512 x)
+{
+    return _mm512_abs_ps(x);
+}
+
+/* To the nearest whole number, ties to the even one. */
+static inline __m512 vector_round(__m512 x)
+{
+    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+/* 2^n, n whole, -126 .. 127 */
+static inline __m512 vector_power(__m512 n)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
 }
 
 #endif

@@ -1,40 +1,31 @@
 #include "op/ops.h"
 #include "op/pool.h"
 
+static void take(const float *x, int64_t stride, float *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] += x[i * stride];
+}
+
 static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
                     const struct qd_f32_run *run)
 {
     const struct qd_pool_attrs *attrs = node->params;
     const struct qd_window *window = &attrs->window;
-    int64_t planes = in[0].shape->dims[0] * in[0].shape->dims[1], h = in[0].shape->dims[2], w = in[0].shape->dims[3];
-    int64_t out_h = out[0].shape->dims[2], out_w = out[0].shape->dims[3];
-    const float *x = in[0].data;
+    int64_t out_h = out[0].shape->dims[2], out_w = out[0].shape->dims[3], limit[2];
+    bool padding = attrs->count_include_pad != 0;
     float *y = out[0].data;
 
     (void)run;
-    for (int64_t p = 0; p < planes; p++, x += h * w) {
-        for (int64_t i = 0; i < out_h * out_w; i++) {
-            int64_t y0 = i / out_w * window->stride[0] - window->pad_begin[0];
-            int64_t x0 = i % out_w * window->stride[1] - window->pad_begin[1];
-            float sum = 0;
-            int64_t inside = 0, padded = 0;
+    qd_pool_run_taps(node, in, out, 0, take);
+    /* Past the end padding (ceil_mode) a tap counts in neither way. */
+    for (int i = 0; i < 2; i++)
+        limit[i] = in[0].shape->dims[2 + i] + (padding ? window->pad_end[i] : 0);
+    for (int64_t row = 0; row < in[0].shape->dims[0] * in[0].shape->dims[1] * out_h; row++) {
+        int64_t rows = qd_pool_count(window, 0, row % out_h, limit[0], padding);
 
-            for (int64_t ky = 0; ky < window->kernel[0]; ky++) {
-                int64_t iy = y0 + ky * window->dilation[0];
-
-                for (int64_t kx = 0; kx < window->kernel[1]; kx++) {
-                    int64_t ix = x0 + kx * window->dilation[1];
-
-                    /* Past the end padding (ceil_mode) a tap counts in neither way. */
-                    padded += iy < h + window->pad_end[0] && ix < w + window->pad_end[1];
-                    if (iy >= 0 && iy < h && ix >= 0 && ix < w) {
-                        sum += x[iy * w + ix];
-                        inside++;
-                    }
-                }
-            }
-            *y++ = sum / (float)(attrs->count_include_pad ? padded : inside);
-        }
+        for (int64_t x = 0; x < out_w; x++)
+            *y++ /= (float)(rows * qd_pool_count(window, 1, x, limit[1], padding));
     }
 }
 

@@ -49,13 +49,14 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
     int64_t n = in[0].shape->dims[0], c = in[0].shape->dims[1], size = qd_shape_count(in[0].shape) / (n * c);
     float *y = out[0].data;
 
-    (void)run;
     for (int64_t i = 0; i < n * c; i++) {
         float factor = gamma[i % c] / sqrtf(var[i % c] + params->epsilon);
         float shift = beta[i % c] - mean[i % c] * factor;
 
         for (int64_t j = 0; j < size; j++)
             y[i * size + j] = x[i * size + j] * factor + shift;
+        if (node->act.kind != QD_ACT_NONE)
+            run->kernels->f32->activate(&node->act, NULL, y + i * size, (size_t)size);
     }
 }
 
@@ -91,7 +92,7 @@ const struct qd_op qd_op_batch_normalization = {
     .min_inputs = 5,
     .max_inputs = 5,
     .n_outputs = 5,
-    .flags = QD_OP_STEPS,
+    .flags = QD_OP_STEPS | QD_OP_FINISHES_F32,
     .parse = parse,
     .infer = infer,
     .run_f32 = run_f32,

@@ -108,10 +108,13 @@ static void run_group(const struct qd_kernels_f32 *kernels, const struct qd_conv
 {
     struct qd_matvec_f32_params layer = {p->weights, p->in, p->bias, p->out, p->n, p->c * p->h * p->w};
 
-    if (is_layer(p))
-        kernels->matvec(&layer);
-    else
+    if (!is_layer(p)) {
         kernels->conv(p);
+        return;
+    }
+    kernels->matvec(&layer);
+    if (p->act)
+        kernels->activate(p->act, p->residual, p->out, (size_t)p->n);
 }
 
 static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
@@ -121,7 +124,9 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
     struct qd_conv_f32_params first = params_of(attrs, in[0].shape, in[1].shape, out[0].shape);
     int64_t n_images = in[0].shape->dims[0], groups = attrs->group;
     bool depthwise = is_depthwise(in[0].shape, in[1].shape, groups);
+    const float *residual = node->residual >= 0 ? in[node->residual].data : NULL;
 
+    first.act = residual || node->act.kind != QD_ACT_NONE ? &node->act : NULL;
     groups = depthwise ? 1 : groups;
     first.scratch = run->scratch;
     for (int64_t i = 0; i < n_images * groups; i++) {
@@ -132,6 +137,7 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
         p.out = (float *)out[0].data + i * p.n * p.out_h * p.out_w;
         p.weights = (const float *)in[1].data + g * p.n * p.c * p.window.kernel_h * p.window.kernel_w;
         p.bias = node->n_inputs > 2 && in[2].data ? (const float *)in[2].data + g * p.n : NULL;
+        p.residual = residual ? residual + (p.out - (float *)out[0].data) : NULL;
         p.pad = first.pad ? first.pad + g * p.c : NULL;
         if (depthwise)
             run->kernels->f32->depthwise(&p);
@@ -217,7 +223,7 @@ const struct qd_op qd_op_conv = {
     .min_inputs = 2,
     .max_inputs = 3,
     .n_outputs = 1,
-    .flags = QD_OP_F32_OUTPUT | QD_OP_RESIDUAL | QD_OP_STEPS,
+    .flags = QD_OP_F32_OUTPUT | QD_OP_RESIDUAL | QD_OP_STEPS | QD_OP_FINISHES_F32,
     .parse = parse,
     .infer = infer,
     .scratch_f32 = scratch_f32,

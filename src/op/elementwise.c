@@ -32,10 +32,12 @@ static void broadcast_strides(const struct qd_shape *in, const struct qd_shape *
 static void run_row(const struct qd_elementwise *params, enum qd_dtype dtype, const void *a, int64_t stride_a,
                     const void *b, int64_t stride_b, void *y, int64_t n)
 {
+    if (dtype == QD_F32) {
+        params->f32_row(a, stride_a, b, stride_b, y, n);
+        return;
+    }
     for (int64_t i = 0; i < n; i++) {
-        if (dtype == QD_F32)
-            ((float *)y)[i] = params->f32(((const float *)a)[i * stride_a], ((const float *)b)[i * stride_b]);
-        else if (dtype == QD_I64)
+        if (dtype == QD_I64)
             ((int64_t *)y)[i] = params->i64(((const int64_t *)a)[i * stride_a], ((const int64_t *)b)[i * stride_b]);
         else
             ((int32_t *)y)[i] =
@@ -43,18 +45,39 @@ static void run_row(const struct qd_elementwise *params, enum qd_dtype dtype, co
     }
 }
 
+/* Dimensions that both operands walk through in one stride become one: rows get long. */
+static void merge_dimensions(struct qd_shape *shape, int64_t sa[QD_MAX_DIMS], int64_t sb[QD_MAX_DIMS])
+{
+    int n = 0;
+
+    for (int d = 0; d < shape->n_dims; d++) {
+        int64_t size = shape->dims[d];
+        bool joins = n && sa[n - 1] == size * sa[d] && sb[n - 1] == size * sb[d];
+
+        if (size == 1 && shape->n_dims > 1 && d < shape->n_dims - 1)
+            continue;
+        n = joins ? n - 1 : n;
+        shape->dims[n] = joins ? shape->dims[n] * size : size;
+        sa[n] = sa[d];
+        sb[n++] = sb[d];
+    }
+    shape->n_dims = n;
+}
+
 void qd_elementwise_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
                             const struct qd_f32_run *run)
 {
-    const struct qd_shape *shape = out[0].shape;
-    int64_t sa[QD_MAX_DIMS], sb[QD_MAX_DIMS], index[QD_MAX_DIMS] = {0}, count = qd_shape_count(shape), at_a, at_b;
-    int64_t row = shape->n_dims ? shape->dims[shape->n_dims - 1] : 1;
+    struct qd_shape shape = *out[0].shape;
+    int64_t sa[QD_MAX_DIMS], sb[QD_MAX_DIMS], index[QD_MAX_DIMS] = {0}, count = qd_shape_count(&shape), at_a, at_b, row;
     size_t size = qd_dtype_size(out[0].dtype);
-    int last = shape->n_dims - 1;
+    int last;
 
     (void)run;
-    broadcast_strides(in[0].shape, shape, sa);
-    broadcast_strides(in[1].shape, shape, sb);
+    broadcast_strides(in[0].shape, &shape, sa);
+    broadcast_strides(in[1].shape, &shape, sb);
+    merge_dimensions(&shape, sa, sb);
+    last = shape.n_dims - 1;
+    row = last >= 0 ? shape.dims[last] : 1;
     for (int64_t done = 0; done < count; done += row) {
         at_a = at_b = 0;
         for (int d = 0; d < last; d++) {
@@ -64,7 +87,7 @@ void qd_elementwise_run_f32(const struct qd_node *node, const struct qd_view *in
         run_row(node->params, out[0].dtype, (const uint8_t *)in[0].data + (size_t)at_a * size, last >= 0 ? sa[last] : 0,
                 (const uint8_t *)in[1].data + (size_t)at_b * size, last >= 0 ? sb[last] : 0,
                 (uint8_t *)out[0].data + (size_t)done * size, row);
-        for (int d = last - 1; d >= 0 && ++index[d] == shape->dims[d]; d--)
+        for (int d = last - 1; d >= 0 && ++index[d] == shape.dims[d]; d--)
             index[d] = 0;
     }
 }

@@ -3,36 +3,27 @@
 #include "op/ops.h"
 #include "op/pool.h"
 
+static inline float larger(float largest, float value)
+{
+    /* A NaN wins, as in ONNX Runtime; calibration then names the layer. */
+    return !(value <= largest) ? value : largest;
+}
+
+static void take(const float *x, int64_t stride, float *y, int64_t n)
+{
+    if (stride == 1)
+        for (int64_t i = 0; i < n; i++)
+            y[i] = larger(y[i], x[i]);
+    else
+        for (int64_t i = 0; i < n; i++)
+            y[i] = larger(y[i], x[i * stride]);
+}
+
 static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
                     const struct qd_f32_run *run)
 {
-    const struct qd_window *window = &((const struct qd_pool_attrs *)node->params)->window;
-    int64_t planes = in[0].shape->dims[0] * in[0].shape->dims[1], h = in[0].shape->dims[2], w = in[0].shape->dims[3];
-    int64_t out_h = out[0].shape->dims[2], out_w = out[0].shape->dims[3];
-    const float *x = in[0].data;
-    float *y = out[0].data;
-
     (void)run;
-    for (int64_t p = 0; p < planes; p++, x += h * w) {
-        for (int64_t i = 0; i < out_h * out_w; i++) {
-            int64_t y0 = i / out_w * window->stride[0] - window->pad_begin[0];
-            int64_t x0 = i % out_w * window->stride[1] - window->pad_begin[1];
-            float largest = -INFINITY;
-
-            for (int64_t ky = 0; ky < window->kernel[0]; ky++) {
-                int64_t iy = y0 + ky * window->dilation[0];
-
-                for (int64_t kx = 0; kx < window->kernel[1]; kx++) {
-                    int64_t ix = x0 + kx * window->dilation[1];
-
-                    /* A NaN wins, as in ONNX Runtime; calibration then names the layer. */
-                    if (iy >= 0 && iy < h && ix >= 0 && ix < w && !(x[iy * w + ix] <= largest))
-                        largest = x[iy * w + ix];
-                }
-            }
-            *y++ = largest;
-        }
-    }
+    qd_pool_run_taps(node, in, out, -INFINITY, take);
 }
 
 /* The int8 kernel leaves padding out, so every window must hold a pixel. */

@@ -1,10 +1,7 @@
 #include "op/elementwise.h"
 #include "op/q8.h"
 
-static float f32(float a, float b)
-{
-    return a * b;
-}
+QD_ELEMENTWISE_ROW(*)
 
 static int64_t i64(int64_t a, int64_t b)
 {
@@ -19,7 +16,7 @@ static void line(double b, double *ret_mult, double *ret_add)
 
 static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
-    static const struct qd_elementwise functions = {f32, i64, line};
+    static const struct qd_elementwise functions = {f32_row, i64, line};
 
     (void)graph;
     (void)err;

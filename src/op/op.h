@@ -77,6 +77,7 @@ enum qd_op_flags {
     QD_OP_SHAPE_ONLY = 8, /* reads its input's shape, never its data: folds to a constant */
     QD_OP_COPY = 16,      /* f32: the output has the input's elements in the same order (Reshape, Flatten, Identity...) */
     QD_OP_STEPS = 64,     /* prepare_q8 follows in_steps and out_steps; other operators' tensors are contiguous */
+    QD_OP_FINISHES_F32 = 128, /* run_f32 adds the fused residual and applies the activation itself */
     QD_OP_FIXED_Q = 32, /* output_q says the output's qparams (a constant range such as Sigmoid's) */
 };
 
@@ -98,8 +99,8 @@ struct qd_op {
     enum qd_status (*infer)(struct qd_graph *graph, struct qd_node *node, struct qd_error *err);
     /* Bytes of scratch that run_f32 needs. NULL: none. */
     size_t (*scratch_f32)(const struct qd_graph *graph, const struct qd_node *node);
-    /* in and out are in the order of node->inputs and outputs. The activation is applied by the caller; a fused
-     * residual by the caller too (before the activation). */
+    /* in and out are in the order of node->inputs and outputs. A fused residual is added and the activation
+     * applied by the caller, but where QD_OP_FINISHES_F32 says otherwise. */
     void (*run_f32)(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
                     const struct qd_f32_run *run);
 

@@ -14,56 +14,90 @@ void qd_histogram_done(struct qd_histogram *histogram)
     memset(histogram, 0, sizeof(*histogram));
 }
 
-static enum qd_status touch_octave(struct qd_histogram *h, unsigned sign, unsigned exponent, struct qd_error *err)
+#define BLOCK 1024 /* values that stay in L1 between the passes over them */
+
+static uint32_t bits_of(float x)
 {
-    h->octaves[sign][exponent] = qd_alloc(sizeof(struct qd_octave));
-    if (!h->octaves[sign][exponent])
-        return qd_error_set(err, QD_NO_MEMORY, "no memory for a histogram");
+    uint32_t bits;
+
+    memcpy(&bits, &x, sizeof(bits));
+    return bits;
+}
+
+static float float_of(uint32_t bits)
+{
+    float x;
+
+    memcpy(&x, &bits, sizeof(x));
+    return x;
+}
+
+/* The bits of those that have a bin: neither zeros nor NaN and infinities. Without branches: half may be zeros. */
+static size_t take_binned(struct qd_histogram *h, const float *x, size_t n, uint32_t *ret)
+{
+    size_t n_taken = 0, n_zero = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = bits_of(x[i]), magnitude = bits & 0x7fffffff;
+
+        ret[n_taken] = bits;
+        n_taken += magnitude - 1 < 0x7f800000 - 1;
+        n_zero += magnitude == 0;
+    }
+    h->n_zero += n_zero;
+    h->n_not_finite += n - n_taken - n_zero;
+    return n_taken;
+}
+
+/* Among floats of one sign the larger bits are the larger magnitude. */
+struct extremes {
+    int32_t positive;  /* bits of the largest, 0 where there is none */
+    uint32_t negative; /* bits of the lowest, those of -0 where there is none */
+};
+
+static enum qd_status add_binned(struct qd_histogram *h, const uint32_t *bits, size_t n, struct extremes *extremes,
+                                 struct qd_error *err)
+{
+    struct extremes found = *extremes;
+
+    for (size_t i = 0; i < n; i++) {
+        struct qd_octave **octave = &h->octaves[bits[i] >> 31][(bits[i] >> 23) & 255];
+        uint32_t low = bits[i] & 0x7fff;
+        struct qd_octave_bin *bin;
+
+        if (!*octave)
+            *octave = qd_alloc(sizeof(**octave));
+        if (!*octave)
+            return qd_error_set(err, QD_NO_MEMORY, "no memory for a histogram");
+        bin = &(*octave)->bins[(bits[i] >> 15) & 255];
+        bin->count++;
+        bin->sum += low;
+        bin->squares += (uint64_t)low * low;
+        found.positive = (int32_t)bits[i] > found.positive ? (int32_t)bits[i] : found.positive;
+        found.negative = bits[i] > found.negative ? bits[i] : found.negative;
+    }
+    *extremes = found;
     return QD_OK;
 }
 
 enum qd_status qd_histogram_add(struct qd_histogram *h, const float *x, size_t n, struct qd_error *err)
 {
-    uint64_t n_zero = 0;
-    float min = h->min, max = h->max;
+    struct extremes extremes = {0, 0x80000000};
+    float min, max;
 
-    for (size_t i = 0; i < n; i++) {
-        struct qd_octave *octave;
-        uint32_t bits, low;
-        unsigned sign, exponent, bin;
+    for (size_t at = 0; at < n; at += BLOCK) {
+        uint32_t bits[BLOCK];
+        size_t n_taken = take_binned(h, x + at, n - at < BLOCK ? n - at : BLOCK, bits);
+        enum qd_status status = add_binned(h, bits, n_taken, &extremes, err);
 
-        memcpy(&bits, &x[i], sizeof(bits));
-        sign = bits >> 31;
-        bits &= 0x7fffffff;
-        exponent = bits >> 23;
-        if (exponent == 255) {
-            h->n_not_finite++;
-            continue;
-        }
-        if (!bits) {
-            n_zero++;
-            continue;
-        }
-        min = x[i] < min ? x[i] : min;
-        max = x[i] > max ? x[i] : max;
-        octave = h->octaves[sign][exponent];
-        if (!octave) {
-            enum qd_status status = touch_octave(h, sign, exponent, err);
-
-            if (status != QD_OK)
-                return status;
-            octave = h->octaves[sign][exponent];
-        }
-        bin = (bits >> 15) & 255;
-        low = bits & 0x7fff;
-        octave->count[bin]++;
-        octave->sum[bin] += low;
-        octave->squares[bin] += (uint64_t)low * low;
+        if (status != QD_OK)
+            return status;
     }
+    min = float_of(extremes.negative);
+    max = float_of((uint32_t)extremes.positive);
+    h->min = min < h->min ? min : h->min;
+    h->max = max > h->max ? max : h->max;
     h->n += n;
-    h->n_zero += n_zero;
-    h->min = min;
-    h->max = max;
     return QD_OK;
 }
 
@@ -72,11 +106,11 @@ static void fill_bin(struct qd_bin *bin, int negative, int exponent, int index, 
 {
     double unit = ldexp(1, (exponent ? exponent : 1) - 150);
     double base = (exponent ? (double)(1 << 23) : 0) + (double)(index << 15);
-    double n = (double)octave->count[index], sum = (double)octave->sum[index];
+    double n = (double)octave->bins[index].count, sum = (double)octave->bins[index].sum;
 
     bin->n = n;
     bin->sum = (n * base + sum) * unit;
-    bin->squares = (n * base * base + 2 * base * sum + (double)octave->squares[index]) * unit * unit;
+    bin->squares = (n * base * base + 2 * base * sum + (double)octave->bins[index].squares) * unit * unit;
     bin->low = base * unit;
     bin->high = (base + (double)(1 << 15)) * unit;
     if (negative) {
@@ -88,8 +122,7 @@ static void fill_bin(struct qd_bin *bin, int negative, int exponent, int index, 
     }
 }
 
-enum qd_status qd_histogram_bins(const struct qd_histogram *h, struct qd_bin **ret, size_t *ret_n,
-                                 struct qd_error *err)
+enum qd_status qd_histogram_bins(const struct qd_histogram *h, struct qd_bin **ret, size_t *ret_n, struct qd_error *err)
 {
     struct qd_bin *bins = NULL;
     size_t n_octaves = 0, n = 0;
@@ -102,11 +135,11 @@ enum qd_status qd_histogram_bins(const struct qd_histogram *h, struct qd_bin **r
         return status;
     for (int e = 255; e >= 0; e--)
         for (int i = 255; i >= 0; i--)
-            if (h->octaves[1][e] && h->octaves[1][e]->count[i])
+            if (h->octaves[1][e] && h->octaves[1][e]->bins[i].count)
                 fill_bin(&bins[n++], 1, e, i, h->octaves[1][e]);
     for (int e = 0; e < 256; e++)
         for (int i = 0; i < 256; i++)
-            if (h->octaves[0][e] && h->octaves[0][e]->count[i])
+            if (h->octaves[0][e] && h->octaves[0][e]->bins[i].count)
                 fill_bin(&bins[n++], 0, e, i, h->octaves[0][e]);
     *ret = bins;
     *ret_n = n;
@@ -153,7 +186,8 @@ double qd_bins_error(const struct qd_bin *bins, size_t n, double scale, int zero
 
     for (size_t i = 0; i < n; i++) {
         double q = level_of((bins[i].low + bins[i].high) / 2, scale, zero_point, max), r = (q - zero_point) * scale;
-        bool low_inside = q == 0 || bins[i].low >= r - scale / 2, high_inside = q == max || bins[i].high <= r + scale / 2;
+        bool low_inside = q == 0 || bins[i].low >= r - scale / 2,
+             high_inside = q == max || bins[i].high <= r + scale / 2;
 
         /* A value on the boundary itself is as far from one level as from the other. */
         if (low_inside && high_inside)

@@ -14,8 +14,12 @@
 
 #include "util/status.h"
 
+struct qd_octave_bin {
+    uint64_t count, sum, squares;
+};
+
 struct qd_octave {
-    uint64_t count[256], sum[256], squares[256];
+    struct qd_octave_bin bins[256];
 };
 
 struct qd_histogram {

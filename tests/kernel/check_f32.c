@@ -1,7 +1,7 @@
 /* Problems for the float kernels. */
 #include "tests/kernel/check.h"
 
-#include <stdlib.h>
+#include <math.h>
 
 /* n reals, no slack after them: these kernels read nothing past an end. Now and then tiny, so that products underflow.
  */
@@ -14,6 +14,17 @@ static float *floats(struct check *check, int n)
     for (int i = 0; i < n; i++)
         x[i] = check_chance(check, 16) ? 0 : check_real(check, -2, 2) * scale;
     return x;
+}
+
+static struct qd_activation activation(struct check *check)
+{
+    struct qd_activation act = {.kind = (enum qd_activation_kind)check_between(check, QD_ACT_NONE, QD_ACT_MISH)};
+
+    act.min = check_chance(check, 2) ? 0 : check_real(check, -1, 0);
+    act.max = check_chance(check, 2) ? INFINITY : check_real(check, 0, 6);
+    act.alpha = check_real(check, 0, 1);
+    act.beta = check_real(check, 0, 1);
+    return act;
 }
 
 static int output_size(int in, int kernel, int stride, int dilation, int pad)
@@ -45,6 +56,7 @@ static void window_of(struct check *check, struct qd_conv_f32_params *p)
 /* c and n are set. */
 static bool float_conv(struct check *check, struct qd_conv_f32_params *base, bool depthwise)
 {
+    struct qd_activation act = activation(check);
     struct qd_conv_f32_params tested;
     struct check_output out;
     int taps, pixels;
@@ -61,6 +73,8 @@ static bool float_conv(struct check *check, struct qd_conv_f32_params *base, boo
     base->weights = floats(check, (depthwise ? 1 : base->n) * base->c * taps);
     base->bias = check_chance(check, 4) ? NULL : floats(check, base->n);
     base->pad = check_chance(check, 4) ? floats(check, base->c) : NULL;
+    base->act = check_chance(check, 2) ? NULL : &act;
+    base->residual = base->act && check_chance(check, 2) ? floats(check, base->n * pixels) : NULL;
     check_output(check, (size_t)(base->n * pixels) * sizeof(float), sizeof(float), &out);
     tested = *base;
     base->out = (float *)(void *)out.base;
@@ -77,10 +91,11 @@ static bool float_conv(struct check *check, struct qd_conv_f32_params *base, boo
     }
     return check_same(check, &out,
                       "%d channels of %dx%d to %d of %dx%d, window %dx%d strides %d %d dilations %d %d "
-                      "pads %d %d",
+                      "pads %d %d act %d residual %d",
                       base->c, base->h, base->w, base->n, base->out_h, base->out_w, base->window.kernel_h,
                       base->window.kernel_w, base->window.stride_h, base->window.stride_w, base->window.dilation_h,
-                      base->window.dilation_w, base->window.pad_top, base->window.pad_left);
+                      base->window.dilation_w, base->window.pad_top, base->window.pad_left,
+                      base->act ? (int)act.kind : -1, base->residual != NULL);
 }
 
 bool check_float_conv(struct check *check)
@@ -115,4 +130,20 @@ bool check_float_matvec(struct check *check)
     check->base->f32->matvec(&base);
     check->tested->f32->matvec(&tested);
     return check_same(check, &out, "matvec of %d by %d", base.n, base.k);
+}
+
+bool check_float_activate(struct check *check)
+{
+    struct qd_activation act = activation(check);
+    int n = check_size(check, 70, 2000);
+    const float *residual = check_chance(check, 2) ? NULL : floats(check, n);
+    float scale = check_chance(check, 4) ? 60 : 4;
+    struct check_output out;
+
+    check_output(check, (size_t)n * sizeof(float), sizeof(float), &out);
+    for (int i = 0; i < n; i++)
+        ((float *)(void *)out.base)[i] = ((float *)(void *)out.tested)[i] = check_real(check, -scale, scale);
+    check->base->f32->activate(&act, residual, (float *)(void *)out.base, (size_t)n);
+    check->tested->f32->activate(&act, residual, (float *)(void *)out.tested, (size_t)n);
+    return check_same(check, &out, "activation %d of %d", (int)act.kind, n);
 }

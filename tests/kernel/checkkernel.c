@@ -47,6 +47,7 @@ static const struct named_check checks[] = {
     {"float conv", check_float_conv},
     {"float depthwise", check_float_depthwise},
     {"float matvec", check_float_matvec},
+    {"float activate", check_float_activate},
 #endif
 };
 

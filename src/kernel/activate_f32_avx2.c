@@ -1,0 +1,8 @@
+#include "kernel/vector_avx2.h"
+
+#include "kernel/activate_f32.h"
+
+void qd_activate_f32_avx2(const struct qd_activation *act, const float *residual, float *x, size_t n)
+{
+    run_activate(act, residual, x, n);
+}
