@@ -52,7 +52,8 @@ bool qd_takes_channel_steps(const struct qd_graph *graph, int v)
             if (!node->op->channel_steps || !node->op->channel_steps(graph, node, i) || i == node->residual ||
                 node->precision != QD_PRECISION_Q8)
                 return false;
-            n_readers++;
+            /* A mean alone is not worth it: what it reads are often the classes, of which each is seldom large. */
+            n_readers += node->op->layer || node->op->channel_steps(graph, node, QD_STEPS_OF_OUTPUT);
         }
     }
     return n_readers > 0;

@@ -11,6 +11,7 @@
 
 #define GLOBAL_LAYERS 16      /* whose scales the last stage tries, the most sensitive first */
 #define SENSITIVITY_IMAGES 16 /* that it measures sensitivity on */
+#define KL_SLACK 1.1          /* KL is a few images' doing: so much more of it is chance */
 
 struct stage {
     const char *name;
@@ -29,9 +30,13 @@ static enum qd_status measure(const struct qd_refinement *r, int n_images, struc
     return qd_network_error_measure(r->graph, r->statistics, n_images, r->kernels, r->n_threads, ret, err);
 }
 
+/* The outputs nearer, and their softmax no further: a class that is seldom the best may not be clipped for the mean. */
 static bool is_better(const struct qd_network_error *a, const struct qd_network_error *b)
 {
-    return a->db[0] > b->db[0] && a->db[1] > b->db[1];
+    for (int half = 0; half < 2; half++)
+        if (!(a->db[half] > b->db[half] && a->kl[half] <= KL_SLACK * b->kl[half]))
+            return false;
+    return true;
 }
 
 static int value_of(const struct qd_refinement *r, size_t i)

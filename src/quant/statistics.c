@@ -121,11 +121,10 @@ static enum qd_status find_layer(struct qd_statistics *s, int node, struct qd_er
     groups = (size_t)l->layer.group;
     k = (size_t)l->k;
     l->squares = qd_arena_array(&s->arena, groups * k, sizeof(float));
-    l->sums = qd_arena_array(&s->arena, 2 * groups * k, sizeof(double));
     l->targets = qd_arena_array(&s->arena, (size_t)s->n_sweep * QD_TARGET_SAMPLES * (size_t)l->layer.n, sizeof(float));
     if (l->k <= QD_MAX_MOMENT_K)
         l->moments = qd_arena_array(&s->arena, groups * k * k, sizeof(float));
-    if (!l->squares || !l->sums || !l->targets || (l->k <= QD_MAX_MOMENT_K && !l->moments))
+    if (!l->squares || !l->targets || (l->k <= QD_MAX_MOMENT_K && !l->moments))
         return no_memory(err);
     s->n_layers++;
     return QD_OK;
@@ -146,33 +145,28 @@ static void add_targets(struct collector *c, const struct qd_layer_statistics *l
     }
 }
 
-/* One image's samples of one layer: the moments', and the sweep's means where the image is one of the sweep's. */
+/* One image's samples of one layer: the moments', and the targets where the image is one of the sweep's. */
 static void add_layer(struct collector *c, int at, int image, int number)
 {
     struct qd_layer_statistics *l = &c->s->layers[at];
     const float *x = qd_frame_value_f32(c->frame, c->s->graph->nodes[l->node].inputs[0], image);
-    int n = qd_sample_count(l, c->samples_per_image), half = number & 1;
-    int n_sweep = number < c->s->n_sweep ? qd_sample_count(l, QD_SWEEP_SAMPLES) : 0;
+    int n = qd_sample_count(l, c->samples_per_image);
     float *rows = c->rows[at];
 
     for (int g = 0; g < l->layer.group; g++) {
         float *squares = l->squares + (ptrdiff_t)g * l->k;
-        double *sums = l->sums + ((ptrdiff_t)half * l->layer.group + g) * l->k;
 
-        for (int i = 0; i < (n > n_sweep ? n : n_sweep); i++) {
-            float *row = rows + (ptrdiff_t)(i < n ? i : n) * l->k;
+        for (int i = 0; i < n; i++) {
+            float *row = rows + (ptrdiff_t)i * l->k;
 
             qd_sample_row(l, x, qd_sample_position(l, c->s->hashes[number], i), g, row);
-            for (int j = 0; j < l->k && i < n; j++)
+            for (int j = 0; j < l->k; j++)
                 squares[j] += row[j] * row[j];
-            for (int j = 0; j < l->k && i < n_sweep; j++)
-                sums[j] += (double)row[j];
         }
         if (l->moments)
             qd_moments_add(l->moments + (ptrdiff_t)g * l->k * l->k, rows, n, l->k);
     }
     l->n_samples += n;
-    l->n_half[half] += n_sweep;
     if (number < c->s->n_sweep)
         add_targets(c, l, image, number);
 }
@@ -372,7 +366,7 @@ static enum qd_status allocate(struct collector *c, struct qd_arena *scratch, si
     for (int n = 0; n < graph->n_nodes && status == QD_OK; n++)
         status = find_layer(s, n, err);
     for (int l = 0; l < s->n_layers && status == QD_OK; l++) {
-        c->rows[l] = qd_arena_array(scratch, (size_t)(c->samples_per_image + 1) * (size_t)s->layers[l].k, sizeof(float));
+        c->rows[l] = qd_arena_array(scratch, (size_t)c->samples_per_image * (size_t)s->layers[l].k, sizeof(float));
         if (!c->rows[l])
             return no_memory(err);
     }

@@ -11,12 +11,11 @@
 #include "quant/histogram.h"
 
 /*
- * Output positions of each layer at which its input is sampled, over all images, and per image of the first
- * QD_SWEEP_IMAGES: the same positions in each pass over the images, so that means can be compared.
+ * Output positions of each layer at which its input is sampled, over all images; and those at which its output is, for
+ * each of the first QD_SWEEP_IMAGES: the same ones in each pass over the images.
  */
 #define QD_MOMENT_SAMPLES 4096
 #define QD_SWEEP_IMAGES 64
-#define QD_SWEEP_SAMPLES 64
 #define QD_TARGET_SAMPLES 16
 /* Above so many weights of an output channel the moments are the diagonal alone. */
 #define QD_MAX_MOMENT_K 2304
@@ -31,9 +30,6 @@ struct qd_layer_statistics {
     int n_samples;
     float *moments; /* [group][k][k], lower triangle: sums of x x^T; NULL: the diagonal alone */
     float *squares; /* [group][k]: sums of x^2 */
-    int n_sweep;    /* samples in sums, of the sweep's images */
-    double *sums;   /* [2 halves][group][k]: sums of x over the sweep's images, even and odd ones */
-    int n_half[2];
     float *targets; /* [sweep image][QD_TARGET_SAMPLES][n]: the fp32 output (after its activation) at the first of those */
 };
 

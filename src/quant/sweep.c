@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "engine/plan.h"
-#include "op/q8.h"
 
 /* All of the sweep's images are in flight: their activations may take so much. */
 #define MAX_FRAME_BYTES ((size_t)1 << 30)
@@ -15,10 +14,9 @@ struct state {
     struct qd_plan *plan;
     struct qd_frame *frame;
     int n_images;
-    float **rooms;    /* by thread: an image of floats, and a row */
-    uint8_t **bytes;  /* by thread: an image of bytes */
-    double *sums;     /* by image: a layer's sums over its rows */
-    double *means[2]; /* by half */
+    uint8_t *bytes;      /* an image's */
+    float *outputs;      /* as a layer's targets: what the int8 step gave at their positions */
+    double *variance;    /* of a layer's targets, by channel */
 };
 
 static enum qd_status no_memory(struct qd_error *err)
@@ -38,104 +36,103 @@ static int64_t largest_value(const struct qd_graph *graph)
     return largest;
 }
 
-/* Bytes as they lie, [pixel][c], to floats [c][pixel]. */
-static void to_floats(const struct qd_value *value, struct qd_qparams q, const uint8_t *bytes, float *out)
+/* Where target number i of an image begins. */
+static ptrdiff_t target_at(const struct qd_layer_statistics *l, int image, int i)
 {
-    int64_t c = value->shape.n_dims == 4 ? value->shape.dims[1] : 1, pixels = qd_shape_count(&value->shape) / c;
-
-    for (int64_t i = 0; i < c; i++) {
-        float step = q.scale * (value->channel_steps ? value->channel_steps[i] : 1);
-
-        for (int64_t p = 0; p < pixels; p++)
-            *out++ = (float)(bytes[p * c + i] - q.zero_point) * step;
-    }
+    return ((ptrdiff_t)image * QD_TARGET_SAMPLES + i) * l->layer.n;
 }
 
-/* Sums of the rows that a layer's step is about to read of one image, [group][k]. */
-static void sum_rows(struct state *s, int step, const struct qd_layer_statistics *l, int image, int thread, double *sums)
+/* The outputs of a step that has just run, at the targets' positions, as real values. */
+static void sample_outputs(struct state *s, int step, const struct qd_layer_statistics *l)
 {
     const struct qd_graph *graph = s->sweep->graph;
-    int v = graph->nodes[l->node].inputs[0];
-    float *floats = s->rooms[thread], *row = floats + qd_shape_count(&graph->values[v].shape);
+    const struct qd_value *value = &graph->values[graph->nodes[l->node].outputs[0]];
+    int64_t pixels = (int64_t)l->layer.out_h * l->layer.out_w;
 
-    memset(sums, 0, (size_t)l->layer.group * (size_t)l->k * sizeof(*sums));
-    if (!qd_frame_copy_step_input(s->frame, step, 0, image, s->bytes[thread]))
-        return;
-    to_floats(&graph->values[v], qd_q8_of(graph, v), s->bytes[thread], floats);
-    for (int i = 0; i < qd_sample_count(l, QD_SWEEP_SAMPLES); i++) {
-        int64_t at = qd_sample_position(l, s->sweep->statistics->hashes[image], i);
+    for (int image = 0; image < s->n_images; image++) {
+        const float *floats = qd_frame_step_output_f32(s->frame, step, image);
 
-        for (int g = 0; g < l->layer.group; g++) {
-            qd_sample_row(l, floats, at, g, row);
-            for (int j = 0; j < l->k; j++)
-                sums[(ptrdiff_t)g * l->k + j] += (double)row[j];
+        if (!floats)
+            qd_frame_copy_step_output(s->frame, step, image, s->bytes);
+        for (int i = 0; i < qd_sample_count(l, QD_TARGET_SAMPLES); i++) {
+            int64_t at = qd_sample_position(l, s->sweep->statistics->hashes[image], i);
+            float *out = s->outputs + target_at(l, image, i);
+
+            for (int o = 0; o < l->layer.n; o++) {
+                float scale = value->q.scale * (value->channel_steps ? value->channel_steps[o] : 1);
+
+                out[o] = floats ? floats[o * pixels + at]
+                                : (float)(s->bytes[at * l->layer.n + o] - value->q.zero_point) * scale;
+            }
         }
     }
 }
 
-/* The rows' means by half into s->means. */
-static void measure_means(struct state *s, int step, const struct qd_layer_statistics *l)
+/*
+ * The activation's slope where its output is y; 0 where y does not tell (a bound, or HardSwish's and SiLU's dip below
+ * 0): such samples say nothing of the bias.
+ */
+static double slope_at(const struct qd_activation *act, double y)
 {
-    size_t count = (size_t)l->layer.group * (size_t)l->k;
-
-#pragma omp parallel for schedule(static, 1) num_threads(s->sweep->n_threads)
-    for (int thread = 0; thread < s->sweep->n_threads; thread++)
-        for (int i = thread; i < s->n_images; i += s->sweep->n_threads)
-            sum_rows(s, step, l, i, thread, s->sums + (size_t)i * count);
-    for (int half = 0; half < 2; half++) {
-        memset(s->means[half], 0, count * sizeof(double));
-        for (int i = half; i < s->n_images; i += 2)
-            for (size_t j = 0; j < count; j++)
-                s->means[half][j] += s->sums[(size_t)i * count + j];
-        for (size_t j = 0; j < count && l->n_half[half]; j++)
-            s->means[half][j] /= l->n_half[half];
+    switch (act->kind) {
+    case QD_ACT_NONE:
+        return 1;
+    case QD_ACT_CLIP:
+        return y > (double)act->min && y < (double)act->max ? 1 : 0;
+    case QD_ACT_LEAKY:
+        return y < 0 ? (double)act->alpha : 1;
+    case QD_ACT_HARDSIGMOID:
+        return y > 0 && y < 1 ? (double)act->alpha : 0;
+    case QD_ACT_HARDSWISH: /* y = x (x + 3) / 6 from 0 to 3 */
+        return y <= 0 ? 0 : y >= 3 ? 1 : sqrt(9 + 24 * y) / 6;
+    case QD_ACT_SIGMOID:
+        return y * (1 - y);
+    case QD_ACT_TANH:
+        return 1 - y * y;
+    default:
+        return y > 0 ? 1 : 0;
     }
 }
 
-/* What output o lacks in the mean of a half's rows. */
-static double missing(const struct state *s, const struct qd_layer_statistics *l, const struct qd_layer_weights *weights,
-                      const float *steps, int o, int half)
+/* Least squares over a half's samples: the shift before the activation that brings output o nearest to its targets. */
+static double missing(const struct state *s, const struct qd_layer_statistics *l, const struct qd_activation *act, int o,
+                      int half)
 {
-    int group = o / (l->layer.n / l->layer.group), c_group = l->layer.c / l->layer.group, taps = l->k / c_group;
-    const float *w = l->layer.weights + (ptrdiff_t)o * l->k;
-    const int8_t *q = weights->q + (ptrdiff_t)o * l->k;
-    const double *sums = l->sums + ((ptrdiff_t)half * l->layer.group + group) * l->k;
-    const double *means = s->means[half] + (ptrdiff_t)group * l->k;
-    double total = 0;
+    double sum = 0, weight = 0;
 
-    for (int i = 0; i < l->k; i++) {
-        double step = steps ? (double)steps[group * c_group + i / taps] : 1;
-        double real = (double)q[i] * (double)weights->scale[o] / step;
+    for (int image = half; image < s->n_images; image += 2) {
+        for (int i = 0; i < qd_sample_count(l, QD_TARGET_SAMPLES); i++) {
+            double y = (double)l->targets[target_at(l, image, i) + o];
+            double slope = slope_at(act, y);
 
-        total += (double)w[i] * sums[i] / l->n_half[half] - real * means[i];
+            sum += slope * (y - (double)s->outputs[target_at(l, image, i) + o]);
+            weight += slope * slope;
+        }
     }
-    return total;
+    return weight > 0 ? sum / weight : 0;
 }
 
 static enum qd_status correct_bias(struct state *s, int step, const struct qd_layer_statistics *l, struct qd_error *err)
 {
     struct qd_sweep *sweep = s->sweep;
     struct qd_layer_weights *weights = &sweep->scales->layers[l - sweep->statistics->layers].weights;
-    const float *steps = sweep->graph->values[sweep->graph->nodes[l->node].inputs[0]].channel_steps;
+    const struct qd_activation *act = &sweep->graph->nodes[l->node].act;
     const float *old = weights->bias ? weights->bias : l->layer.bias;
     float *bias = qd_arena_array(&sweep->scales->arena, (size_t)l->layer.n, sizeof(float));
 
     if (!bias)
         return no_memory(err);
-    if (!l->n_half[0] || !l->n_half[1])
-        return QD_OK;
-    measure_means(s, step, l);
+    qd_frame_run_step(s->frame, step, s->n_images, sweep->n_threads);
+    sample_outputs(s, step, l);
     for (int o = 0; o < l->layer.n; o++) {
-        double now = old ? (double)old[o] : 0, base = l->layer.bias ? (double)l->layer.bias[o] : 0;
-        double a = missing(s, l, weights, steps, o, 0) + base - now, b = missing(s, l, weights, steps, o, 1) + base - now;
-        double mean = (a + b) / 2, apart = fabs(a - b) / 2;
+        double a = missing(s, l, act, o, 0), b = missing(s, l, act, o, 1), mean = (a + b) / 2, apart = fabs(a - b) / 2;
 
         sweep->n_tried++;
-        bias[o] = (float)now;
+        bias[o] = old ? old[o] : 0;
         /* Half their distance is what is left on each: less than what there was on both. */
         if (!(apart < fabs(a) && apart < fabs(b)))
             continue;
-        bias[o] = (float)(now + mean);
+        bias[o] += (float)mean;
         sweep->n_changed++;
     }
     weights->bias = bias;
@@ -146,26 +143,15 @@ static enum qd_status correct_bias(struct state *s, int step, const struct qd_la
 static void output_error(struct state *s, int step, const struct qd_layer_statistics *l, const double *variance,
                          double ret[2])
 {
-    const struct qd_graph *graph = s->sweep->graph;
-    int v = graph->nodes[l->node].outputs[0], n = qd_sample_count(l, QD_TARGET_SAMPLES);
-    struct qd_qparams q = graph->values[v].q;
-    const float *steps = graph->values[v].channel_steps;
-
+    sample_outputs(s, step, l);
     ret[0] = ret[1] = 0;
-    for (int image = 0; image < s->n_images; image++) {
-        const float *target = l->targets + (ptrdiff_t)image * QD_TARGET_SAMPLES * l->layer.n;
+    for (int image = 0; image < s->n_images; image++)
+        for (int i = 0; i < qd_sample_count(l, QD_TARGET_SAMPLES); i++)
+            for (int o = 0; o < l->layer.n; o++) {
+                double e = (double)s->outputs[target_at(l, image, i) + o] - (double)l->targets[target_at(l, image, i) + o];
 
-        qd_frame_copy_step_output(s->frame, step, image, s->bytes[0]);
-        for (int i = 0; i < n; i++) {
-            const uint8_t *bytes = s->bytes[0] + qd_sample_position(l, s->sweep->statistics->hashes[image], i) * l->layer.n;
-
-            for (int o = 0; o < l->layer.n; o++, target++) {
-                double real = (bytes[o] - q.zero_point) * (double)q.scale * (steps ? (double)steps[o] : 1);
-
-                ret[image & 1] += (real - (double)*target) * (real - (double)*target) / variance[o];
+                ret[image & 1] += e * e / variance[o];
             }
-        }
-    }
 }
 
 /* The targets' variance by channel; channels that never change count for nothing. */
@@ -177,7 +163,7 @@ static void measure_variance(const struct state *s, const struct qd_layer_statis
         double sum = 0, squares = 0;
 
         for (int i = 0; i < n; i++) {
-            double y = (double)l->targets[((ptrdiff_t)(i / per_image) * QD_TARGET_SAMPLES + i % per_image) * l->layer.n + o];
+            double y = (double)l->targets[target_at(l, i / per_image, i % per_image) + o];
 
             sum += y;
             squares += y * y;
@@ -193,7 +179,7 @@ static enum qd_status try_scales(struct state *s, int step, const struct qd_laye
     float start = value->q.scale, best_scale = start;
     double now[2], best[2] = {INFINITY, INFINITY};
 
-    measure_variance(s, l, s->means[0]);
+    measure_variance(s, l, s->variance);
     for (int j = 0; j <= 2 * N_NEIGHBOURS; j++) {
         /* 0, -1, 1, -2, 2 ... */
         int eighths = (j + 1) / 2 * (j % 2 ? -1 : 1);
@@ -207,7 +193,7 @@ static enum qd_status try_scales(struct state *s, int step, const struct qd_laye
         if (status != QD_OK)
             continue;
         qd_frame_run_step(s->frame, step, s->n_images, s->sweep->n_threads);
-        output_error(s, step, l, s->means[0], now);
+        output_error(s, step, l, s->variance, now);
         if (j == 0) {
             best[0] = now[0];
             best[1] = now[1];
@@ -277,30 +263,17 @@ static enum qd_status try_own_scale(struct state *s, int step, const struct qd_l
 static enum qd_status allocate(struct state *s, struct qd_arena *arena, struct qd_error *err)
 {
     const struct qd_sweep *sweep = s->sweep;
-    size_t n_threads = (size_t)sweep->n_threads, largest = (size_t)largest_value(sweep->graph), rows = 1, k = 1;
+    size_t n = 1;
 
     for (int l = 0; l < sweep->statistics->n_layers; l++) {
-        const struct qd_layer_statistics *layer = &sweep->statistics->layers[l];
-        size_t count = (size_t)layer->layer.group * (size_t)layer->k;
+        size_t outputs = (size_t)sweep->statistics->layers[l].layer.n;
 
-        rows = count > rows ? count : rows;
-        rows = (size_t)layer->layer.n > rows ? (size_t)layer->layer.n : rows;
-        k = (size_t)layer->k > k ? (size_t)layer->k : k;
+        n = outputs > n ? outputs : n;
     }
-    s->rooms = qd_arena_array(arena, n_threads, sizeof(*s->rooms));
-    s->bytes = qd_arena_array(arena, n_threads, sizeof(*s->bytes));
-    s->sums = qd_arena_array(arena, (size_t)s->n_images * rows, sizeof(double));
-    s->means[0] = qd_arena_array(arena, rows, sizeof(double));
-    s->means[1] = qd_arena_array(arena, rows, sizeof(double));
-    if (!s->rooms || !s->bytes || !s->sums || !s->means[0] || !s->means[1])
-        return no_memory(err);
-    for (size_t t = 0; t < n_threads; t++) {
-        s->rooms[t] = qd_arena_array(arena, largest + k, sizeof(float));
-        s->bytes[t] = qd_arena_alloc(arena, largest);
-        if (!s->rooms[t] || !s->bytes[t])
-            return no_memory(err);
-    }
-    return QD_OK;
+    s->bytes = qd_arena_alloc(arena, (size_t)largest_value(sweep->graph));
+    s->outputs = qd_arena_array(arena, (size_t)s->n_images * QD_TARGET_SAMPLES * n, sizeof(float));
+    s->variance = qd_arena_array(arena, n, sizeof(double));
+    return s->bytes && s->outputs && s->variance ? QD_OK : no_memory(err);
 }
 
 static enum qd_status sweep_with(struct qd_sweep *sweep, mend_layer *mend, struct qd_error *err)

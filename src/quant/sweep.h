@@ -20,8 +20,9 @@ struct qd_sweep {
 };
 
 /*
- * Bias correction (Nagel et al. 2019), empirical and sequential: adds to each bias what the mean of the layer's sums
- * misses against fp32, where both halves of the images ask for it and each gains.
+ * Bias correction (Nagel et al. 2019), empirical and sequential: adds to each bias what the layer's outputs lack against
+ * fp32 in the mean, weighed by the activation's slope (what is clipped away counts for nothing), where both halves of
+ * the images ask for it and each gains.
  */
 enum qd_status qd_sweep_biases(struct qd_sweep *sweep, struct qd_error *err);
 
