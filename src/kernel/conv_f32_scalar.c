@@ -1,58 +1,62 @@
-#include <math.h>
-
+#include "kernel/fma_f32.h"
 #include "kernel/planes_f32.h"
 #include "kernel/tiers.h"
 
-/* The input under tap (ky, kx) of output (y, x), or the channel's padding. */
-static float tap_of(const struct qd_conv_f32_params *p, int c, int y, int x, int ky, int kx)
+/* One tap joins the chains of one row of outputs. in: the row of the input under it, NULL where that is all padding. */
+static void add_tap(const struct qd_conv_f32_params *p, const float *in, float pad, int kx, float weight, float *out)
 {
     const struct qd_window_f32 *w = &p->window;
-    int in_y = y * w->stride_h - w->pad_top + ky * w->dilation_h;
-    int in_x = x * w->stride_w - w->pad_left + kx * w->dilation_w;
+    int in_x = kx * w->dilation_w - w->pad_left;
 
-    if (in_y >= 0 && in_y < p->h && in_x >= 0 && in_x < p->w)
-        return p->in[((ptrdiff_t)c * p->h + in_y) * p->w + in_x];
-    return p->pad ? p->pad[c] : 0;
+    for (int x = 0; x < p->out_w; x++, in_x += w->stride_w)
+        out[x] = qd_fma_f32(weight, in && in_x >= 0 && in_x < p->w ? in[in_x] : pad, out[x]);
 }
 
-/* The chain of one output goes on through channel c. weights: that channel's. */
-static float add_channel(const struct qd_conv_f32_params *p, int c, int y, int x, const float *weights, float sum)
+/* All taps of channel c join the chains of one channel of outputs. weights: those between the two. */
+static void add_channel(const struct qd_conv_f32_params *p, int c, const float *weights, float *out)
 {
-    for (int ky = 0; ky < p->window.kernel_h; ky++)
-        for (int kx = 0; kx < p->window.kernel_w; kx++)
-            sum = fmaf(*weights++, tap_of(p, c, y, x, ky, kx), sum);
-    return sum;
+    const struct qd_window_f32 *w = &p->window;
+    const float *in = p->in + (ptrdiff_t)c * p->h * p->w;
+
+    for (int y = 0; y < p->out_h; y++, out += p->out_w) {
+        for (int ky = 0; ky < w->kernel_h; ky++) {
+            int in_y = y * w->stride_h - w->pad_top + ky * w->dilation_h;
+            const float *row = in_y >= 0 && in_y < p->h ? in + (ptrdiff_t)in_y * p->w : NULL;
+
+            for (int kx = 0; kx < w->kernel_w; kx++)
+                add_tap(p, row, p->pad ? p->pad[c] : 0, kx, weights[ky * w->kernel_w + kx], out);
+        }
+    }
+}
+
+/* Output channel o from input channels [begin, end). weights: those of the first. */
+static void run_channel(const struct qd_conv_f32_params *p, int o, int begin, int end, const float *weights)
+{
+    int taps = p->window.kernel_h * p->window.kernel_w, pixels = p->out_h * p->out_w;
+    float *out = p->out + (ptrdiff_t)o * pixels;
+
+    for (int i = 0; i < pixels; i++)
+        out[i] = p->bias ? p->bias[o] : 0;
+    for (int c = begin; c < end; c++, weights += taps)
+        add_channel(p, c, weights, out);
+    if (p->act)
+        qd_activate_f32_scalar(p->act, p->residual ? p->residual + (ptrdiff_t)o * pixels : NULL, out, (size_t)pixels);
 }
 
 void qd_conv_f32_scalar(const struct qd_conv_f32_params *p)
 {
-    int taps = p->window.kernel_h * p->window.kernel_w;
-    float *out = p->out;
+    ptrdiff_t k = (ptrdiff_t)p->c * p->window.kernel_h * p->window.kernel_w;
 
-    for (int o = 0; o < p->n; o++) {
-        for (int i = 0; i < p->out_h * p->out_w; i++) {
-            float sum = p->bias ? p->bias[o] : 0;
-
-            for (int c = 0; c < p->c; c++)
-                sum = add_channel(p, c, i / p->out_w, i % p->out_w, p->weights + ((ptrdiff_t)o * p->c + c) * taps, sum);
-            *out++ = sum;
-        }
-    }
-    if (p->act)
-        qd_activate_f32_scalar(p->act, p->residual, p->out, (size_t)(out - p->out));
+    for (int o = 0; o < p->n; o++)
+        run_channel(p, o, 0, p->c, p->weights + o * k);
 }
 
 void qd_depthwise_f32_scalar(const struct qd_conv_f32_params *p)
 {
-    int taps = p->window.kernel_h * p->window.kernel_w;
-    float *out = p->out;
+    ptrdiff_t taps = (ptrdiff_t)p->window.kernel_h * p->window.kernel_w;
 
     for (int c = 0; c < p->c; c++)
-        for (int i = 0; i < p->out_h * p->out_w; i++)
-            *out++ = add_channel(p, c, i / p->out_w, i % p->out_w, p->weights + (ptrdiff_t)c * taps,
-                                 p->bias ? p->bias[c] : 0);
-    if (p->act)
-        qd_activate_f32_scalar(p->act, p->residual, p->out, (size_t)(out - p->out));
+        run_channel(p, c, c, c + 1, p->weights + c * taps);
 }
 
 void qd_matvec_f32_scalar(const struct qd_matvec_f32_params *p)
@@ -63,7 +67,8 @@ void qd_matvec_f32_scalar(const struct qd_matvec_f32_params *p)
 
         for (int k = 0; k < p->k; k += QD_MATVEC_F32_CHAINS)
             for (int j = 0; j < QD_MATVEC_F32_CHAINS; j++)
-                chains[j] = k + j < p->k ? fmaf(weights[k + j], p->in[k + j], chains[j]) : fmaf(0, 0, chains[j]);
+                chains[j] =
+                    k + j < p->k ? qd_fma_f32(weights[k + j], p->in[k + j], chains[j]) : qd_fma_f32(0, 0, chains[j]);
         for (int half = QD_MATVEC_F32_CHAINS / 2; half > 0; half /= 2)
             for (int j = 0; j < half; j++)
                 chains[j] += chains[j + half];

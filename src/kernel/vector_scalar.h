@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernel/fma_f32.h"
+
 #define VECTOR float
 #define LANES 1
 
@@ -38,7 +40,7 @@ static inline float vector_all(float x)
 
 static inline float vector_fma(float a, float b, float c)
 {
-    return fmaf(a, b, c);
+    return qd_fma_f32(a, b, c);
 }
 
 static inline float vector_add(float a, float b)
