@@ -67,16 +67,74 @@ static inline __attribute__((always_inline)) void run_tile(const struct tile *t,
     }
 }
 
+#ifdef HALF
+/* The same with half a vector as the last one, after up to TILE_VECTORS - 1 whole ones. */
+static inline __attribute__((always_inline)) void run_half_tile(const struct tile *t, int rows, int vectors)
+{
+    const float *a = t->a, *b = t->b;
+    VECTOR sum[TILE_ROWS][TILE_VECTORS];
+    HALF half[TILE_ROWS];
+
+    for (int i = 0; i < rows; i++) {
+        const float *c = t->c + i * t->c_row;
+        float bias = t->bias ? t->bias[i] : 0;
+
+        for (int j = 0; j < vectors; j++)
+            sum[i][j] = t->goes_on ? vector_load(c + j * LANES) : vector_all(bias);
+        half[i] = t->goes_on ? half_load_first(c + vectors * LANES, t->last) : half_all(bias);
+    }
+    for (int k = 0; k < t->k; k++, a++, b += t->b_row) {
+        VECTOR row[TILE_VECTORS];
+        HALF half_row = half_load(b + vectors * LANES);
+
+        for (int j = 0; j < vectors; j++)
+            row[j] = vector_load(b + j * LANES);
+        for (int i = 0; i < rows; i++) {
+            for (int j = 0; j < vectors; j++)
+                sum[i][j] = vector_fma(vector_all(a[i * t->a_row]), row[j], sum[i][j]);
+            half[i] = half_fma(half_all(a[i * t->a_row]), half_row, half[i]);
+        }
+    }
+    for (int i = 0; i < rows; i++) {
+        float *c = t->c + i * t->c_row;
+
+        for (int j = 0; j < vectors; j++)
+            vector_store(c + j * LANES, sum[i][j]);
+        half_store_first(c + vectors * LANES, half[i], t->last);
+    }
+}
+
+#define HALF_TILE(rows, vectors)                                                                                       \
+    static void half_tile_##rows##_##vectors(const struct tile *t)                                                     \
+    {                                                                                                                  \
+        run_half_tile(t, rows, vectors - 1);                                                                           \
+    }
+#define HALF_TILES(rows) HALF_TILE(rows, 1) HALF_TILE(rows, 2) HALF_TILE(rows, 3)
+#define TILE_ROW(rows)                                                                                                 \
+    {                                                                                                                  \
+        {tile_##rows##_1, tile_##rows##_2, tile_##rows##_3},                                                           \
+        {                                                                                                              \
+            half_tile_##rows##_1, half_tile_##rows##_2, half_tile_##rows##_3                                           \
+        }                                                                                                              \
+    }
+#define HALF_LANES (LANES / 2)
+#else
+#define HALF_TILES(rows)
+#define TILE_ROW(rows)                                                                                                 \
+    {                                                                                                                  \
+        {                                                                                                              \
+            tile_##rows##_1, tile_##rows##_2, tile_##rows##_3                                                          \
+        }                                                                                                              \
+    }
+#define HALF_LANES 0
+#endif
+
 #define TILE(rows, vectors)                                                                                            \
     static void tile_##rows##_##vectors(const struct tile *t)                                                          \
     {                                                                                                                  \
         run_tile(t, rows, vectors);                                                                                    \
     }
-#define TILE_ROW(rows)                                                                                                 \
-    {                                                                                                                  \
-        tile_##rows##_1, tile_##rows##_2, tile_##rows##_3                                                              \
-    }
-#define TILES(rows) TILE(rows, 1) TILE(rows, 2) TILE(rows, 3)
+#define TILES(rows) TILE(rows, 1) TILE(rows, 2) TILE(rows, 3) HALF_TILES(rows)
 TILES(1)
 TILES(2)
 TILES(3)
@@ -88,20 +146,23 @@ TILES(7)
 TILES(8)
 #endif
 
-static void (*const tiles[TILE_ROWS][TILE_VECTORS])(const struct tile *t) = {
+/* By rows - 1, whether the last vector is half a one, and vectors - 1. */
+static void (*const tiles[TILE_ROWS][2][TILE_VECTORS])(const struct tile *t) = {
     TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4),
 #if TILE_ROWS == 8
     TILE_ROW(5), TILE_ROW(6), TILE_ROW(7), TILE_ROW(8),
 #endif
 };
 
-/* A panel's pixels: runs of neighbours, each in one output row. */
+/*
+ * How a row of a panel is copied together: whole vectors, the last of each output row with up to LANES - 1 floats too
+ * many, which the next one overwrites.
+ */
 struct pixels {
-    int n, n_runs;
+    int n_copies;
     struct {
-        int at, n;      /* of the panel */
-        ptrdiff_t from; /* of a plane, at tap (0, 0) */
-    } runs[PANEL];
+        ptrdiff_t to, from; /* in the panel's row; in a plane, at tap (0, 0) */
+    } copies[PANEL];
 };
 
 static void find_pixels(const struct qd_conv_f32_params *p, const struct qd_planes_f32 *planes, int first, int n,
@@ -109,28 +170,22 @@ static void find_pixels(const struct qd_conv_f32_params *p, const struct qd_plan
 {
     int y = first / p->out_w, x = first % p->out_w;
 
-    ret->n = n;
-    ret->n_runs = 0;
-    for (int at = 0; at < n; ret->n_runs++, x = 0, y++) {
+    ret->n_copies = 0;
+    for (int at = 0; at < n; x = 0, y++) {
         int length = p->out_w - x < n - at ? p->out_w - x : n - at;
 
-        ret->runs[ret->n_runs].at = at;
-        ret->runs[ret->n_runs].n = length;
-        ret->runs[ret->n_runs].from = y * planes->row + x;
+        for (int i = 0; i < length; i += LANES, ret->n_copies++) {
+            ret->copies[ret->n_copies].to = at + i;
+            ret->copies[ret->n_copies].from = y * planes->row + x + i;
+        }
         at += length;
     }
 }
 
-/* One row of a panel. Up to LANES - 1 floats past each run are copied too, and overwritten by the next. */
 static inline void pack_row(const struct pixels *pixels, const float *plane, float *row)
 {
-    for (int r = 0; r < pixels->n_runs; r++) {
-        const float *from = plane + pixels->runs[r].from;
-        float *to = row + pixels->runs[r].at;
-
-        for (int i = 0; i < pixels->runs[r].n; i += LANES)
-            vector_store(to + i, vector_load(from + i));
-    }
+    for (int i = 0; i < pixels->n_copies; i++)
+        vector_store(row + pixels->copies[i].to, vector_load(plane + pixels->copies[i].from));
 }
 
 /* The panel of n_c channels whose planes begin at planes_data. */
@@ -161,7 +216,7 @@ static void pack_pointwise(const float *in, ptrdiff_t channel, int n_c, int n, f
 struct panels {
     int first, n_pixels, n;
     struct {
-        int n, vectors;
+        int n, vectors, half; /* half: 1 where half a vector is enough for the last */
     } each[QD_F32_MAX_PANELS];
 };
 
@@ -187,7 +242,7 @@ static void run_panels(const struct qd_conv_f32_params *p, const struct tile *fi
         t.c = p->out + o * t.c_row + panels->first;
         for (int i = 0; i < panels->n; i++) {
             t.last = panels->each[i].n - (panels->each[i].vectors - 1) * LANES;
-            tiles[rows - 1][panels->each[i].vectors - 1](&t);
+            tiles[rows - 1][panels->each[i].half][panels->each[i].vectors - 1](&t);
             t.b += t.k * PANEL;
             t.c += panels->each[i].n;
         }
@@ -229,6 +284,7 @@ static void pack_panels(const struct qd_conv_f32_params *p, const struct qd_plan
         }
         ret->each[ret->n].n = n;
         ret->each[ret->n].vectors = vectors;
+        ret->each[ret->n].half = n - (vectors - 1) * LANES <= HALF_LANES;
         first += n;
     }
     ret->n_pixels = first - ret->first;

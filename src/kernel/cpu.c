@@ -19,6 +19,7 @@
 static const struct qd_kernels_f32 f32_scalar = {
     .conv = qd_conv_f32_scalar,
     .depthwise = qd_depthwise_f32_scalar,
+    .max_pool = qd_max_pool_f32_scalar,
     .matvec = qd_matvec_f32_scalar,
     .activate = qd_activate_f32_scalar,
 };
@@ -50,6 +51,7 @@ static const struct qd_kernels kernels_scalar = {
 static const struct qd_kernels_f32 f32_avx2 = {
     .conv = qd_conv_f32_avx2,
     .depthwise = qd_depthwise_f32_avx2,
+    .max_pool = qd_max_pool_f32_avx2,
     .matvec = qd_matvec_f32_avx2,
     .activate = qd_activate_f32_avx2,
 };
@@ -57,6 +59,7 @@ static const struct qd_kernels_f32 f32_avx2 = {
 static const struct qd_kernels_f32 f32_avx512 = {
     .conv = qd_conv_f32_avx512,
     .depthwise = qd_depthwise_f32_avx512,
+    .max_pool = qd_max_pool_f32_avx512,
     .matvec = qd_matvec_f32_avx512,
     .activate = qd_activate_f32_avx512,
 };

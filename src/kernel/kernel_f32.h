@@ -61,6 +61,12 @@ struct qd_kernels_f32 {
     void (*conv)(const struct qd_conv_f32_params *params);
     /* groups = channels: out[c] is weights[c] over in[c] alone, n = c; the chain as conv's. */
     void (*depthwise)(const struct qd_conv_f32_params *params);
+    /*
+     * out[c] is the largest of in[c] under the window, -INFINITY where that holds no input; of a window's taps the
+     * later counts where one is NaN or both are zeros. Of params sizes, window and pointers count; scratch as
+     * depthwise.
+     */
+    void (*max_pool)(const struct qd_conv_f32_params *params);
     void (*matvec)(const struct qd_matvec_f32_params *params);
     /* x[i] = act(x[i] + residual[i]), or act(x[i]) where residual is NULL; activate_f32.h has the formulas. */
     void (*activate)(const struct qd_activation *act, const float *residual, float *x, size_t n);

@@ -32,6 +32,7 @@
 #define QD_F32_TIER(tier)                                                                                              \
     void qd_conv_f32_##tier(const struct qd_conv_f32_params *params);                                                  \
     void qd_depthwise_f32_##tier(const struct qd_conv_f32_params *params);                                             \
+    void qd_max_pool_f32_##tier(const struct qd_conv_f32_params *params);                                              \
     void qd_matvec_f32_##tier(const struct qd_matvec_f32_params *params);                                              \
     void qd_activate_f32_##tier(const struct qd_activation *act, const float *residual, float *x, size_t n)
 

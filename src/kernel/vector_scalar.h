@@ -101,4 +101,15 @@ static inline float vector_power(float n)
     return power;
 }
 
+static inline float vector_load_between(const float *p, int begin, int end, float rest)
+{
+    return begin < end ? *p : rest;
+}
+
+static inline float vector_even(float a, float b)
+{
+    (void)b;
+    return a;
+}
+
 #endif

@@ -1,10 +1,69 @@
 #include "op/ops.h"
 #include "op/pool.h"
 
-static void take(const float *x, int64_t stride, float *y, int64_t n)
+/* Loops apart, so that the usual ones become vectors. One tap under n neighbouring outputs. */
+static void add_taps(const float *x, int64_t stride, float *y, int64_t n)
 {
-    for (int64_t i = 0; i < n; i++)
-        y[i] += x[i * stride];
+    if (stride == 1)
+        for (int64_t i = 0; i < n; i++)
+            y[i] += x[i];
+    else if (stride == 2)
+        for (int64_t i = 0; i < n; i++)
+            y[i] += x[i * 2];
+    else
+        for (int64_t i = 0; i < n; i++)
+            y[i] += x[i * stride];
+}
+
+static int64_t divide_up(int64_t a, int64_t b)
+{
+    return a <= 0 ? 0 : (a + b - 1) / b;
+}
+
+/* The taps of an axis (0: rows) under output i that lie before limit, and, unless from_padding, not before 0. */
+static int64_t count_taps(const struct qd_window *window, int axis, int64_t i, int64_t limit, bool from_padding)
+{
+    int64_t at = i * window->stride[axis] - window->pad_begin[axis], dilation = window->dilation[axis];
+    int64_t begin = from_padding ? 0 : divide_up(-at, dilation), end = divide_up(limit - at, dilation);
+
+    end = end < window->kernel[axis] ? end : window->kernel[axis];
+    return end > begin ? end - begin : 0;
+}
+
+/* One row of the window under one row of outputs. in: that row of the input. */
+static void add_row(const struct qd_window *window, const float *in, int64_t w, float *out, int64_t out_w)
+{
+    int64_t stride = window->stride[1];
+
+    for (int64_t kx = 0; kx < window->kernel[1]; kx++) {
+        int64_t at = kx * window->dilation[1] - window->pad_begin[1], begin = divide_up(-at, stride);
+        int64_t end = divide_up(w - at, stride);
+
+        end = end < out_w ? end : out_w;
+        if (begin < end)
+            add_taps(in + begin * stride + at, stride, out + begin, end - begin);
+    }
+}
+
+static void add_windows(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out)
+{
+    const struct qd_window *window = &((const struct qd_pool_attrs *)node->params)->window;
+    int64_t planes = in[0].shape->dims[0] * in[0].shape->dims[1], h = in[0].shape->dims[2], w = in[0].shape->dims[3];
+    int64_t out_h = out[0].shape->dims[2], out_w = out[0].shape->dims[3];
+    float *y = out[0].data;
+
+    for (int64_t row = 0; row < planes * out_h; row++, y += out_w) {
+        const float *x = (const float *)in[0].data + row / out_h * h * w;
+
+        for (int64_t i = 0; i < out_w; i++)
+            y[i] = 0;
+        for (int64_t ky = 0; ky < window->kernel[0]; ky++) {
+            int64_t iy = row % out_h * window->stride[0] - window->pad_begin[0] + ky * window->dilation[0];
+
+            if (iy >= 0 && iy < h)
+                add_row(window, x + iy * w, w, y, out_w);
+        }
+    }
 }
 
 static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
@@ -17,15 +76,15 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
     float *y = out[0].data;
 
     (void)run;
-    qd_pool_run_taps(node, in, out, 0, take);
+    add_windows(node, in, out);
     /* Past the end padding (ceil_mode) a tap counts in neither way. */
     for (int i = 0; i < 2; i++)
         limit[i] = in[0].shape->dims[2 + i] + (padding ? window->pad_end[i] : 0);
     for (int64_t row = 0; row < in[0].shape->dims[0] * in[0].shape->dims[1] * out_h; row++) {
-        int64_t rows = qd_pool_count(window, 0, row % out_h, limit[0], padding);
+        int64_t rows = count_taps(window, 0, row % out_h, limit[0], padding);
 
         for (int64_t x = 0; x < out_w; x++)
-            *y++ /= (float)(rows * qd_pool_count(window, 1, x, limit[1], padding));
+            *y++ /= (float)(rows * count_taps(window, 1, x, limit[1], padding));
     }
 }
 

@@ -67,20 +67,11 @@ static bool is_depthwise(const struct qd_shape *in, const struct qd_shape *w, in
 static struct qd_conv_f32_params params_of(const struct qd_conv_attrs *attrs, const struct qd_shape *in,
                                            const struct qd_shape *w, const struct qd_shape *out)
 {
-    const struct qd_window *window = &attrs->window;
-
     return (struct qd_conv_f32_params){
         .c = (int)(is_depthwise(in, w, attrs->group) ? in->dims[1] : w->dims[1]),
         .h = (int)in->dims[2],
         .w = (int)in->dims[3],
-        .window = {.kernel_h = (int)window->kernel[0],
-                   .kernel_w = (int)window->kernel[1],
-                   .stride_h = (int)window->stride[0],
-                   .stride_w = (int)window->stride[1],
-                   .dilation_h = (int)window->dilation[0],
-                   .dilation_w = (int)window->dilation[1],
-                   .pad_top = (int)window->pad_begin[0],
-                   .pad_left = (int)window->pad_begin[1]},
+        .window = qd_window_f32_of(&attrs->window),
         .pad = attrs->pad_value,
         .n = (int)(is_depthwise(in, w, attrs->group) ? in->dims[1] : w->dims[0] / attrs->group),
         .out_h = (int)out->dims[2],

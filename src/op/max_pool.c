@@ -1,29 +1,39 @@
-#include <math.h>
-
 #include "op/ops.h"
 #include "op/pool.h"
 
-static inline float larger(float largest, float value)
+static struct qd_conv_f32_params params_of(const struct qd_node *node, const struct qd_shape *in,
+                                           const struct qd_shape *out)
 {
-    /* A NaN wins, as in ONNX Runtime; calibration then names the layer. */
-    return !(value <= largest) ? value : largest;
+    const struct qd_window *window = &((const struct qd_pool_attrs *)node->params)->window;
+
+    return (struct qd_conv_f32_params){
+        .c = (int)(in->dims[0] * in->dims[1]),
+        .h = (int)in->dims[2],
+        .w = (int)in->dims[3],
+        .window = qd_window_f32_of(window),
+        .out_h = (int)out->dims[2],
+        .out_w = (int)out->dims[3],
+    };
 }
 
-static void take(const float *x, int64_t stride, float *y, int64_t n)
+static size_t scratch_f32(const struct qd_graph *graph, const struct qd_node *node)
 {
-    if (stride == 1)
-        for (int64_t i = 0; i < n; i++)
-            y[i] = larger(y[i], x[i]);
-    else
-        for (int64_t i = 0; i < n; i++)
-            y[i] = larger(y[i], x[i * stride]);
+    struct qd_conv_f32_params params =
+        params_of(node, &graph->values[node->inputs[0]].shape, &graph->values[node->outputs[0]].shape);
+
+    return qd_depthwise_f32_scratch(&params);
 }
 
+/* A NaN goes on to the output, or calibration finds it in the input. */
 static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
                     const struct qd_f32_run *run)
 {
-    (void)run;
-    qd_pool_run_taps(node, in, out, -INFINITY, take);
+    struct qd_conv_f32_params params = params_of(node, in[0].shape, out[0].shape);
+
+    params.in = in[0].data;
+    params.out = out[0].data;
+    params.scratch = run->scratch;
+    run->kernels->f32->max_pool(&params);
 }
 
 /* The int8 kernel leaves padding out, so every window must hold a pixel. */
@@ -54,6 +64,7 @@ const struct qd_op qd_op_max_pool = {
     .flags = QD_OP_SAME_SCALE | QD_OP_STEPS,
     .parse = qd_pool_parse,
     .infer = qd_pool_infer,
+    .scratch_f32 = scratch_f32,
     .run_f32 = run_f32,
     .supports_q8 = supports_q8,
     .prepare_q8 = prepare_q8,

@@ -38,58 +38,6 @@ enum qd_status qd_pool_infer(struct qd_graph *graph, struct qd_node *node, struc
     return qd_op_set_output(graph, node, 0, QD_F32, &out, err);
 }
 
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return a <= 0 ? 0 : (a + b - 1) / b;
-}
-
-int64_t qd_pool_count(const struct qd_window *window, int axis, int64_t i, int64_t limit, bool from_padding)
-{
-    int64_t at = i * window->stride[axis] - window->pad_begin[axis], dilation = window->dilation[axis];
-    int64_t begin = from_padding ? 0 : divide_up(-at, dilation), end = divide_up(limit - at, dilation);
-
-    end = end < window->kernel[axis] ? end : window->kernel[axis];
-    return end > begin ? end - begin : 0;
-}
-
-/* One row of the window under one row of outputs. in: that row of the input. */
-static void take_row(const struct qd_window *window, const float *in, int64_t w, float *out, int64_t out_w,
-                     qd_pool_take *take)
-{
-    int64_t stride = window->stride[1];
-
-    for (int64_t kx = 0; kx < window->kernel[1]; kx++) {
-        int64_t at = kx * window->dilation[1] - window->pad_begin[1], begin = divide_up(-at, stride);
-        int64_t end = divide_up(w - at, stride);
-
-        end = end < out_w ? end : out_w;
-        if (begin < end)
-            take(in + begin * stride + at, stride, out + begin, end - begin);
-    }
-}
-
-void qd_pool_run_taps(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, float first,
-                      qd_pool_take *take)
-{
-    const struct qd_window *window = &((const struct qd_pool_attrs *)node->params)->window;
-    int64_t planes = in[0].shape->dims[0] * in[0].shape->dims[1], h = in[0].shape->dims[2], w = in[0].shape->dims[3];
-    int64_t out_h = out[0].shape->dims[2], out_w = out[0].shape->dims[3];
-    float *y = out[0].data;
-
-    for (int64_t row = 0; row < planes * out_h; row++, y += out_w) {
-        const float *x = (const float *)in[0].data + row / out_h * h * w;
-
-        for (int64_t i = 0; i < out_w; i++)
-            y[i] = first;
-        for (int64_t ky = 0; ky < window->kernel[0]; ky++) {
-            int64_t iy = row % out_h * window->stride[0] - window->pad_begin[0] + ky * window->dilation[0];
-
-            if (iy >= 0 && iy < h)
-                take_row(window, x + iy * w, w, y, out_w, take);
-        }
-    }
-}
-
 struct pool_q8 {
     struct qd_pool_params params;
     void (*kernel)(const struct qd_pool_params *params);

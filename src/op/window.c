@@ -100,3 +100,17 @@ enum qd_status qd_window_infer(struct qd_window *window, const struct qd_shape *
     }
     return QD_OK;
 }
+
+struct qd_window_f32 qd_window_f32_of(const struct qd_window *window)
+{
+    return (struct qd_window_f32){
+        .kernel_h = (int)window->kernel[0],
+        .kernel_w = (int)window->kernel[1],
+        .stride_h = (int)window->stride[0],
+        .stride_w = (int)window->stride[1],
+        .dilation_h = (int)window->dilation[0],
+        .dilation_w = (int)window->dilation[1],
+        .pad_top = (int)window->pad_begin[0],
+        .pad_left = (int)window->pad_begin[1],
+    };
+}

@@ -12,4 +12,7 @@ enum qd_status qd_window_parse(const struct qd_node *node, struct qd_window *win
 enum qd_status qd_window_infer(struct qd_window *window, const struct qd_shape *in, int64_t ret_out[2],
                                struct qd_error *err);
 
+/* The window as the float kernels take it. */
+struct qd_window_f32 qd_window_f32_of(const struct qd_window *window);
+
 #endif

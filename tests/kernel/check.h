@@ -34,7 +34,7 @@ typedef bool check_function(struct check *check);
 
 check_function check_conv, check_conv_f32, check_depthwise, check_add, check_mul, check_affine, check_max_pool,
     check_average_pool, check_sum_rows, check_shuffle, check_lookup, check_quantize, check_dequantize, check_float_conv,
-    check_float_depthwise, check_float_matvec, check_float_activate;
+    check_float_depthwise, check_float_matvec, check_float_activate, check_float_max_pool;
 
 /* The definition of every kernel, naively: sums in 64 bits, no fmaf. */
 extern const struct qd_kernels check_reference;

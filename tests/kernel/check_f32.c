@@ -115,6 +115,29 @@ bool check_float_depthwise(struct check *check)
     return float_conv(check, &base, true);
 }
 
+bool check_float_max_pool(struct check *check)
+{
+    int c = check_between(check, 1, 6);
+    struct qd_conv_f32_params base = {.c = c}, tested;
+    struct check_output out;
+    size_t scratch;
+
+    base.h = check_size(check, 20, 40);
+    base.w = check_size(check, 40, 70);
+    window_of(check, &base);
+    base.in = floats(check, c * base.h * base.w);
+    check_output(check, (size_t)(c * base.out_h * base.out_w) * sizeof(float), sizeof(float), &out);
+    scratch = qd_depthwise_f32_scratch(&base);
+    base.scratch = check_input(check, scratch > QD_KERNEL_SLACK ? scratch - QD_KERNEL_SLACK : scratch, 64);
+    tested = base;
+    base.out = (float *)(void *)out.base;
+    tested.out = (float *)(void *)out.tested;
+    check->base->f32->max_pool(&base);
+    check->tested->f32->max_pool(&tested);
+    return check_same(check, &out, "max pool of %d channels of %dx%d window %dx%d strides %d %d", c, base.h, base.w,
+                      base.window.kernel_h, base.window.kernel_w, base.window.stride_h, base.window.stride_w);
+}
+
 bool check_float_matvec(struct check *check)
 {
     struct qd_matvec_f32_params base = {.n = check_size(check, 20, 60), .k = check_size(check, 70, 2000)}, tested;

@@ -2,6 +2,7 @@
 #include "tests/kernel/check.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /*
@@ -299,6 +300,27 @@ static void depthwise_f32(const struct qd_conv_f32_params *p)
         activate_f32(p->act, p->residual, p->out, (size_t)(p->c * pixels));
 }
 
+static void max_pool_f32(const struct qd_conv_f32_params *p)
+{
+    int taps = p->window.kernel_h * p->window.kernel_w, pixels = p->out_h * p->out_w;
+    struct qd_conv_f32_params padded = *p;
+    float *pad = malloc((size_t)p->c * sizeof(float));
+
+    for (int c = 0; c < p->c; c++)
+        pad[c] = -INFINITY;
+    padded.pad = pad;
+    for (int i = 0; i < p->c * pixels; i++) {
+        p->out[i] = -INFINITY;
+        for (int t = 0; t < taps; t++) {
+            float x = tap_f32(&padded, i / pixels, i % pixels / p->out_w, i % p->out_w, t / p->window.kernel_w,
+                              t % p->window.kernel_w);
+
+            p->out[i] = p->out[i] > x ? p->out[i] : x;
+        }
+    }
+    free(pad);
+}
+
 static void matvec_f32(const struct qd_matvec_f32_params *p)
 {
     for (int o = 0; o < p->n; o++) {
@@ -312,7 +334,7 @@ static void matvec_f32(const struct qd_matvec_f32_params *p)
     }
 }
 
-static const struct qd_kernels_f32 reference_f32 = {conv_f32, depthwise_f32, matvec_f32, activate_f32};
+static const struct qd_kernels_f32 reference_f32 = {conv_f32, depthwise_f32, max_pool_f32, matvec_f32, activate_f32};
 
 const struct qd_kernels check_reference = {
     .isa = QD_ISA_SCALAR,

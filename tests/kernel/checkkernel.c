@@ -46,6 +46,7 @@ static const struct named_check checks[] = {
     {"dequantize", check_dequantize},
     {"float conv", check_float_conv},
     {"float depthwise", check_float_depthwise},
+    {"float max_pool", check_float_max_pool},
     {"float matvec", check_float_matvec},
     {"float activate", check_float_activate},
 #endif
