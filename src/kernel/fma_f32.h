@@ -9,7 +9,7 @@
 /*
  * fmaf: the compiler's own where it is one instruction. Else the product is exact in double, and the sum, rounded to
  * double, rounds to the right float unless it lies just between two floats or where floats are subnormal; then, once in
- * a great many, the C library is asked, whose fmaf takes twenty times as long on a CPU without the instruction.
+ * a great many, the C library is asked.
  */
 static inline float qd_fma_f32(float a, float b, float c)
 {

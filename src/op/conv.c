@@ -33,7 +33,8 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
             return status;
     }
     if (in->shape.n_dims != 4 || w->shape.n_dims != 4)
-        return qd_error_set(err, QD_UNSUPPORTED, "expected an input [n,c,h,w] and weights of 4 dimensions, found %s and %s",
+        return qd_error_set(err, QD_UNSUPPORTED,
+                            "expected an input [n,c,h,w] and weights of 4 dimensions, found %s and %s",
                             qd_shape_text(&in->shape, text), qd_shape_text(&w->shape, text2));
     if (params->group < 1 || w->shape.dims[0] % params->group || w->shape.dims[0] == 0 ||
         w->shape.dims[1] * params->group != in->shape.dims[1])

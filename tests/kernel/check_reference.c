@@ -100,9 +100,9 @@ static void conv(const struct qd_conv_params *p)
             if (p->out_f32)
                 p->out_f32[(ptrdiff_t)m * p->n + n] = exact_fma((float)acc, p->requant->mult[n], p->requant->offset[n]);
             else
-                p->out[pixel_offset(p, &p->out_steps, p->first + m) + n] = requant(
-                    p->requant, acc, n,
-                    p->residual ? p->residual + pixel_offset(p, &p->residual_steps, p->first + m) + n : NULL);
+                p->out[pixel_offset(p, &p->out_steps, p->first + m) + n] =
+                    requant(p->requant, acc, n,
+                            p->residual ? p->residual + pixel_offset(p, &p->residual_steps, p->first + m) + n : NULL);
         }
     }
 }
@@ -120,8 +120,8 @@ static uint8_t depthwise_one(const struct qd_depthwise_params *p, int y, int x, 
 
     for (int ky = 0; ky < p->kernel_h; ky++) {
         for (int kx = 0; kx < p->kernel_w; kx++)
-            acc += *at(p->in, &p->in_steps, y * p->stride_h + ky * p->dilation_h,
-                       x * p->stride_w + kx * p->dilation_w, c) *
+            acc += *at(p->in, &p->in_steps, y * p->stride_h + ky * p->dilation_h, x * p->stride_w + kx * p->dilation_w,
+                       c) *
                    w[ky * p->kernel_w + kx];
     }
     return requant(p->requant, acc, c, p->residual ? at(p->residual, &p->residual_steps, y, x, c) : NULL);
@@ -266,7 +266,8 @@ static float sum_f32(const struct qd_conv_f32_params *p, const float *weights, i
     return sum;
 }
 
-/* Formulas are written once: their distance from the real functions is a unit test's. Here the sums before them count. */
+/* Formulas are written once: their distance from the real functions is a unit test's. Here the sums before them count.
+ */
 static void activate_f32(const struct qd_activation *act, const float *residual, float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
