@@ -46,15 +46,17 @@ static bool rounds_multipliers(const struct qd_graph *graph)
     return graph->multiplier_bits > 0 && graph->multiplier_bits < 24;
 }
 
+float qd_q8_round_multiplier(double multiplier, int bits)
+{
+    int exponent;
+    double fraction = frexp(multiplier, &exponent);
+
+    return (float)ldexp(rint(ldexp(fraction, bits)), exponent - bits);
+}
+
 float qd_q8_multiplier(const struct qd_graph *graph, double multiplier)
 {
-    double fraction;
-    int exponent;
-
-    if (!rounds_multipliers(graph))
-        return (float)multiplier;
-    fraction = frexp(multiplier, &exponent);
-    return (float)ldexp(rint(ldexp(fraction, graph->multiplier_bits)), exponent - graph->multiplier_bits);
+    return rounds_multipliers(graph) ? qd_q8_round_multiplier(multiplier, graph->multiplier_bits) : (float)multiplier;
 }
 
 /* The bounds that a clamp of bytes stands for; false: the activation has none. */

@@ -19,6 +19,8 @@ uint8_t qd_q8_byte(float real, struct qd_qparams q);
 
 /* A requantisation multiplier with as many significant bits as the graph's multiplier_bits says, rounded to nearest. */
 float qd_q8_multiplier(const struct qd_graph *graph, double multiplier);
+/* The nearest number of that many significant bits. */
+float qd_q8_round_multiplier(double multiplier, int bits);
 
 /* The range of bytes that a fused clip (or none) leaves. */
 void qd_q8_clamp(const struct qd_activation *act, struct qd_qparams q, uint8_t *ret_min, uint8_t *ret_max);

@@ -192,8 +192,10 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     mean->row = mean->steps.y == in->dims[3] * mean->steps.x ? mean->pixels : in->dims[3];
     mean->in_zero = q_in.zero_point;
     mean->channel_steps = prepare->graph->values[prepare->node->inputs[0]].channel_steps;
-    mult = (double)q_in.scale / (double)mean->pixels;
-    mean->mult = prepare->output_f32 ? (float)mult : qd_q8_multiplier(prepare->graph, mult / (double)q_out.scale);
+    /* The scales' ratio is a requantisation multiplier, the number of pixels a division. */
+    mult = prepare->output_f32 ? (double)q_in.scale
+                               : (double)qd_q8_multiplier(prepare->graph, (double)q_in.scale / (double)q_out.scale);
+    mean->mult = (float)(mult / (double)mean->pixels);
     mean->zero = prepare->output_f32 ? 0 : (float)q_out.zero_point;
     mean->max = (uint8_t)qd_q8_max(q_out);
     mean->output_f32 = prepare->output_f32;

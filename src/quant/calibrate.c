@@ -90,6 +90,35 @@ static enum qd_status fill_value(const struct calibration *c, int v, struct qd_q
     return QD_OK;
 }
 
+/* Whether the operator's multiplier is a ratio of activation scales alone, with no weights' scale to make it fit. */
+static bool joins_scales(const struct qd_node *node, int v)
+{
+    if (node->op->flags & QD_OP_SAME_SCALE)
+        return false;
+    if (!node->op->layer)
+        return true;
+    return node->residual >= 0 && (node->outputs[0] == v || node->inputs[node->residual] == v);
+}
+
+/* Whether some member of a class goes through such an operator. */
+static bool meets_activations(const struct calibration *c, int class)
+{
+    const struct qd_graph *graph = c->graph;
+
+    for (int n = 0; n < graph->n_nodes; n++) {
+        const struct qd_node *node = &graph->nodes[n];
+
+        for (int i = 0; i < node->n_inputs + node->n_outputs; i++) {
+            int v = i < node->n_inputs ? node->inputs[i] : node->outputs[i - node->n_inputs];
+
+            if (v != QD_NO_VALUE && qd_is_measured(graph, v) && find_class(c->class_of, v) == class &&
+                joins_scales(node, v))
+                return true;
+        }
+    }
+    return false;
+}
+
 static enum qd_status choose_class(const struct calibration *c, int class, struct qd_qparams *ret, struct qd_error *err)
 {
     int n_values = c->graph->n_values;
@@ -114,6 +143,10 @@ static enum qd_status choose_class(const struct calibration *c, int class, struc
     d.bins = bins;
     d.n_bins = n_bins;
     *ret = c->options->method->choose(&d, c->options->form.activation_bits);
+    if (c->options->method->staged)
+        *ret = qd_constrain(&d, *ret, &c->options->form,
+                            c->options->form.power_of_two || (c->options->form.multiplier_bits < QD_NARROW_MULTIPLIER &&
+                                                              meets_activations(c, class)));
     qd_arena_done(&scratch);
     return QD_OK;
 }

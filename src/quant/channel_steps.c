@@ -16,7 +16,8 @@ struct choice {
     struct qd_bin **bins; /* by channel */
     size_t *n_bins;
     double *energy; /* by channel: squares of the readers' weights on it, summed */
-    int value, weight_bits;
+    int value;
+    const struct qd_calibration_form *form;
 };
 
 static bool activation_allows(const struct qd_activation *act)
@@ -150,8 +151,13 @@ static double choose_alone(const struct choice *choice, int zero, double *ret_st
 
         ret_steps[c] = 0;
         for (int i = 0; i < N_STEPS && widest > 0; i++) {
-            double step = widest * exp2(-i / 8.0), error = channel_error(choice, c, step, zero);
+            double step = widest * exp2(-i / 8.0), error;
 
+            if (choice->form->power_of_two && i % 8)
+                continue;
+            if (choice->form->power_of_two)
+                step = exp2(ceil(log2(widest)) - i / 8);
+            error = channel_error(choice, c, step, zero);
             if (error >= least)
                 continue;
             least = error;
@@ -166,7 +172,7 @@ static double choose_alone(const struct choice *choice, int zero, double *ret_st
 /* What a dense reader's rounded weights cost, once they have taken the steps up. Depthwise ones pay nothing more. */
 static double weights_error(const struct choice *choice, const struct qd_layer_statistics *l, const double *steps)
 {
-    double limit = (1 << (choice->weight_bits - 1)) - 1, total = 0;
+    double limit = (1 << (choice->form->weight_bits - 1)) - 1, total = 0;
     double n = l->n_samples ? l->n_samples : 1;
 
     for (int o = 0; o < l->layer.n; o++) {
@@ -220,6 +226,10 @@ static int choose_zero(const struct choice *choice, int now, double *alone, doub
         choose_alone(choice, 0, alone);
         return 0;
     }
+    if (choice->form->plain_zero) {
+        choose_alone(choice, now, alone);
+        return now;
+    }
     for (size_t i = 0; i <= QD_ARRAY_SIZE(shares); i++) {
         int zero = i < QD_ARRAY_SIZE(shares) ? shares[i] * (choice->max + 1) / 256 : now;
 
@@ -251,6 +261,8 @@ static double choose_spread(const struct choice *choice, const double *alone, in
 
                 ratio = ratio > (double)LEAST_STEP ? ratio : (double)LEAST_STEP;
                 steps[c] = largest * exp2(shift / 8.0) * pow(ratio, part / 4.0);
+                if (choice->form->power_of_two)
+                    steps[c] = exp2(rint(log2(steps[c])));
             }
             error = total_error(choice, steps, zero);
             if (error >= least)
@@ -282,14 +294,14 @@ static enum qd_status prepare(struct choice *choice, struct qd_arena *arena, str
     return status;
 }
 
-enum qd_status qd_channel_steps_choose(const struct qd_statistics *s, int v, bool dense_readers, int weight_bits,
-                                       struct qd_qparams now, struct qd_qparams *ret_q, float *ret_steps,
+enum qd_status qd_channel_steps_choose(const struct qd_statistics *s, int v, bool dense_readers,
+                                       const struct qd_calibration_form *form, struct qd_qparams now, struct qd_qparams *ret_q, float *ret_steps,
                                        bool *ret_found, struct qd_error *err)
 {
     const struct qd_shape *shape = &s->graph->values[v].shape;
     struct choice choice = {.s = s, .channels = s->channels[v], .c = (int)shape->dims[1], .max = (1 << now.bits) - 1,
                             .pixels = (double)s->n_images * (double)(shape->dims[2] * shape->dims[3]), .value = v,
-                            .weight_bits = weight_bits};
+                            .form = form};
     struct qd_arena arena = {0};
     double *memory[4], one, error, largest;
     bool dense = false;

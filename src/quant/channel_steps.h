@@ -2,6 +2,7 @@
 #ifndef QD_QUANT_CHANNEL_STEPS_H
 #define QD_QUANT_CHANNEL_STEPS_H
 
+#include "quant/method.h"
 #include "quant/statistics.h"
 
 /* Whether the value could have channel steps: its maker and all its readers can take them up. */
@@ -15,7 +16,7 @@ bool qd_takes_channel_steps(const struct qd_graph *graph, int value);
  * the value is not of the kind wanted.
  */
 enum qd_status qd_channel_steps_choose(const struct qd_statistics *statistics, int value, bool dense_readers,
-                                       int weight_bits, struct qd_qparams now, struct qd_qparams *ret_q,
+                                       const struct qd_calibration_form *form, struct qd_qparams now, struct qd_qparams *ret_q,
                                        float *ret_steps, bool *ret_found, struct qd_error *err);
 
 #endif

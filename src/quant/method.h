@@ -28,6 +28,9 @@ struct qd_calibration_form {
     bool power_of_two;                /* every scale a power of two */
 };
 
+/* Multipliers of fewer bits cannot stand for every ratio of two scales: scales then have to fit them. */
+#define QD_NARROW_MULTIPLIER 8
+
 struct qd_method {
     const char *name;
     int version; /* part of the scale cache's key: a change of results is a new version */
@@ -42,6 +45,13 @@ const struct qd_method *qd_method_at(int i); /* NULL past the end */
 const char *qd_method_list(char *text, size_t text_size);
 #define QD_METHOD_LIST_SIZE 160
 #define QD_MAX_METHODS 16
+
+/*
+ * The nearest to q in error that the form allows: zero points 0 and 2^(bits - 1) alone where it has plain_zero, and a
+ * step that is a power of two where that is asked for.
+ */
+struct qd_qparams qd_constrain(const struct qd_distribution *distribution, struct qd_qparams q,
+                               const struct qd_calibration_form *form, bool power_of_two);
 
 /* The summed squared error of a class. */
 double qd_distribution_error(const struct qd_distribution *distribution, struct qd_qparams q);

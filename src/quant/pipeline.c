@@ -11,6 +11,8 @@
 #define MIN_IMAGES_TO_SPLIT 8
 #define FEW_IMAGES 32 /* some hundred do */
 #define REPORT_IMAGES 16
+#define MAX_FALLBACKS 16
+#define FALLBACK_SHARE 10 /* a tenth of the MACs may go to fp32 */
 
 /* Pointers into an image set. */
 struct parts {
@@ -44,16 +46,30 @@ static enum qd_status split(const struct qd_image_set *images, size_t max_images
     return QD_OK;
 }
 
+static struct qd_plan_options plan_options(const struct qd_pipeline_options *options, enum qd_precision precision)
+{
+    return (struct qd_plan_options){.precision = precision,
+                                    .max_batch = options->max_batch > 8 ? options->max_batch : 8,
+                                    .kernels = options->kernels};
+}
+
+static enum qd_status remake_int8(const struct qd_graph *graph, const struct qd_pipeline_options *options,
+                                  struct qd_pipeline_result *result, struct qd_error *err)
+{
+    struct qd_plan_options plan = plan_options(options, QD_PRECISION_Q8);
+
+    qd_plan_free(result->int8);
+    result->int8 = NULL;
+    return qd_plan_new(graph, &plan, &result->int8, err);
+}
+
 static enum qd_status make_plans(const struct qd_graph *graph, const struct qd_pipeline_options *options,
                                  struct qd_pipeline_result *result, struct qd_error *err)
 {
-    struct qd_plan_options plan = {.precision = QD_PRECISION_F32,
-                                   .max_batch = options->max_batch > 8 ? options->max_batch : 8,
-                                   .kernels = options->kernels};
+    struct qd_plan_options plan = plan_options(options, QD_PRECISION_F32);
     enum qd_status status = qd_plan_new(graph, &plan, &result->fp32, err);
 
-    plan.precision = QD_PRECISION_Q8;
-    return status == QD_OK ? qd_plan_new(graph, &plan, &result->int8, err) : status;
+    return status == QD_OK ? remake_int8(graph, options, result, err) : status;
 }
 
 /* The tensor where int8 departs most from fp32 compared with what feeds it: the largest drop along the list. */
@@ -68,12 +84,18 @@ static const struct qd_value_scale *worst_tensor(const struct qd_scales *scales)
     return worst;
 }
 
+/* Whether a gate's figures pass; the thresholds alone. */
+static bool passes(const struct qd_pipeline_options *options, const struct qd_accuracy *a)
+{
+    return a->agreement >= options->min_agreement && !(a->sqnr_db < options->min_sqnr_db);
+}
+
 static void judge(const struct qd_pipeline_options *options, struct qd_scales *scales)
 {
     const struct qd_value_scale *worst = worst_tensor(scales);
 
     scales->gate_text[0] = 0; /* a cached verdict may be from other thresholds */
-    scales->gate_passed = scales->gate.agreement >= options->min_agreement && !(scales->gate.sqnr_db < options->min_sqnr_db);
+    scales->gate_passed = passes(options, &scales->gate);
     if (!scales->gate_passed)
         snprintf(scales->gate_text, sizeof(scales->gate_text),
                  "agreement with fp32 is %.3f (at least %.3f wanted), output SQNR %.1f dB; worst tensor '%.40s' at %.1f dB",
@@ -128,6 +150,67 @@ static enum qd_status run_gate(struct parts *parts, const struct qd_evaluation_o
     return status == QD_OK ? QD_OK : qd_error_set(err, status, "%s", why.text);
 }
 
+/* The layer in int8 whose sensitivity per multiply-accumulate is largest and that the budget of MACs allows; -1: none. */
+static int most_sensitive(const struct qd_scales *s, int64_t budget)
+{
+    int worst = -1;
+    double most = 0;
+
+    for (size_t l = 0; l < s->n_layers; l++) {
+        const struct qd_layer_scale *layer = &s->layers[l];
+        double per_mac = layer->sensitivity / (double)(layer->macs > 0 ? layer->macs : 1);
+
+        if (layer->precision == QD_PRECISION_F32 || layer->macs > budget || !(per_mac > most))
+            continue;
+        most = per_mac;
+        worst = (int)l;
+    }
+    return worst;
+}
+
+static struct qd_node *node_named(struct qd_graph *graph, const char *name)
+{
+    for (int n = 0; n < graph->n_nodes; n++)
+        if (strcmp(graph->nodes[n].name, name) == 0)
+            return &graph->nodes[n];
+    return NULL;
+}
+
+/*
+ * While the gate fails: the most sensitive layer per MAC goes to fp32, up to a tenth of the MACs. Where that does not
+ * make it pass, all go back: a slower network that is refused all the same helps nobody.
+ */
+static enum qd_status fall_back(struct qd_graph *graph, struct parts *parts, const struct qd_pipeline_options *options,
+                                const struct qd_evaluation_options *evaluation, struct qd_pipeline_result *result,
+                                struct qd_error *err)
+{
+    struct qd_scales *s = result->scales;
+    struct qd_accuracy before = s->gate;
+    int64_t budget = qd_plan_macs(result->int8, false) / FALLBACK_SHARE;
+    int chosen[MAX_FALLBACKS], n = 0, l;
+    enum qd_status status = QD_OK;
+
+    while (status == QD_OK && !passes(options, &s->gate) && n < MAX_FALLBACKS && (l = most_sensitive(s, budget)) >= 0) {
+        budget -= s->layers[l].macs;
+        chosen[n++] = l;
+        s->layers[l].precision = QD_PRECISION_F32;
+        status = qd_scales_apply(s, graph, err);
+        if (status == QD_OK)
+            status = remake_int8(graph, options, result, err);
+        if (status == QD_OK)
+            status = run_gate(parts, evaluation, result, err);
+    }
+    if (status != QD_OK || passes(options, &s->gate) || !n)
+        return status;
+    while (n > 0) {
+        l = chosen[--n];
+        s->layers[l].precision = QD_PRECISION_Q8;
+        node_named(graph, s->layers[l].name)->precision = QD_PRECISION_Q8;
+    }
+    s->gate = before;
+    return remake_int8(graph, options, result, err);
+}
+
 static enum qd_status calibrate(struct qd_graph *graph, struct parts *parts,
                                 const struct qd_pipeline_options *options, struct qd_pipeline_result *result,
                                 struct qd_error *err)
@@ -151,6 +234,8 @@ static enum qd_status calibrate(struct qd_graph *graph, struct parts *parts,
         status = make_plans(graph, options, result, err);
     if (status == QD_OK)
         status = run_gate(parts, &evaluation, result, err);
+    if (status == QD_OK)
+        status = fall_back(graph, parts, options, &evaluation, result, err);
     if (status == QD_OK)
         status = qd_measure_layers(graph, options->kernels, parts->gate,
                                    parts->n_gate < REPORT_IMAGES ? parts->n_gate : REPORT_IMAGES, &evaluation,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "op/conv_q8.h"
+#include "op/q8.h"
 #include "quant/channel_steps.h"
 #include "quant/round_weights.h"
 #include "quant/sweep.h"
@@ -77,6 +78,27 @@ static enum qd_status round_nearest(struct qd_refinement *r, struct qd_error *er
     return QD_OK;
 }
 
+/* What an accumulator's unit is measured in after its multiplier, by channel; NULL where the output stays float. */
+static enum qd_status output_units(const struct qd_refinement *r, const struct qd_layer_statistics *l,
+                                   struct qd_arena *arena, const double **ret, struct qd_error *err)
+{
+    const struct qd_node *node = &r->graph->nodes[l->node];
+    const struct qd_value *value = &r->graph->values[node->outputs[0]];
+    double gain = node->act.kind == QD_ACT_HARDSIGMOID ? (double)node->act.alpha : 1;
+    double *units;
+
+    *ret = NULL;
+    if (r->form->multiplier_bits >= 24 || qd_graph_is_output(r->graph, node->outputs[0]))
+        return QD_OK;
+    units = qd_arena_array(arena, (size_t)l->layer.n, sizeof(*units));
+    if (!units)
+        return no_memory(err);
+    for (int o = 0; o < l->layer.n; o++)
+        units[o] = (double)value->q.scale * (value->channel_steps ? (double)value->channel_steps[o] : 1) / gain;
+    *ret = units;
+    return QD_OK;
+}
+
 /* The weights of some layers (all where which is NULL) to the least error of their outputs. */
 static enum qd_status round_layers(struct qd_refinement *r, const bool *which, struct qd_error *err)
 {
@@ -94,9 +116,14 @@ static enum qd_status round_layers(struct qd_refinement *r, const bool *which, s
             continue;
         roundings[i].layer = l;
         roundings[i].input_steps = input_steps(r, l);
-        roundings[i].input_scale = input == r->graph->inputs[0] ? 0 : (double)r->graph->values[input].q.scale;
+        roundings[i].input_scale = (double)qd_q8_of(r->graph, input).scale;
+        roundings[i].exact_input = input == r->graph->inputs[0];
         roundings[i].bits = r->scales->layers[i].weights.bits;
-        status = new_weights(r, i, &roundings[i].q, &roundings[i].scale, err);
+        roundings[i].power_of_two = r->form->power_of_two;
+        roundings[i].multiplier_bits = r->form->multiplier_bits;
+        status = output_units(r, l, &scratch, &roundings[i].output_units, err);
+        if (status == QD_OK)
+            status = new_weights(r, i, &roundings[i].q, &roundings[i].scale, err);
     }
 #pragma omp parallel for schedule(dynamic, 1) num_threads(r->n_threads)
     for (int i = 0; i < (status == QD_OK ? n : 0); i++) {
@@ -124,11 +151,12 @@ static enum qd_status round_weights(struct qd_refinement *r, char *text, size_t 
     return round_layers(r, NULL, err);
 }
 
-/* Marks the layers that read the value. */
+/* Marks the layers that read the value, and its maker where that has to fit its multipliers to it. */
 static void mark_readers(const struct qd_refinement *r, int v, bool *which)
 {
     for (int i = 0; i < r->statistics->n_layers; i++)
-        which[i] = which[i] || r->graph->nodes[r->statistics->layers[i].node].inputs[0] == v;
+        which[i] = which[i] || r->graph->nodes[r->statistics->layers[i].node].inputs[0] == v ||
+                   (r->form->multiplier_bits < 24 && r->graph->nodes[r->statistics->layers[i].node].outputs[0] == v);
 }
 
 static enum qd_status choose_channel_steps(struct qd_refinement *r, bool dense, char *text, size_t size,
@@ -150,7 +178,7 @@ static enum qd_status choose_channel_steps(struct qd_refinement *r, bool dense, 
         n = (int)r->graph->values[v].shape.dims[1];
         steps = qd_arena_array(&r->scales->arena, (size_t)n, sizeof(float));
         status = !steps ? no_memory(err) :
-                        qd_channel_steps_choose(r->statistics, v, dense, r->form->weight_bits, s->q, &q, steps, &found, err);
+                        qd_channel_steps_choose(r->statistics, v, dense, r->form, s->q, &q, steps, &found, err);
         n_tried++;
         if (status != QD_OK || !found)
             continue;
@@ -186,6 +214,7 @@ static struct qd_sweep sweep_of(struct qd_refinement *r)
                              .scales = r->scales,
                              .kernels = r->kernels,
                              .n_threads = r->n_threads,
+                             .whole_octaves = r->form->multiplier_bits < QD_NARROW_MULTIPLIER,
                              .progress = r->progress};
 }
 
@@ -257,14 +286,14 @@ static struct qd_value_scale *scale_of(const struct qd_refinement *r, int l)
 /* One layer's scale: neighbours that lower the whole network's error on both halves. */
 static enum qd_status descend(struct qd_refinement *r, struct qd_value_scale *s, int *changed, struct qd_error *err)
 {
-    static const float factors[] = {0.9170040f, 1.0905077f, 0.8408964f, 1.1892071f}; /* 2^(-1/8, 1/8, -1/4, 1/4) */
+    static const float eighths[] = {-1, 1, -2, 2};
     float start = s->q.scale, best = start;
 
-    for (size_t i = 0; i < QD_ARRAY_SIZE(factors); i++) {
+    for (size_t i = 0; i < QD_ARRAY_SIZE(eighths); i++) {
         struct qd_network_error error;
         enum qd_status status;
 
-        s->q.scale = start * factors[i];
+        s->q.scale = start * exp2f(eighths[i] / (r->form->multiplier_bits < QD_NARROW_MULTIPLIER ? 1 : 8));
         status = qd_scales_apply(r->scales, r->graph, err);
         if (status == QD_OK)
             status = measure(r, r->statistics->n_kept, &error, err);
@@ -346,6 +375,7 @@ static enum qd_status run_stage(struct qd_refinement *r, const struct stage *sta
         report->kept = stage->decides || is_better(&error, &now);
         memcpy(report->before_db, now.db, sizeof(now.db));
         memcpy(report->after_db, error.db, sizeof(error.db));
+        report->agreement = (error.agreement[0] + error.agreement[1]) / 2;
         r->error = report->kept ? error : now;
         scales->n_stages++;
     }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "op/q8.h"
 #include "quant/linear.h"
 
 #define N_CLIPS 21        /* ratios 1.00, 0.98 .. 0.60 */
@@ -49,7 +50,7 @@ static void fill_moments(struct group *g, int group)
     const struct qd_layer_statistics *l = g->r->layer;
     const float *squares = l->squares + (ptrdiff_t)group * g->k;
     const float *moments = l->moments ? l->moments + (ptrdiff_t)group * g->k * g->k : NULL;
-    double n = l->n_samples ? l->n_samples : 1, mean = 0, noise = g->r->input_scale * g->r->input_scale / 12;
+    double n = l->n_samples ? l->n_samples : 1, mean = 0, noise = g->r->exact_input ? 0 : g->r->input_scale * g->r->input_scale / 12;
     double damping = DAMPING + (l->grouped ? 0 : 0.25 * g->k / n);
 
     for (int i = 0; i < g->k; i++) {
@@ -120,7 +121,7 @@ static double descent_error(const struct group *g, float scale, int8_t *q)
 }
 
 /* Candidate i of the scales of a row whose largest weight is given; 0 past the last. */
-static float candidate(const struct group *g, float largest, int i)
+static float free_candidate(const struct group *g, float largest, int i)
 {
     int lattice = g->limit - 1 - (i - N_CLIPS);
 
@@ -129,8 +130,23 @@ static float candidate(const struct group *g, float largest, int i)
     return lattice >= LEAST_LATTICE ? largest / (float)lattice : 0;
 }
 
+/* The same as the form allows it. */
+static float candidate(const struct group *g, float largest, int o, int i)
+{
+    const struct qd_rounding *r = g->r;
+    float scale = free_candidate(g, largest, i);
+    double unit;
+
+    if (scale > 0 && r->power_of_two)
+        return exp2f(rintf(log2f(scale)));
+    if (!(scale > 0) || !r->output_units || r->multiplier_bits >= 24)
+        return scale;
+    unit = r->output_units[o] / r->input_scale;
+    return (float)((double)qd_q8_round_multiplier((double)scale / unit, r->multiplier_bits) * unit);
+}
+
 /* Chooses scale and q of the row in g->w. */
-static void round_row(struct group *g, float *ret_scale, int8_t *ret_q)
+static void round_row(struct group *g, int o, float *ret_scale, int8_t *ret_q)
 {
     bool descent = g->h && !g->factor;
     float largest = 0, scale, best_scale;
@@ -144,7 +160,7 @@ static void round_row(struct group *g, float *ret_scale, int8_t *ret_q)
         return;
     }
     best_scale = largest / (float)g->limit;
-    for (int i = 0; (scale = candidate(g, largest, i)) > 0; i++) {
+    for (int i = 0; (scale = candidate(g, largest, o, i)) > 0; i++) {
         double error = descent ? descent_error(g, scale, g->q) : diagonal_error(g, scale);
 
         if (!(error < best))
@@ -206,7 +222,7 @@ static void round_group(struct group *g, int group)
 
         for (int i = 0; i < g->k; i++)
             g->w[i] = w[i] * step_of(r, group, i);
-        round_row(g, &r->scale[o], r->q + (ptrdiff_t)o * g->k);
+        round_row(g, o, &r->scale[o], r->q + (ptrdiff_t)o * g->k);
         add_noise(g, r->scale[o], r->q + (ptrdiff_t)o * g->k);
     }
 }

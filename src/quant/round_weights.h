@@ -8,8 +8,13 @@
 struct qd_rounding {
     const struct qd_layer_statistics *layer;
     const float *input_steps; /* of the input's channels, [c], or NULL */
-    double input_scale;       /* D of the input; 0 where it is exact (the pixels) */
+    double input_scale;       /* D of the input */
+    bool exact_input;         /* it is the pixels, which are not rounded */
     int bits;
+    /* What requantisation multiplies with is input_scale * scale[o] / output_units[o]: it gets so many bits. */
+    int multiplier_bits;
+    const double *output_units; /* [n], or NULL: the output is float */
+    bool power_of_two;          /* scales are powers of two */
     int8_t *q;      /* out: [n][k] */
     float *scale;   /* out: [n], for weights times the input's channel steps */
     double sqnr_db; /* out: of the layer's output over the sampled rows, nothing else rounded; NAN without moments */

@@ -41,6 +41,7 @@ struct qd_stage_report {
     char name[32];
     bool kept;
     double before_db[2], after_db[2];
+    double agreement; /* with fp32 over all those images, as the stage left it */
     char text[96]; /* what it did, as "17 of 34 tensors" */
 };
 

@@ -68,9 +68,10 @@ static json_t *layer_to_json(const struct qd_layer_scale *l, bool with_weights)
 
 static json_t *stage_to_json(const struct qd_stage_report *s)
 {
-    return json_pack("{s:s, s:b, s:[o, o], s:[o, o], s:s}", "name", s->name, "kept", s->kept, "before_db",
+    return json_pack("{s:s, s:b, s:[o, o], s:[o, o], s:o, s:s}", "name", s->name, "kept", s->kept, "before_db",
                      qd_json_real(s->before_db[0]), qd_json_real(s->before_db[1]), "after_db",
-                     qd_json_real(s->after_db[0]), qd_json_real(s->after_db[1]), "text", s->text);
+                     qd_json_real(s->after_db[0]), qd_json_real(s->after_db[1]), "agreement",
+                     qd_json_real(s->agreement), "text", s->text);
 }
 
 json_t *qd_scales_to_json(const struct qd_scales *scales, bool with_weights)
@@ -218,6 +219,7 @@ static void stage_from_json(const json_t *json, struct qd_stage_report *s)
     strncpy(s->name, name ? name : "?", sizeof(s->name) - 1);
     strncpy(s->text, text ? text : "", sizeof(s->text) - 1);
     s->kept = json_is_true(json_object_get(json, "kept"));
+    s->agreement = number(json, "agreement");
     for (size_t h = 0; h < 2; h++) {
         const json_t *x = json_array_get(before, h), *y = json_array_get(after, h);
 

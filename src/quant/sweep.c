@@ -182,10 +182,12 @@ static enum qd_status try_scales(struct state *s, int step, const struct qd_laye
     measure_variance(s, l, s->variance);
     for (int j = 0; j <= 2 * N_NEIGHBOURS; j++) {
         /* 0, -1, 1, -2, 2 ... */
-        int eighths = (j + 1) / 2 * (j % 2 ? -1 : 1);
+        int eighths = (j + 1) / 2 * (j % 2 ? -1 : 1) * (s->sweep->whole_octaves ? 8 : 1);
         struct qd_error why = {""};
         enum qd_status status;
 
+        if (s->sweep->whole_octaves && j > 2)
+            break;
         value->q.scale = start * exp2f((float)eighths / 8);
         status = qd_plan_prepare_again(s->plan, step, &why);
         if (status != QD_OK && status != QD_UNSUPPORTED)

@@ -14,6 +14,7 @@ struct qd_sweep {
     struct qd_scales *scales; /* its layers are the statistics' layers, their weights given */
     const struct qd_kernels *kernels;
     int n_threads;
+    bool whole_octaves; /* scales may only be doubled or halved */
     const struct qd_progress *progress; /* or NULL */
     int n_changed;                      /* out: channels corrected, or scales changed */
     int n_tried;                        /* out */
