@@ -54,6 +54,10 @@ static int run(int argc, char **argv)
         json_object_set_new(json, "model", json_string(model->config.name));
         json_object_set_new(json, "method", json_string(model->result.scales->method));
         json_object_set_new(json, "calibration_seconds", json_real(model->result.seconds));
+        json_object_set_new(json, "stages", qd_stages_to_json(model->result.scales));
+        json_object_set_new(json, "int8_share_of_macs",
+                            json_real((double)qd_plan_macs(model->result.int8, true) /
+                                      (double)qd_plan_macs(model->result.int8, false)));
         json_object_set_new(json, "gate_passed", json_boolean(model->result.scales->gate_passed));
         code = qd_cli_print_json(json);
     } else {

@@ -84,10 +84,14 @@ static const struct qd_value_scale *worst_tensor(const struct qd_scales *scales)
     return worst;
 }
 
-/* Whether a gate's figures pass; the thresholds alone. */
+bool qd_gate_passes(double min_agreement, double min_sqnr_db, const struct qd_accuracy *a)
+{
+    return a->agreement >= min_agreement && !(a->sqnr_db < min_sqnr_db);
+}
+
 static bool passes(const struct qd_pipeline_options *options, const struct qd_accuracy *a)
 {
-    return a->agreement >= options->min_agreement && !(a->sqnr_db < options->min_sqnr_db);
+    return qd_gate_passes(options->min_agreement, options->min_sqnr_db, a);
 }
 
 static void judge(const struct qd_pipeline_options *options, struct qd_scales *scales)

@@ -47,6 +47,8 @@ struct qd_pipeline_result {
 enum qd_status qd_pipeline_run(struct qd_graph *graph, const struct qd_image_set *images,
                                const struct qd_pipeline_options *options, struct qd_pipeline_result *ret,
                                struct qd_error *err);
+/* The gate's rule. */
+bool qd_gate_passes(double min_agreement, double min_sqnr_db, const struct qd_accuracy *accuracy);
 void qd_pipeline_result_done(struct qd_pipeline_result *result);
 
 #endif

@@ -82,6 +82,8 @@ enum qd_status qd_scales_apply(const struct qd_scales *scales, struct qd_graph *
 
 /* Deterministic: same scales, same JSON. with_weights: all that is needed to come back. NULL without memory. */
 json_t *qd_scales_to_json(const struct qd_scales *scales, bool with_weights);
+/* The list of stages alone. */
+json_t *qd_stages_to_json(const struct qd_scales *scales);
 enum qd_status qd_scales_from_json(const json_t *json, struct qd_scales **ret, struct qd_error *err);
 
 /* {"images","fp32":{"top1","top5"},"int8":{...},"agreement","sqnr_db","kl"}; NAN becomes null. */

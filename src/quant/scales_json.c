@@ -74,20 +74,27 @@ static json_t *stage_to_json(const struct qd_stage_report *s)
                      qd_json_real(s->agreement), "text", s->text);
 }
 
+json_t *qd_stages_to_json(const struct qd_scales *scales)
+{
+    json_t *stages = json_array();
+
+    for (int i = 0; i < scales->n_stages; i++)
+        json_array_append_new(stages, stage_to_json(&scales->stages[i]));
+    return stages;
+}
+
 json_t *qd_scales_to_json(const struct qd_scales *scales, bool with_weights)
 {
-    json_t *values = json_array(), *layers = json_array(), *stages = json_array();
+    json_t *values = json_array(), *layers = json_array();
 
     for (size_t i = 0; i < scales->n_values; i++)
         json_array_append_new(values, value_to_json(&scales->values[i]));
     for (size_t i = 0; i < scales->n_layers; i++)
         json_array_append_new(layers, layer_to_json(&scales->layers[i], with_weights));
-    for (int i = 0; i < scales->n_stages; i++)
-        json_array_append_new(stages, stage_to_json(&scales->stages[i]));
     return json_pack("{s:s, s:i, s:i, s:i, s:o, s:b, s:s, s:o, s:o, s:o}", "method", scales->method, "images",
                      scales->n_images, "skipped", scales->n_skipped, "multiplier_bits", scales->multiplier_bits, "gate",
                      qd_accuracy_to_json(&scales->gate), "gate_passed", scales->gate_passed, "gate_text",
-                     scales->gate_text, "stages", stages, "layer_weights", layers, "tensors", values);
+                     scales->gate_text, "stages", qd_stages_to_json(scales), "layer_weights", layers, "tensors", values);
 }
 
 /* A number of an object, or NAN where it is null or missing. */

@@ -1,0 +1,177 @@
+/*
+ * The bundled model through adlq: the same bytes whatever the threads and the order of the files, and a gate that
+ * refuses scales that are wrong.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "image/image.h"
+#include "serve/model.h"
+#include "tests/unit/unit.h"
+#include "util/file.h"
+
+static char source[4096];
+
+static struct qd_model *load(const char *folder, const char *images, int n_threads)
+{
+    struct qd_model_options options = {
+        .n_threads = n_threads, .max_batch = 8, .limits = {100000000}, .max_images = 48, .images = images};
+    struct qd_error err = {""};
+    struct qd_model *model;
+
+    ck_assert_ok(qd_kernels_init(&options.kernels, &err), &err);
+    ck_assert_ok(qd_model_load(folder, &options, &model, &err), &err);
+    return model;
+}
+
+static void find_source(void)
+{
+    snprintf(source, sizeof(source), "%s/models/fashion-mnist", getenv("QD_SRC") ? getenv("QD_SRC") : ".");
+}
+
+static char *scales_text(const struct qd_model *model)
+{
+    json_t *json = qd_scales_to_json(model->result.scales, true);
+    char *text = json_dumps(json, JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
+
+    json_decref(json);
+    return text;
+}
+
+/* A folder of links to the calibration pictures whose names sort the other way round. */
+static void link_reversed(char *folder)
+{
+    char path[4096 + 64];
+    struct qd_image_set set = {0};
+    struct qd_error err = {""};
+
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/calibration", source);
+    ck_assert_ok(qd_image_set_load(path, NULL, 0, &set, &err), &err);
+    for (size_t i = 0; i < set.n_files; i++) {
+        char *real = realpath(set.files[i].path, NULL);
+
+        snprintf(path, sizeof(path), "%s/%06zu.png", folder, set.n_files - i);
+        ck_assert_int_eq(symlink(real, path), 0);
+        free(real);
+    }
+    qd_image_set_done(&set);
+}
+
+static void remove_links(const char *folder)
+{
+    char command[4200];
+
+    snprintf(command, sizeof(command), "rm -r '%s'", folder);
+    ck_assert_int_eq(system(command), 0);
+}
+
+START_TEST(test_same_bytes)
+{
+    char folder[] = "/tmp/quantd-reversed-XXXXXX";
+    struct qd_model *one, *other;
+    char *text;
+
+    find_source();
+    one = load(source, NULL, 1);
+    text = scales_text(one);
+    for (int n_threads = 2; n_threads <= 3; n_threads++) {
+        char *again;
+
+        other = load(source, NULL, n_threads);
+        again = scales_text(other);
+        ck_assert_msg(strcmp(text, again) == 0, "other scales with %d threads", n_threads);
+        free(again);
+        qd_model_unref(other);
+    }
+    link_reversed(folder);
+    other = load(source, folder, 2);
+    remove_links(folder);
+    {
+        char *again = scales_text(other);
+
+        ck_assert_msg(strcmp(text, again) == 0, "other scales with the files in another order");
+        free(again);
+    }
+    qd_model_unref(other);
+    free(text);
+    qd_model_unref(one);
+}
+END_TEST
+
+/* The model's accuracy on the evaluation set with the graph's present scales, through the gate's rule. */
+static bool gate_passes(struct qd_model *model, double min_sqnr_db, struct qd_accuracy *ret)
+{
+    struct qd_plan_options plan = {.precision = QD_PRECISION_Q8, .max_batch = 8};
+    struct qd_model_options options = {.n_threads = 2, .limits = {100000000}};
+    struct qd_error err = {""};
+
+    qd_plan_free(model->result.int8);
+    model->result.int8 = NULL;
+    ck_assert_ok(qd_kernels_init(&plan.kernels, &err), &err);
+    ck_assert_ok(qd_plan_new(model->graph, &plan, &model->result.int8, &err), &err);
+    ck_assert_ok(qd_model_evaluate(model, NULL, NULL, 200, &options, ret, &err), &err);
+    return qd_gate_passes(0.95, min_sqnr_db, ret);
+}
+
+START_TEST(test_gate_refuses_mutants)
+{
+    struct qd_model *model;
+    struct qd_scales *scales;
+    struct qd_accuracy good, bad;
+    double threshold;
+
+    find_source();
+    model = load(source, NULL, 2);
+    scales = model->result.scales;
+    ck_assert(gate_passes(model, -INFINITY, &good));
+    threshold = good.sqnr_db - 1;
+    ck_assert(gate_passes(model, threshold, &good));
+    /* One layer's scale is half as large again as what its weights were rounded with. */
+    for (size_t l = 0; l < scales->n_layers; l++) {
+        float *scale = (float *)(uintptr_t)scales->layers[l].weights.scale;
+
+        ck_assert_ptr_nonnull(scale);
+        for (int turn = 0; turn < 2; turn++) {
+            for (int o = 0; o < scales->layers[l].n; o++)
+                scale[o] *= turn ? 1 / 1.5f : 1.5f;
+            if (!turn)
+                ck_assert_msg(!gate_passes(model, threshold, &bad), "layer %s: passed", scales->layers[l].name);
+        }
+    }
+    qd_model_unref(model);
+}
+END_TEST
+
+/* Scales that were made for another normalisation. */
+START_TEST(test_gate_refuses_other_normalisation)
+{
+    static const char json[] = "{\"onnx\": \"%s/1/model.onnx\", \"preprocess\": {\"color\": \"gray\", \"resize\": \"stretch\","
+                               "\"size\": [28, 28], \"scale\": 1.0, \"mean\": [0], \"std\": [1]},"
+                               "\"calibration\": {\"images\": \"%s/calibration\"}}";
+    char folder[] = "/tmp/quantd-normalised-XXXXXX", text[3 * 4096 + 512], path[4096];
+    struct qd_model *good, *other;
+    struct qd_accuracy accuracy;
+    struct qd_error err = {""};
+    char *full;
+
+    find_source();
+    good = load(source, NULL, 2);
+    full = realpath(source, NULL);
+    ck_assert_ptr_nonnull(full);
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(text, sizeof(text), json, full, full);
+    snprintf(path, sizeof(path), "%s/model.json", folder);
+    ck_assert_ok(qd_file_write_atomic(path, text, strlen(text), &err), &err);
+    other = load(folder, NULL, 2);
+    remove_links(folder);
+    ck_assert_ok(qd_scales_apply(other->result.scales, good->graph, &err), &err);
+    ck_assert(!gate_passes(good, -INFINITY, &accuracy));
+    qd_model_unref(good);
+    qd_model_unref(other);
+    free(full);
+}
+END_TEST
+
+QD_UNIT_MAIN("calibration", test_same_bytes, test_gate_refuses_mutants, test_gate_refuses_other_normalisation)
