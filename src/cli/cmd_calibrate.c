@@ -1,6 +1,8 @@
 #include <stdio.h>
 
 #include "cli/compare.h"
+#include "cli/report_table.h"
+#include "util/peak.h"
 
 static const struct qd_cli_flag flags[] = {
     {"--json", NULL, "print the report as one JSON object", QD_FLAG_SWITCH, offsetof(struct qd_cli_options, json)},
@@ -26,24 +28,26 @@ static const struct qd_cli_flag flags[] = {
      offsetof(struct qd_cli_options, cache)},
 };
 
-static void print_report(const struct qd_model *model)
+static int report(const struct qd_model *model, const struct qd_cli_options *cli, int n_threads)
 {
-    const struct qd_scales *s = model->result.scales;
+    struct qd_report report;
+    struct qd_error err = {""};
+    int64_t peak_bytes = qd_peak_bytes();
+    int code = 0;
+    enum qd_status status = qd_report_make(&model->result, model->config.name, model->profile, &report, &err);
 
-    printf("%s: %s on %d pictures (%d unreadable) in %.1f s\n", model->config.name, s->method, s->n_images,
-           s->n_skipped, model->result.seconds);
-    printf("%-32s %10s %4s %10s %10s %8s %7s %7s\n", "tensor", "scale", "Z", "min", "max", "clipped", "alone",
-           "cumul.");
-    for (size_t i = 0; i < s->n_values; i++) {
-        const struct qd_value_scale *v = &s->values[i];
-
-        printf("%-32.32s %10.4g %4d %10.4g %10.4g %7.3f%% %7.1f %7.1f\n", v->name, (double)v->q.scale, v->q.zero_point,
-               (double)v->min, (double)v->max, 100 * v->clip_ratio, v->sqnr_db, v->cumulative_db);
-    }
-    printf("gate on %zu held-out pictures: %s; agreement %.2f %%, output SQNR %.1f dB, KL %.5f\n", s->gate.n_images,
-           s->gate_passed ? "passed" : "FAILED", 100 * s->gate.agreement, s->gate.sqnr_db, s->gate.kl);
-    if (s->gate_text[0])
-        printf("  %s\n", s->gate_text);
+    if (status != QD_OK)
+        return qd_cli_fail(&err);
+    report.peak_bytes = peak_bytes;
+    status = qd_report_measure_times(&report, n_threads, &err);
+    if (status != QD_OK)
+        code = qd_cli_fail(&err);
+    else if (cli->json)
+        code = qd_cli_print_json(qd_report_to_json(&report));
+    else
+        qd_print_report(&report);
+    qd_report_done(&report);
+    return code;
 }
 
 static int run(int argc, char **argv)
@@ -71,12 +75,9 @@ static int run(int argc, char **argv)
     if (status != QD_OK)
         return qd_cli_fail(&err);
     qd_cli_warn(model);
-    if (cli.json)
-        code = qd_cli_print_json(qd_scales_to_json(model->result.scales, false));
-    else
-        print_report(model);
+    code = report(model, &cli, options.n_threads);
     qd_model_unref(model);
-    return cli.json ? code : 0;
+    return code;
 }
 
 const struct qd_command qd_command_calibrate = {"calibrate", "DIR", "derive scales and print the layer report", run};

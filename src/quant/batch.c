@@ -18,6 +18,15 @@ int qd_default_threads(void)
 #endif
 }
 
+int qd_this_thread(void)
+{
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+
 enum qd_status qd_progress_step(const struct qd_progress *progress, const char *stage, size_t done, size_t total,
                                 struct qd_error *err)
 {

@@ -25,5 +25,7 @@ void qd_batch_load(const struct qd_image_file *const *files, int n, const struct
 
 /* Threads that OpenMP would use; 1 without OpenMP. */
 int qd_default_threads(void);
+/* The number of the calling thread in its team. */
+int qd_this_thread(void);
 
 #endif

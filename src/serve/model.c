@@ -159,15 +159,17 @@ static enum qd_status set_bits(int *bits, int first, int second, int low, int hi
 }
 
 /* What a calibration may choose: the profile's form, and the bits that are given besides. */
-static enum qd_status form_of(const struct qd_model_config *config, const struct qd_model_options *options,
+static enum qd_status form_of(struct qd_model *model, const struct qd_model_options *options,
                               struct qd_calibration_form *ret, struct qd_error *err)
 {
+    const struct qd_model_config *config = &model->config;
     const struct qd_profile *profile = options->profile ? qd_profile_find(options->profile) : config->profile;
     enum qd_status status;
 
     if (!profile)
         return qd_error_set(err, QD_INVALID, "profile: expected one of 'default', 'strict_layerwise', ..., found '%.40s'",
                             options->profile);
+    model->profile = profile->name;
     *ret = profile->form;
     /* Steps per channel of an activation have no form in ONNX that runtimes take as int8. */
     ret->layerwise = ret->layerwise || options->standard_graph;
@@ -211,7 +213,7 @@ static enum qd_status calibrate(struct qd_model *model, const struct qd_hash *ha
     if (!method)
         return qd_error_set(err, QD_INVALID, "calibration.method: expected one of %s, found '%.40s'",
                             qd_method_list(methods, sizeof(methods)), name);
-    status = form_of(&model->config, options, &pipeline.form, err);
+    status = form_of(model, options, &pipeline.form, err);
     if (status != QD_OK)
         return status;
     qd_buf_init(&settings, (size_t)1 << 20);
