@@ -2,10 +2,14 @@
 
 #include "cli/compare.h"
 #include "cli/report_table.h"
+#include "util/file.h"
 #include "util/peak.h"
+
+#define MAX_PAGE_BYTES ((size_t)64 << 20)
 
 static const struct qd_cli_flag flags[] = {
     {"--json", NULL, "print the report as one JSON object", QD_FLAG_SWITCH, offsetof(struct qd_cli_options, json)},
+    {"--plot", "FILE", "write the report as one HTML page", QD_FLAG_TEXT, offsetof(struct qd_cli_options, plot)},
     {"--compare", NULL, "run every method and print a row for each", QD_FLAG_SWITCH,
      offsetof(struct qd_cli_options, compare)},
     {"--output", "FILE", "write --compare's table as Markdown", QD_FLAG_TEXT, offsetof(struct qd_cli_options, output)},
@@ -28,6 +32,19 @@ static const struct qd_cli_flag flags[] = {
      offsetof(struct qd_cli_options, cache)},
 };
 
+static enum qd_status plot(const struct qd_report *report, const char *path, struct qd_error *err)
+{
+    struct qd_buf page;
+    enum qd_status status;
+
+    qd_buf_init(&page, MAX_PAGE_BYTES);
+    status = qd_report_to_html(report, &page, err);
+    if (status == QD_OK)
+        status = qd_file_write_atomic(path, page.bytes, page.size, err);
+    qd_buf_done(&page);
+    return status;
+}
+
 static int report(const struct qd_model *model, const struct qd_cli_options *cli, int n_threads)
 {
     struct qd_report report;
@@ -40,6 +57,8 @@ static int report(const struct qd_model *model, const struct qd_cli_options *cli
         return qd_cli_fail(&err);
     report.peak_bytes = peak_bytes;
     status = qd_report_measure_times(&report, n_threads, &err);
+    if (status == QD_OK && cli->plot)
+        status = plot(&report, cli->plot, &err);
     if (status != QD_OK)
         code = qd_cli_fail(&err);
     else if (cli->json)
@@ -63,6 +82,10 @@ static int run(int argc, char **argv)
         return code;
     if ((cli.output || cli.evaluation_limit) && !cli.compare) {
         fprintf(stderr, "quantd calibrate: --output and --evaluate: expected --compare with them\n");
+        return 2;
+    }
+    if (cli.plot && cli.compare) {
+        fprintf(stderr, "quantd calibrate: --plot: expected one method, not --compare\n");
         return 2;
     }
     status = qd_cli_model_options(&cli, &options, &err);

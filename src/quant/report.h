@@ -47,4 +47,10 @@ double qd_highest_level(const struct qd_value_scale *tensor);
  */
 json_t *qd_report_to_json(const struct qd_report *report);
 
+/*
+ * The report as one HTML page that needs nothing else: no network, no other file. It is appended to the buffer, which
+ * has been initialised.
+ */
+enum qd_status qd_report_to_html(const struct qd_report *report, struct qd_buf *buf, struct qd_error *err);
+
 #endif

@@ -1,7 +1,7 @@
 #!/bin/sh
-# The layer report: the same facts as a table, as JSON and from the daemon.
+# The layer report: the same facts as a table, as JSON, as a page and from the daemon.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
-echo 1..7
+echo 1..12
 COLUMNS=200 "$quantd" calibrate "$model" --limit 60 >"$work/body" 2>"$work/stderr"
 cp "$work/body" "$work/table"
 check "no line is wider than 120" awk 'length($0) > 120 { print; bad = 1 } END { exit bad }' "$work/table"
@@ -11,7 +11,9 @@ check "each stage, kept or undone, before and after" stages_stand
 check "the worst, the most sensitive, time and memory" sh -c 'grep -q "^worst layers: .* dB; " "$1" && grep -q "^most sensitive: .* KL " "$1" &&
     grep -qE "^calibrated in [0-9.]+ s(, peak memory [0-9]+ MiB)?$" "$1"' - "$work/table"
 check "why a layer is in fp32" grep -q '^in fp32: /Softmax (the operator has no int8 form)' "$work/table"
-"$quantd" calibrate "$model" --limit 60 --json >"$work/json" 2>"$work/stderr"
+page() { python3 "$QD_SRC/tests/e2e/report_page.py" "$@"; }
+"$quantd" calibrate "$model" --limit 60 --json --plot "$work/plot.html" >"$work/json" 2>"$work/stderr"
+check "--plot: a well-formed page of its own, every layer in it" page "$work/plot.html" "$work/json"
 check "JSON: every layer with what was found" python3 -c '
 import json, sys
 r = json.load(open(sys.argv[1]))
@@ -41,6 +43,20 @@ r = json.load(open(sys.argv[1]))
 assert r["most_sensitive"] == [] and r["stages"] == [], r
 assert all(l["sensitivity_kl"] is None and l["sensitivity_rank"] is None for l in r["layers"] if l["op"] == "Conv")
 ' "$work/json"
+# A model whose author means harm: the name goes into the page as text, and to the terminal without its escapes.
+hostile=$(printf '</script><i onload=x>\033[2J"&')
+mkdir -p "$work/m/1"
+cp "$model/model.json" "$model/labels.txt" "$work/m"
+ln -s "$model/calibration" "$model/evaluation" "$model/evaluation.tsv" "$work/m"
+python3 "$QD_SRC/tests/e2e/rename_node.py" "$model/1/model.onnx" "$work/m/1/model.onnx" /net/features/features.11/Conv "$hostile"
+"$quantd" calibrate "$work/m" --limit 12 --json --plot "$work/plot.html" >"$work/json" 2>"$work/stderr"
+check "a hostile name does no harm to the page" page "$work/plot.html" "$work/json" "$hostile"
+"$quantd" calibrate "$work/m" --limit 12 --method minmax >"$work/body" 2>"$work/stderr"
+check "  nor to the terminal" sh -c '! grep -q "$(printf "\033")" "$1" && grep -qF "<i onload=x>?[2J" "$1"' - "$work/body"
+"$quantd" calibrate "$model" --limit 12 --method minmax --plot "$work/none/plot.html" >"$work/body" 2>&1
+check "a page that cannot be written is an error" test $? = 1
+"$quantd" calibrate "$model" --compare --plot "$work/plot.html" >"$work/body" 2>&1
+check "--compare has no page" body_has "expected one method"
 start
 ask "$url/models/fashion-mnist/layers"
 check "the daemon gives the same" python3 -c '
