@@ -27,14 +27,6 @@ int qd_this_thread(void)
 #endif
 }
 
-enum qd_status qd_progress_step(const struct qd_progress *progress, const char *stage, size_t done, size_t total,
-                                struct qd_error *err)
-{
-    if (progress && progress->step && !progress->step(progress->context, stage, done, total))
-        return qd_error_set(err, QD_CANCELLED, "cancelled while %s", stage);
-    return QD_OK;
-}
-
 static enum qd_status load_one(const struct qd_image_file *file, const struct qd_preprocess *preprocess,
                                const struct qd_image_limits *limits, uint8_t *input, struct qd_error *err)
 {

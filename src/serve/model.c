@@ -261,8 +261,10 @@ enum qd_status qd_model_evaluate(const struct qd_model *model, const char *image
                                  const struct qd_model_options *options, struct qd_accuracy *ret,
                                  struct qd_error *err)
 {
+    struct qd_work work;
+    struct qd_progress progress = {.work = &work};
     struct qd_evaluation_options evaluation = {options->n_threads, &model->config.preprocess, options->limits,
-                                               options->progress};
+                                               &progress};
     const char *folder = images ? images : model->config.evaluation_folder;
     const char *labels_path = images ? labels : labels ? labels : model->config.evaluation_labels;
     const struct qd_image_file **files = NULL;
@@ -277,8 +279,14 @@ enum qd_status qd_model_evaluate(const struct qd_model *model, const char *image
         status = qd_alloc_for((void **)&files, set.n_files + 1, sizeof(*files), "an image set", err);
     for (size_t i = 0; i < set.n_files && status == QD_OK; i++)
         files[i] = &set.files[i];
+    if (options->progress) {
+        progress.step = options->progress->step;
+        progress.context = options->progress->context;
+    }
+    qd_work_begin(&work, 0, set.n_files, false, 0);
     if (status == QD_OK)
         status = qd_evaluate(model->result.fp32, model->result.int8, files, set.n_files, &evaluation, ret, err);
+    qd_progress_end(&progress);
     qd_free(files);
     qd_image_set_done(&set);
     return status;

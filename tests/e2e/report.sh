@@ -1,10 +1,32 @@
 #!/bin/sh
 # The layer report: the same facts as a table, as JSON, as a page and from the daemon.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
-echo 1..12
-COLUMNS=200 "$quantd" calibrate "$model" --limit 60 >"$work/body" 2>"$work/stderr"
+echo 1..14
+"$quantd" calibrate "$model" --limit 60 >"$work/body" 2>"$work/stderr"
 cp "$work/body" "$work/table"
 check "no line is wider than 120" awk 'length($0) > 120 { print; bad = 1 } END { exit bad }' "$work/table"
+check "no bar where stderr is no terminal" test ! -s "$work/stderr"
+check "on a terminal a bar no wider than it, wiped at the end" python3 -c '
+import fcntl, os, pty, re, struct, subprocess, sys, termios
+leader, follower = pty.openpty()
+fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 90, 0, 0))
+program = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=follower, env=dict(os.environ, TERM="xterm"))
+os.close(follower)
+text = b""
+while True:
+    try:
+        some = os.read(leader, 65536)
+    except OSError:
+        break
+    if not some:
+        break
+    text += some
+assert program.wait() == 0
+assert text.endswith(b"\r\033[K"), text[-80:]
+lines = [l.replace("\033[K", "") for l in text.decode().split("\r") if l.strip("\033[K")]
+assert lines and all(len(l) < 90 for l in lines), lines
+assert all(re.search(r"\[#* *\] +\d+ %  \d+:\d\d(, about \d+ (s|min) left)?$", l) for l in lines), lines
+' "$quantd" calibrate "$model" --limit 60
 stages_stand() { for s in weights 'channel steps' equalisation 'greedy scales' 'bias correction' global; do
     grep -qE "^  $s +(kept|undone) +[-0-9.]+, +[-0-9.]+ -> " "$work/table" || { echo "no $s"; return 1; }; done; }
 check "each stage, kept or undone, before and after" stages_stand
