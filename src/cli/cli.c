@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "cli/progress.h"
 #include "util/name.h"
 
 static const struct qd_command *const qd_commands[] = {
@@ -137,25 +137,10 @@ bool qd_cli_parse(int argc, char **argv, const struct qd_command *command, const
     return true;
 }
 
-/* A bar on a terminal; nothing elsewhere. */
-static bool show_progress(void *context, const char *stage, size_t done, size_t total)
-{
-    (void)context;
-    if (isatty(STDERR_FILENO)) {
-        int filled = total ? (int)(done * 30 / total) : 0;
-
-        fprintf(stderr, "\r%-26s [%.*s%*s] %zu/%zu ", stage, filled, "##############################", 30 - filled, "",
-                done, total);
-        if (done == total)
-            fprintf(stderr, "\r%79s\r", "");
-    }
-    return true;
-}
-
 enum qd_status qd_cli_model_options(const struct qd_cli_options *cli, struct qd_model_options *ret,
                                     struct qd_error *err)
 {
-    static const struct qd_progress progress = {show_progress, NULL};
+    static const struct qd_progress progress = {.step = qd_cli_show_progress};
     const char *isa = cli->isa ? cli->isa : getenv("QUANTD_ISA");
 
     memset(ret, 0, sizeof(*ret));

@@ -1,9 +1,15 @@
 #include <stdio.h>
 
 #include "cli/compare.h"
+#include "cli/report_table.h"
+#include "util/file.h"
+#include "util/peak.h"
+
+#define MAX_PAGE_BYTES ((size_t)64 << 20)
 
 static const struct qd_cli_flag flags[] = {
     {"--json", NULL, "print the report as one JSON object", QD_FLAG_SWITCH, offsetof(struct qd_cli_options, json)},
+    {"--plot", "FILE", "write the report as one HTML page", QD_FLAG_TEXT, offsetof(struct qd_cli_options, plot)},
     {"--compare", NULL, "run every method and print a row for each", QD_FLAG_SWITCH,
      offsetof(struct qd_cli_options, compare)},
     {"--output", "FILE", "write --compare's table as Markdown", QD_FLAG_TEXT, offsetof(struct qd_cli_options, output)},
@@ -26,24 +32,41 @@ static const struct qd_cli_flag flags[] = {
      offsetof(struct qd_cli_options, cache)},
 };
 
-static void print_report(const struct qd_model *model)
+static enum qd_status plot(const struct qd_report *report, const char *path, struct qd_error *err)
 {
-    const struct qd_scales *s = model->result.scales;
+    struct qd_buf page;
+    enum qd_status status;
 
-    printf("%s: %s on %d pictures (%d unreadable) in %.1f s\n", model->config.name, s->method, s->n_images,
-           s->n_skipped, model->result.seconds);
-    printf("%-32s %10s %4s %10s %10s %8s %7s %7s\n", "tensor", "scale", "Z", "min", "max", "clipped", "alone",
-           "cumul.");
-    for (size_t i = 0; i < s->n_values; i++) {
-        const struct qd_value_scale *v = &s->values[i];
+    qd_buf_init(&page, MAX_PAGE_BYTES);
+    status = qd_report_to_html(report, &page, err);
+    if (status == QD_OK)
+        status = qd_file_write_atomic(path, page.bytes, page.size, err);
+    qd_buf_done(&page);
+    return status;
+}
 
-        printf("%-32.32s %10.4g %4d %10.4g %10.4g %7.3f%% %7.1f %7.1f\n", v->name, (double)v->q.scale, v->q.zero_point,
-               (double)v->min, (double)v->max, 100 * v->clip_ratio, v->sqnr_db, v->cumulative_db);
-    }
-    printf("gate on %zu held-out pictures: %s; agreement %.2f %%, output SQNR %.1f dB, KL %.5f\n", s->gate.n_images,
-           s->gate_passed ? "passed" : "FAILED", 100 * s->gate.agreement, s->gate.sqnr_db, s->gate.kl);
-    if (s->gate_text[0])
-        printf("  %s\n", s->gate_text);
+static int report(const struct qd_model *model, const struct qd_cli_options *cli, int n_threads)
+{
+    struct qd_report report;
+    struct qd_error err = {""};
+    int64_t peak_bytes = qd_peak_bytes();
+    int code = 0;
+    enum qd_status status = qd_report_make(&model->result, model->config.name, model->profile, &report, &err);
+
+    if (status != QD_OK)
+        return qd_cli_fail(&err);
+    report.peak_bytes = peak_bytes;
+    status = qd_report_measure_times(&report, n_threads, &err);
+    if (status == QD_OK && cli->plot)
+        status = plot(&report, cli->plot, &err);
+    if (status != QD_OK)
+        code = qd_cli_fail(&err);
+    else if (cli->json)
+        code = qd_cli_print_json(qd_report_to_json(&report));
+    else
+        qd_print_report(&report);
+    qd_report_done(&report);
+    return code;
 }
 
 static int run(int argc, char **argv)
@@ -61,6 +84,10 @@ static int run(int argc, char **argv)
         fprintf(stderr, "quantd calibrate: --output and --evaluate: expected --compare with them\n");
         return 2;
     }
+    if (cli.plot && cli.compare) {
+        fprintf(stderr, "quantd calibrate: --plot: expected one method, not --compare\n");
+        return 2;
+    }
     status = qd_cli_model_options(&cli, &options, &err);
     options.ignore_cache = true;
     options.max_images = cli.limit;
@@ -71,12 +98,9 @@ static int run(int argc, char **argv)
     if (status != QD_OK)
         return qd_cli_fail(&err);
     qd_cli_warn(model);
-    if (cli.json)
-        code = qd_cli_print_json(qd_scales_to_json(model->result.scales, false));
-    else
-        print_report(model);
+    code = report(model, &cli, options.n_threads);
     qd_model_unref(model);
-    return cli.json ? code : 0;
+    return code;
 }
 
 const struct qd_command qd_command_calibrate = {"calibrate", "DIR", "derive scales and print the layer report", run};

@@ -90,20 +90,18 @@ static void find_cache(const struct qd_config *config, char *path, size_t size)
         snprintf(path, size, "%s/.cache/quantd", home ? home : "/tmp");
 }
 
-static bool on_progress(void *context, const char *stage, size_t done, size_t total)
+static bool on_progress(void *context, const struct qd_progress_state *state)
 {
     struct qd_daemon *daemon = context;
 
-    (void)stage;
-    (void)done;
-    (void)total;
+    (void)state;
     return !atomic_load(&daemon->stop_loading);
 }
 
 static void *load_all(void *context)
 {
     struct qd_daemon *daemon = context;
-    struct qd_progress progress = {on_progress, daemon};
+    struct qd_progress progress = {.step = on_progress, .context = daemon};
     struct qd_model_options options = qd_registry_options(daemon->registry)->model;
     int n_loaded = 0;
 

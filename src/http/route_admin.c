@@ -11,9 +11,9 @@ static json_t *job_to_json(const struct qd_job_info *job)
                              qd_job_state_name(job->state), "seconds", job->seconds);
 
     if (job->state == QD_JOB_RUNNING)
-        json_object_set_new(json, "progress",
-                            json_pack("{s:s, s:I, s:I, s:o}", "stage", job->stage, "done", (json_int_t)job->done, "total",
-                                      (json_int_t)job->total, "eta_seconds", qd_json_real(job->eta_seconds)));
+        json_object_update_new(json, json_pack("{s:s, s:I, s:I, s:f, s:o}", "stage", job->stage, "done",
+                                               (json_int_t)job->done, "total", (json_int_t)job->total, "progress",
+                                               job->share, "eta_s", qd_json_real(job->eta_seconds)));
     if (job->state == QD_JOB_DONE)
         json_object_set_new(json, "result", json_pack("{s:i, s:o}", "generation", job->generation, "gate",
                                                       qd_accuracy_to_json(&job->gate)));

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "http/internal.h"
+#include "quant/report.h"
 
 #define MAX_METRICS_BYTES ((size_t)64 << 20)
 
@@ -61,42 +62,27 @@ void qd_route_model(struct qd_exchange *exchange)
         qd_reply_error(exchange, status, &err);
 }
 
-/* The layer report: the steps of the int8 plan with their precision, the tensors with their scales and errors. */
-static json_t *layers_to_json(const struct qd_model *model)
-{
-    json_t *root = qd_scales_to_json(model->result.scales, false), *layers = json_array();
-
-    for (int i = 0; i < qd_plan_n_steps(model->result.int8); i++) {
-        struct qd_step_info info;
-        json_t *layer;
-
-        qd_plan_step(model->result.int8, i, &info);
-        layer = json_pack("{s:s, s:s, s:s, s:s, s:I}", "name", info.name, "op", info.node ? info.node->op_name : "-",
-                          "precision", qd_step_kind_name(info.kind), "tensor", model->graph->values[info.value].name,
-                          "macs", (json_int_t)info.macs);
-        if (info.why_f32)
-            json_object_set_new(layer, "why_fp32", json_string(info.why_f32));
-        json_array_append_new(layers, layer);
-    }
-    json_object_set_new(root, "model", json_string(model->config.name));
-    json_object_set_new(root, "generation", json_integer(model->generation));
-    json_object_set_new(root, "layers", layers);
-    return root;
-}
-
 void qd_route_layers(struct qd_exchange *exchange)
 {
     struct qd_entry *entry;
     struct qd_error err = {""};
     struct qd_model *model = NULL;
+    struct qd_report report = {0};
+    json_t *json;
     enum qd_status status = qd_registry_find(exchange->http->options.registry, exchange->argument, &entry, &err);
 
     if (status == QD_OK && !(model = qd_entry_model(entry)))
         status = qd_error_set(&err, QD_UNAVAILABLE, "model '%s' is not loaded yet", entry->name);
     if (status == QD_OK)
-        qd_reply_json(exchange, 200, layers_to_json(model));
-    else
+        status = qd_report_make(&model->result, model->config.name, model->profile, &report, &err);
+    if (status == QD_OK) {
+        json = qd_report_to_json(&report);
+        json_object_set_new(json, "generation", json_integer(model->generation));
+        qd_reply_json(exchange, 200, json);
+    } else {
         qd_reply_error(exchange, status, &err);
+    }
+    qd_report_done(&report);
     qd_model_unref(model);
 }
 

@@ -18,12 +18,13 @@ int qd_default_threads(void)
 #endif
 }
 
-enum qd_status qd_progress_step(const struct qd_progress *progress, const char *stage, size_t done, size_t total,
-                                struct qd_error *err)
+int qd_this_thread(void)
 {
-    if (progress && progress->step && !progress->step(progress->context, stage, done, total))
-        return qd_error_set(err, QD_CANCELLED, "cancelled while %s", stage);
-    return QD_OK;
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
 }
 
 static enum qd_status load_one(const struct qd_image_file *file, const struct qd_preprocess *preprocess,

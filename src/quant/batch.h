@@ -4,16 +4,7 @@
 
 #include "engine/plan.h"
 #include "image/image.h"
-
-/* How often, with what, and whether to stop: called from one thread between batches; a return of false cancels. */
-struct qd_progress {
-    bool (*step)(void *context, const char *stage, size_t done, size_t total);
-    void *context;
-};
-
-/* QD_CANCELLED where the callback says so; a NULL progress or callback never cancels. */
-enum qd_status qd_progress_step(const struct qd_progress *progress, const char *stage, size_t done, size_t total,
-                                struct qd_error *err);
+#include "quant/progress.h"
 
 /*
  * Reads and preprocesses files[first .. first + n - 1] into inputs (n pointers), n_threads at a time. statuses[i] and
@@ -25,5 +16,7 @@ void qd_batch_load(const struct qd_image_file *const *files, int n, const struct
 
 /* Threads that OpenMP would use; 1 without OpenMP. */
 int qd_default_threads(void);
+/* The number of the calling thread in its team. */
+int qd_this_thread(void);
 
 #endif

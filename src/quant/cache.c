@@ -5,7 +5,7 @@
 
 #include "util/file.h"
 
-#define FORMAT "quantd-scales-2"
+#define FORMAT "quantd-scales-3"
 #define MAX_CACHE_BYTES ((size_t)256 << 20)
 
 void qd_cache_key_hex(const struct qd_cache_key *key, char ret_hex[QD_HASH_HEX_SIZE])

@@ -52,7 +52,7 @@ static void find_classes(const struct qd_graph *graph, int *class_of)
     }
 }
 
-/* 64 bins of half an octave of |x|, in thousandths, the top one holding the maximum. */
+/* 64 bins of half an octave of |x|, in millionths, the top one holding the maximum. */
 static void fill_report_histogram(const struct qd_bin *bins, size_t n_bins, uint64_t n_values, struct qd_value_scale *s)
 {
     double counts[QD_REPORT_BINS] = {0};
@@ -66,7 +66,7 @@ static void fill_report_histogram(const struct qd_bin *bins, size_t n_bins, uint
         counts[at < 0 ? 0 : at >= QD_REPORT_BINS ? QD_REPORT_BINS - 1 : at] += bins[i].n;
     }
     for (int i = 0; i < QD_REPORT_BINS; i++)
-        s->histogram[i] = n_values ? (uint32_t)rint(1000 * counts[i] / (double)n_values) : 0;
+        s->histogram[i] = n_values ? (uint32_t)rint(1e6 * counts[i] / (double)n_values) : 0;
 }
 
 static enum qd_status fill_value(const struct calibration *c, int v, struct qd_qparams q, struct qd_error *err)

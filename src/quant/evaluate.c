@@ -154,37 +154,69 @@ enum qd_status qd_evaluate(const struct qd_plan *fp32, const struct qd_plan *int
     return status;
 }
 
-/* Signal and noise of one tensor of one picture: floats in ONNX order against bytes in storage order. */
-static void tensor_noise(const struct qd_value *value, const float *f, const uint8_t *bytes, double *signal,
-                         double *noise)
+/* What rounding does to a tensor, over pictures: by itself, and in the int8 run. */
+struct noise {
+    double signal, alone, cumulative;
+    uint64_t n, n_clipped;
+};
+
+/* The fp32 value rounded to the levels and back; counts it where it lies beyond them. */
+static float round_alone(const struct qd_qparams *q, float step, float x, uint64_t *n_clipped)
+{
+    float level = rintf(x / step) + (float)q->zero_point, highest = (float)((1 << q->bits) - 1);
+
+    *n_clipped += level < 0 || level > highest;
+    return (fminf(fmaxf(level, 0), highest) - (float)q->zero_point) * step;
+}
+
+/* One picture's: fp32 in ONNX order, of the int8 run its bytes in storage order or, where it left floats, those. */
+static void add_noise(const struct qd_value *value, const float *fp32, const uint8_t *bytes, const float *floats,
+                      struct noise *noise)
 {
     int64_t count = qd_shape_count(&value->shape), c = value->shape.n_dims == 4 ? value->shape.dims[1] : 1;
     int64_t pixels = c ? count / c : 0;
 
     for (int64_t i = 0; i < c; i++) {
-        for (int64_t p = 0; p < pixels; p++) {
-            double x = (double)f[i * pixels + p];
-            double y = (bytes[p * c + i] - value->q.zero_point) * (double)value->q.scale;
+        float step = value->q.scale * (value->channel_steps ? value->channel_steps[i] : 1);
 
-            *signal += x * x;
-            *noise += (x - y) * (x - y);
+        for (int64_t p = 0; p < pixels; p++) {
+            float x = fp32[i * pixels + p];
+            float y = bytes ? (float)(bytes[p * c + i] - value->q.zero_point) * step : floats[i * pixels + p];
+            double alone = (double)(x - round_alone(&value->q, step, x, &noise->n_clipped));
+
+            noise->signal += (double)x * (double)x;
+            noise->alone += alone * alone;
+            noise->cumulative += (double)(x - y) * (double)(x - y);
+        }
+    }
+    noise->n += (uint64_t)count;
+}
+
+/* A value belongs to one thread, which takes the pictures in order: the sums do not depend on the threads. */
+static void measure_batch(const struct evaluation *e, const struct qd_graph *graph, int n, int n_threads,
+                          const int *values, int n_values, uint8_t *const *rooms, struct noise *noises)
+{
+    (void)n_threads;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(n_threads)
+    for (int s = 0; s < n_values; s++) {
+        uint8_t *room = rooms[qd_this_thread()];
+
+        for (int i = 0; i < n && values[s] >= 0; i++) {
+            const float *fp32 = qd_frame_value_f32(e->fp32, values[s], i);
+            const uint8_t *bytes = qd_frame_copy_q8(e->int8, values[s], i, room) ? room : NULL;
+            const float *floats = bytes ? NULL : qd_frame_value_f32(e->int8, values[s], i);
+
+            if (fp32 && (bytes || floats))
+                add_noise(&graph->values[values[s]], fp32, bytes, floats, &noises[s]);
         }
     }
 }
 
-static void measure_batch(const struct evaluation *e, const struct qd_graph *graph, int n, struct qd_scales *scales,
-                          uint8_t *bytes, double *signal, double *noise)
+static double sqnr_db(double signal, double noise)
 {
-    for (size_t s = 0; s < scales->n_values; s++) {
-        int v = qd_graph_find_value(graph, scales->values[s].name);
-
-        for (int i = 0; i < n && v >= 0; i++) {
-            const float *f = qd_frame_value_f32(e->fp32, v, i);
-
-            if (f && qd_frame_copy_q8(e->int8, v, i, bytes))
-                tensor_noise(&graph->values[v], f, bytes, &signal[s], &noise[s]);
-        }
-    }
+    if (signal <= 0)
+        return (double)NAN;
+    return noise > 0 ? 10 * log10(signal / noise) : 100;
 }
 
 /* Of any activation; at least 1. */
@@ -200,53 +232,81 @@ static int64_t largest_count(const struct qd_graph *graph)
     return largest;
 }
 
+/* What qd_measure_layers works with. */
+struct layers {
+    struct evaluation evaluation;
+    struct qd_plan *fp32, *int8;
+    struct qd_arena arena;
+    int *values; /* by entry of the scales: which value of the graph */
+    struct noise *noises;
+    uint8_t **rooms; /* by thread: bytes of one value */
+};
+
+static enum qd_status prepare_layers(struct layers *l, const struct qd_graph *graph, const struct qd_kernels *kernels,
+                                     int n_threads, const struct qd_scales *scales, struct qd_error *err)
+{
+    struct qd_plan_options options = {
+        .precision = QD_PRECISION_F32, .max_batch = BATCH, .kernels = kernels, .keep_all = true};
+    size_t size = (size_t)largest_count(graph);
+    enum qd_status status;
+
+    l->values = qd_arena_array(&l->arena, scales->n_values + 1, sizeof(*l->values));
+    l->noises = qd_arena_array(&l->arena, scales->n_values + 1, sizeof(*l->noises));
+    l->rooms = qd_arena_array(&l->arena, (size_t)n_threads, sizeof(*l->rooms));
+    if (!l->values || !l->noises || !l->rooms)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for a report");
+    for (int t = 0; t < n_threads; t++)
+        if (!(l->rooms[t] = qd_arena_alloc(&l->arena, size)))
+            return qd_error_set(err, QD_NO_MEMORY, "no memory for a report");
+    for (size_t s = 0; s < scales->n_values; s++)
+        l->values[s] = qd_graph_find_value(graph, scales->values[s].name);
+    status = qd_plan_new(graph, &options, &l->fp32, err);
+    options.precision = QD_PRECISION_Q8;
+    if (status == QD_OK)
+        status = qd_plan_new(graph, &options, &l->int8, err);
+    if (status == QD_OK)
+        status = qd_frame_new(l->fp32, n_threads, &l->evaluation.fp32, err);
+    return status == QD_OK ? qd_frame_new(l->int8, n_threads, &l->evaluation.int8, err) : status;
+}
+
 enum qd_status qd_measure_layers(const struct qd_graph *graph, const struct qd_kernels *kernels,
                                  const struct qd_image_file *const *files, size_t n_files,
                                  const struct qd_evaluation_options *options, struct qd_scales *scales,
                                  struct qd_error *err)
 {
-    struct qd_plan_options plan_options = {
-        .precision = QD_PRECISION_F32, .max_batch = BATCH, .kernels = kernels, .keep_all = true};
-    struct evaluation *e = qd_alloc(sizeof(*e));
-    double *signal = qd_alloc_array(scales->n_values + 1, sizeof(double));
-    double *noise = qd_alloc_array(scales->n_values + 1, sizeof(double));
-    struct qd_plan *fp32 = NULL, *int8 = NULL;
-    uint8_t *bytes = qd_alloc((size_t)largest_count(graph));
+    struct layers *l = qd_alloc(sizeof(*l));
     int labels[BATCH];
-    enum qd_status status = e && signal && noise && bytes ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for a report");
+    enum qd_status status;
 
-    if (status == QD_OK)
-        status = qd_plan_new(graph, &plan_options, &fp32, err);
-    plan_options.precision = QD_PRECISION_Q8;
-    if (status == QD_OK)
-        status = qd_plan_new(graph, &plan_options, &int8, err);
-    if (status == QD_OK)
-        status = qd_frame_new(fp32, options->n_threads, &e->fp32, err);
-    if (status == QD_OK)
-        status = qd_frame_new(int8, options->n_threads, &e->int8, err);
+    if (!l)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for a report");
+    status = prepare_layers(l, graph, kernels, options->n_threads, scales, err);
     for (size_t at = 0; at < n_files && status == QD_OK; at += BATCH) {
         int n = n_files - at < BATCH ? (int)(n_files - at) : BATCH;
 
         status = qd_progress_step(options->progress, "measuring layers", at, n_files, err);
         if (status != QD_OK)
             break;
-        n = load(e, files + at, n, options, labels);
-        qd_frame_run(e->fp32, n, options->n_threads);
-        qd_frame_run(e->int8, n, options->n_threads);
-        measure_batch(e, graph, n, scales, bytes, signal, noise);
+        n = load(&l->evaluation, files + at, n, options, labels);
+        qd_frame_run(l->evaluation.fp32, n, options->n_threads);
+        qd_frame_run(l->evaluation.int8, n, options->n_threads);
+        measure_batch(&l->evaluation, graph, n, options->n_threads, l->values, (int)scales->n_values, l->rooms,
+                      l->noises);
     }
-    for (size_t s = 0; s < scales->n_values && status == QD_OK; s++)
-        scales->values[s].cumulative_db =
-            signal[s] > 0 ? (noise[s] > 0 ? 10 * log10(signal[s] / noise[s]) : 100) : (double)NAN;
-    if (e) {
-        qd_frame_free(e->fp32);
-        qd_frame_free(e->int8);
+    for (size_t s = 0; s < scales->n_values && status == QD_OK; s++) {
+        const struct noise *noise = &l->noises[s];
+
+        if (!noise->n)
+            continue;
+        scales->values[s].sqnr_db = sqnr_db(noise->signal, noise->alone);
+        scales->values[s].clip_ratio = (double)noise->n_clipped / (double)noise->n;
+        scales->values[s].cumulative_db = sqnr_db(noise->signal, noise->cumulative);
     }
-    qd_plan_free(fp32);
-    qd_plan_free(int8);
-    qd_free(bytes);
-    qd_free(signal);
-    qd_free(noise);
-    qd_free(e);
+    qd_frame_free(l->evaluation.fp32);
+    qd_frame_free(l->evaluation.int8);
+    qd_plan_free(l->fp32);
+    qd_plan_free(l->int8);
+    qd_arena_done(&l->arena);
+    qd_free(l);
     return status;
 }

@@ -21,8 +21,8 @@ enum qd_status qd_evaluate(const struct qd_plan *fp32, const struct qd_plan *int
                            const struct qd_evaluation_options *options, struct qd_accuracy *ret, struct qd_error *err);
 
 /*
- * The int8 run against the fp32 run, tensor by tensor, over the first n pictures: fills cumulative_db of the scales.
- * The graph has its qparams applied.
+ * The int8 run against the fp32 run, tensor by tensor, over the first n pictures: fills cumulative_db of the scales, and
+ * sqnr_db and clip_ratio by what the final levels make of the fp32 run's values. The graph has its scales applied.
  */
 enum qd_status qd_measure_layers(const struct qd_graph *graph, const struct qd_kernels *kernels,
                                  const struct qd_image_file *const *files, size_t n,

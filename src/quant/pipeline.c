@@ -286,10 +286,18 @@ enum qd_status qd_pipeline_run(struct qd_graph *graph, const struct qd_image_set
     struct qd_pipeline_result result = {0};
     struct qd_arena arena = {0};
     struct parts parts = {0};
+    struct qd_work work;
+    struct qd_progress progress = {.work = &work};
+    struct qd_pipeline_options tracked = *options;
     char key[QD_HASH_HEX_SIZE];
     int64_t start = qd_now_us();
     enum qd_status status = split(images, options->max_images, &arena, &parts, err);
 
+    if (options->progress) {
+        progress.step = options->progress->step;
+        progress.context = options->progress->context;
+    }
+    tracked.progress = &progress;
     if (status == QD_OK) {
         struct qd_cache_key cache_key = {options->model_hash, options->preprocess, parts.all,      parts.n_all,
                                          options->method,     &options->form,      options->skipped_stages,
@@ -299,7 +307,9 @@ enum qd_status qd_pipeline_run(struct qd_graph *graph, const struct qd_image_set
         if (!use_cache(graph, key, options, &result)) {
             struct qd_error why = {""};
 
-            status = calibrate(graph, &parts, options, &result, err);
+            qd_work_begin(&work, parts.n_calibration, parts.n_gate, options->method->staged, options->skipped_stages);
+            status = calibrate(graph, &parts, &tracked, &result, err);
+            qd_progress_end(&progress);
             if (status == QD_OK && options->cache_folder &&
                 qd_cache_save(options->cache_folder, key, result.scales, &why) != QD_OK)
                 warn(&result, "%s", why.text);

@@ -24,7 +24,7 @@ struct qd_pipeline_options {
     const char *settings;   /* further text for the cache key, never NULL */
     const char *cache_folder; /* or NULL: no cache */
     bool ignore_cache;      /* calibrate anew (the result is still saved) */
-    const struct qd_progress *progress;
+    const struct qd_progress *progress; /* or NULL; its work is the pipeline's own */
 };
 
 #define QD_MAX_WARNINGS 6

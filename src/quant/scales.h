@@ -17,10 +17,10 @@ struct qd_value_scale {
     float *channel_steps; /* [n_channels], or NULL: all 1 */
     int n_channels;
     float min, max;       /* observed, 0 included */
-    double clip_ratio;    /* share of values beyond the levels */
-    double sqnr_db;       /* of rounding this tensor alone */
+    double clip_ratio;    /* share of values beyond the levels, on the pictures of qd_measure_layers */
+    double sqnr_db;       /* of rounding this tensor alone, on the same */
     double cumulative_db; /* of the int8 run against the fp32 run at this tensor; NAN where it was not measured */
-    uint32_t histogram[QD_REPORT_BINS]; /* counts per mille of |x| over log2 bins from histogram_low up */
+    uint32_t histogram[QD_REPORT_BINS]; /* values per million, by |x|, over log2 bins from histogram_low up */
     float histogram_low;                /* log2 of the lowest bin's edge; bins are half an octave */
 };
 

@@ -18,7 +18,7 @@ struct job {
     char *method, *images;
     pthread_t thread;
     bool used, joined, cancel;
-    int64_t started_us, stage_us;
+    int64_t started_us, told_us; /* told: of its progress */
 };
 
 struct qd_jobs {
@@ -47,18 +47,18 @@ struct qd_jobs *qd_jobs_new(struct qd_registry *registry)
 }
 
 /* Called by the calibration between batches. */
-static bool on_progress(void *context, const char *stage, size_t done, size_t total)
+static bool on_progress(void *context, const struct qd_progress_state *state)
 {
     struct job *job = context;
     bool go_on;
 
     pthread_mutex_lock(&job->jobs->lock);
-    if (strcmp(job->info.stage, stage) != 0) {
-        snprintf(job->info.stage, sizeof(job->info.stage), "%s", stage);
-        job->stage_us = qd_now_us();
-    }
-    job->info.done = done;
-    job->info.total = total;
+    snprintf(job->info.stage, sizeof(job->info.stage), "%s", state->stage);
+    job->info.done = state->done;
+    job->info.total = state->total;
+    job->info.share = state->share;
+    job->info.eta_seconds = state->eta_seconds;
+    job->told_us = qd_now_us();
     go_on = !job->cancel;
     pthread_mutex_unlock(&job->jobs->lock);
     return go_on;
@@ -67,7 +67,7 @@ static bool on_progress(void *context, const char *stage, size_t done, size_t to
 static void *run_job(void *context)
 {
     struct job *job = context;
-    struct qd_progress progress = {on_progress, job};
+    struct qd_progress progress = {.step = on_progress, .context = job};
     struct qd_model_options options = qd_registry_options(job->jobs->registry)->model;
     struct qd_error err = {""};
     struct qd_model *model;
@@ -162,7 +162,8 @@ static enum qd_status start(struct qd_jobs *jobs, struct qd_entry *entry, const 
     job->info.state = QD_JOB_RUNNING;
     memcpy(job->info.model, entry->name, sizeof(job->info.model));
     snprintf(job->info.stage, sizeof(job->info.stage), "loading");
-    job->started_us = job->stage_us = qd_now_us();
+    job->info.eta_seconds = (double)NAN;
+    job->started_us = job->told_us = qd_now_us();
     if (pthread_create(&job->thread, NULL, run_job, job) != 0) {
         job->joined = true;
         forget(job);
@@ -205,12 +206,10 @@ enum qd_status qd_jobs_get(struct qd_jobs *jobs, long id, struct qd_job_info *re
     job = find(jobs, id);
     if (job) {
         *ret = job->info;
-        ret->eta_seconds = (double)NAN;
         if (ret->state == QD_JOB_RUNNING) {
             ret->seconds = (double)(now - job->started_us) / 1e6;
-            if (ret->done)
-                ret->eta_seconds =
-                    (double)(now - job->stage_us) / 1e6 * (double)(ret->total - ret->done) / (double)ret->done;
+            if (isfinite(ret->eta_seconds))
+                ret->eta_seconds = fmax(0, ret->eta_seconds - (double)(now - job->told_us) / 1e6);
         }
     }
     pthread_mutex_unlock(&jobs->lock);

@@ -17,9 +17,10 @@ struct qd_job_info {
     enum qd_job_state state;
     char model[QD_MODEL_NAME_SIZE];
     char stage[48];
-    size_t done, total;
+    size_t done, total; /* of the stage; total 0: it does not count */
+    double share;       /* of all the work, 0 .. 1 */
     double seconds;     /* so far, or in all */
-    double eta_seconds; /* of the stage; NAN where unknown */
+    double eta_seconds; /* about, until it is over; NAN where unknown */
     int generation;     /* of the result */
     struct qd_accuracy gate;
     char error[QD_ERROR_TEXT_SIZE];

@@ -159,15 +159,17 @@ static enum qd_status set_bits(int *bits, int first, int second, int low, int hi
 }
 
 /* What a calibration may choose: the profile's form, and the bits that are given besides. */
-static enum qd_status form_of(const struct qd_model_config *config, const struct qd_model_options *options,
+static enum qd_status form_of(struct qd_model *model, const struct qd_model_options *options,
                               struct qd_calibration_form *ret, struct qd_error *err)
 {
+    const struct qd_model_config *config = &model->config;
     const struct qd_profile *profile = options->profile ? qd_profile_find(options->profile) : config->profile;
     enum qd_status status;
 
     if (!profile)
         return qd_error_set(err, QD_INVALID, "profile: expected one of 'default', 'strict_layerwise', ..., found '%.40s'",
                             options->profile);
+    model->profile = profile->name;
     *ret = profile->form;
     /* Steps per channel of an activation have no form in ONNX that runtimes take as int8. */
     ret->layerwise = ret->layerwise || options->standard_graph;
@@ -211,7 +213,7 @@ static enum qd_status calibrate(struct qd_model *model, const struct qd_hash *ha
     if (!method)
         return qd_error_set(err, QD_INVALID, "calibration.method: expected one of %s, found '%.40s'",
                             qd_method_list(methods, sizeof(methods)), name);
-    status = form_of(&model->config, options, &pipeline.form, err);
+    status = form_of(model, options, &pipeline.form, err);
     if (status != QD_OK)
         return status;
     qd_buf_init(&settings, (size_t)1 << 20);
@@ -259,8 +261,10 @@ enum qd_status qd_model_evaluate(const struct qd_model *model, const char *image
                                  const struct qd_model_options *options, struct qd_accuracy *ret,
                                  struct qd_error *err)
 {
+    struct qd_work work;
+    struct qd_progress progress = {.work = &work};
     struct qd_evaluation_options evaluation = {options->n_threads, &model->config.preprocess, options->limits,
-                                               options->progress};
+                                               &progress};
     const char *folder = images ? images : model->config.evaluation_folder;
     const char *labels_path = images ? labels : labels ? labels : model->config.evaluation_labels;
     const struct qd_image_file **files = NULL;
@@ -275,8 +279,14 @@ enum qd_status qd_model_evaluate(const struct qd_model *model, const char *image
         status = qd_alloc_for((void **)&files, set.n_files + 1, sizeof(*files), "an image set", err);
     for (size_t i = 0; i < set.n_files && status == QD_OK; i++)
         files[i] = &set.files[i];
+    if (options->progress) {
+        progress.step = options->progress->step;
+        progress.context = options->progress->context;
+    }
+    qd_work_begin(&work, 0, set.n_files, false, 0);
     if (status == QD_OK)
         status = qd_evaluate(model->result.fp32, model->result.int8, files, set.n_files, &evaluation, ret, err);
+    qd_progress_end(&progress);
     qd_free(files);
     qd_image_set_done(&set);
     return status;

@@ -18,6 +18,7 @@ struct qd_model {
     int64_t loaded_unix_us, calibrated_unix_us;
     double load_seconds;
     struct qd_accuracy evaluation; /* n_images 0: not evaluated */
+    const char *profile;    /* the name of the one that calibrated it */
     bool synthetic;         /* calibrated on made-up pictures, because there is no image set */
     /* private */
     atomic_int n_refs;

@@ -1,12 +1,14 @@
 #!/bin/sh
 # Recalibration as a job: progress, one at a time, serving goes on, the swap is atomic, failures keep the old scales.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
-echo 1..12
+echo 1..13
 start
 # Until job $1 is over.
 wait_job() {
     for _ in $(seq 300); do
         ask "$url/recalibrate/$1"
+        cat "$work/body" >>"$work/answers$1"
+        echo >>"$work/answers$1"
         body_has '"state":"running"' || return 0
         sleep 0.2
     done
@@ -22,6 +24,17 @@ infer
 check "serving goes on, by the old generation" body_has '"generation":1'
 check "the job ends" wait_job 1
 check "  done, generation 2" body_has '"generation":2'
+check "  its progress grew to the end, with what is left" python3 -c '
+import json, sys
+answers = [json.loads(line) for line in open(sys.argv[1]) if line.strip()]
+shares = [a["progress"] for a in answers if a["state"] == "running"]
+assert shares == sorted(shares) and all(0 <= s <= 1 for s in shares), shares
+for a in answers:
+    if a["state"] == "running":
+        assert a["stage"] and 0 <= a["done"] <= max(a["total"], a["done"]), a
+        assert a["eta_s"] is None or a["eta_s"] >= 0, a
+assert answers[-1]["state"] == "done" and "stage" not in answers[-1], answers[-1]
+' "$work/answers1"
 infer
 check "the new generation serves" body_has '"generation":2'
 mkdir "$work/empty" "$work/broken"
