@@ -1,7 +1,9 @@
 /*
- * dump_outputs MODEL-FOLDER OUT-FOLDER N [int8]: for N pictures of the evaluation set, the float tensor that another
- * runtime gets (preprocessed, NCHW) as OUT/I.in, and quantd's fp32 (or int8) output as OUT/I.out, little-endian floats.
- * bench/ort/compare.js feeds the first to ONNX Runtime and compares.
+ * dump_outputs MODEL-FOLDER OUT-FOLDER N [int8|standard [CACHE [LIMIT]]]: for N pictures of the evaluation set, the
+ * float tensor that another runtime gets (preprocessed, NCHW) as OUT/I.in, and quantd's fp32 (or int8) output as
+ * OUT/I.out, little-endian floats. bench/ort/compare.js feeds the first to ONNX Runtime and compares. standard: int8 of
+ * the graph that is exported, with the integers that stand in the QDQ file. CACHE: the scale cache; LIMIT: of
+ * calibration pictures.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,16 +51,20 @@ static enum qd_status dump_one(const struct qd_model *model, struct qd_frame *fr
 }
 
 /* The fp32 plan needs no scales; the int8 one comes with a calibrated model. */
-static enum qd_status load(const char *path, bool int8, struct qd_model **ret, const struct qd_plan **ret_plan,
+static enum qd_status load(int argc, char **argv, struct qd_model **ret, const struct qd_plan **ret_plan,
                            struct qd_error *err)
 {
     struct qd_model_options options = {.n_threads = qd_default_threads(), .max_batch = 1, .limits = {178956970}};
+    bool int8 = argc > 4;
     struct qd_plan_options plan_options = {.precision = QD_PRECISION_F32, .max_batch = 1};
     enum qd_status status = qd_kernels_init(&options.kernels, err);
 
     plan_options.kernels = options.kernels;
+    options.standard_graph = int8 && strcmp(argv[4], "standard") == 0;
+    options.cache_folder = argc > 5 ? argv[5] : NULL;
+    options.max_images = argc > 6 ? (size_t)atoi(argv[6]) : 0;
     if (status == QD_OK)
-        status = int8 ? qd_model_load(path, &options, ret, err) : qd_model_load_graph(path, ret, err);
+        status = int8 ? qd_model_load(argv[1], &options, ret, err) : qd_model_load_graph(argv[1], ret, err);
     if (status == QD_OK && !int8)
         status = qd_plan_new((*ret)->graph, &plan_options, &(*ret)->result.fp32, err);
     if (status == QD_OK)
@@ -75,13 +81,13 @@ int main(int argc, char **argv)
     struct qd_error err = {""};
     enum qd_status status;
 
-    if (argc != 4 && !(argc == 5 && strcmp(argv[4], "int8") == 0)) {
-        fprintf(stderr, "usage: dump_outputs MODEL-FOLDER OUT-FOLDER N [int8]\n");
+    if (argc < 4 || argc > 7 || (argc > 4 && strcmp(argv[4], "int8") != 0 && strcmp(argv[4], "standard") != 0)) {
+        fprintf(stderr, "usage: dump_outputs MODEL-FOLDER OUT-FOLDER N [int8|standard [CACHE [LIMIT]]]\n");
         return 2;
     }
     status = qd_folder_make(argv[2], &err);
     if (status == QD_OK)
-        status = load(argv[1], argc == 5, &model, &plan, &err);
+        status = load(argc, argv, &model, &plan, &err);
     if (status == QD_OK)
         status = qd_image_set_load(model->config.evaluation_folder, model->config.evaluation_labels,
                                    (size_t)atoi(argv[3]), &set, &err);

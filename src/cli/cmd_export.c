@@ -13,6 +13,11 @@ static const struct qd_cli_flag flags[] = {
     {"--calibration", "DIR", "calibration pictures instead of model.json's", QD_FLAG_TEXT,
      offsetof(struct qd_cli_options, calibration)},
     {"--method", "NAME", "calibration method:", QD_FLAG_METHOD, offsetof(struct qd_cli_options, method)},
+    {"--profile", "NAME", "default, strict_layerwise, accelerator or strict_pot", QD_FLAG_TEXT,
+     offsetof(struct qd_cli_options, profile)},
+    {"--weight-bits", "N", "4 to 8", QD_FLAG_INT, offsetof(struct qd_cli_options, weight_bits)},
+    {"--activation-bits", "N", "4 to 8", QD_FLAG_INT, offsetof(struct qd_cli_options, activation_bits)},
+    {"--limit", "N", "at most N calibration pictures", QD_FLAG_SIZE, offsetof(struct qd_cli_options, limit)},
     {"--cache", "DIR", "scale cache folder (default: none)", QD_FLAG_TEXT, offsetof(struct qd_cli_options, cache)},
     {"--threads", "N", "threads (default: as OpenMP says)", QD_FLAG_INT, offsetof(struct qd_cli_options, threads)},
 };
@@ -68,6 +73,7 @@ static int run(int argc, char **argv)
     status = qd_cli_model_options(&cli, &options, &err);
     options.allow_synthetic = true;
     options.standard_graph = true;
+    options.max_images = cli.limit;
     if (status == QD_OK)
         status = qd_model_load(cli.path, &options, &model, &err);
     if (status != QD_OK)

@@ -13,6 +13,7 @@
 #include "op/normalize.h"
 #include "op/op.h"
 #include "op/ops.h"
+#include "op/q8.h"
 
 #define MIN_OPSET 13       /* DequantizeLinear takes an axis since */
 #define MIN_INPUT_OPSET 11 /* since then few operators changed until 13, and those are refused */
@@ -27,12 +28,13 @@ struct qdq {
     const char **read; /* by value: what its readers read */
 };
 
-/* Operators with constant weights as input 1 and a bias as input 2; the channel's axis is axis, counted from the end.
- */
+/* What an int8 layer has in the file: the calibration's integers, in the order of the node's own weights. */
 struct layer {
-    const float *weights, *bias;
-    int64_t n, k; /* channels, weights of each */
-    int axis;     /* of the channels in the weights */
+    int n, k;          /* channels, weights of each */
+    bool columns;      /* the weights lie [k][n] and not [n][k] */
+    const float *bias; /* [n] or NULL */
+    int8_t *q;         /* as the node's weights lie */
+    float *scale;      /* [n] */
 };
 
 static bool takes_floats(const struct qd_op *op)
@@ -40,41 +42,26 @@ static bool takes_floats(const struct qd_op *op)
     return op == &qd_op_gemm || op == &qd_op_mat_mul;
 }
 
-/* Weights that can be int8 initializers as they lie; false: the node keeps floats. */
-static bool find_layer(const struct qd_graph *graph, const struct qd_node *node, struct layer *ret)
-{
-    const struct qd_value *w = qd_node_input(graph, node, 1), *bias = qd_node_input(graph, node, 2);
-    struct qd_error ignored = {""};
-    int64_t trans_a = 0, trans_b = 0;
-    float alpha = 1, beta = 1;
-
-    if (!(node->op == &qd_op_conv || takes_floats(node->op)) || !w || !w->data || (bias && !bias->data))
-        return false;
-    if (node->op == &qd_op_gemm) {
-        qd_node_attr_int(node, "transA", 0, &trans_a, &ignored);
-        qd_node_attr_int(node, "transB", 0, &trans_b, &ignored);
-        qd_node_attr_float(node, "alpha", 1, &alpha, &ignored);
-        qd_node_attr_float(node, "beta", 1, &beta, &ignored);
-    }
-    if (trans_a || alpha != 1 || beta != 1 || (node->op != &qd_op_conv && w->shape.n_dims != 2))
-        return false;
-    ret->axis = node->op == &qd_op_conv || trans_b ? 0 : 1;
-    ret->n = w->shape.dims[ret->axis];
-    ret->k = qd_shape_count(&w->shape) / ret->n;
-    ret->weights = w->data;
-    ret->bias = bias ? bias->data : NULL;
-    return !bias || qd_shape_count(&bias->shape) == ret->n;
-}
-
 static bool is_activation(const struct qd_graph *graph, int value)
 {
     return value != QD_NO_VALUE && !graph->values[value].data;
 }
 
+/* What the first and the last byte stand for. */
+static float lowest(struct qd_qparams q)
+{
+    return -(float)q.zero_point * q.scale;
+}
+
+static float highest(struct qd_qparams q)
+{
+    return (float)(qd_q8_max(q) - q.zero_point) * q.scale;
+}
+
 /* Whether rounding to q does all that a clip does: half a step beyond a bound is the bound's own byte. */
 static bool rounding_clips(const struct qd_activation *act, struct qd_qparams q)
 {
-    float low = -(float)q.zero_point * q.scale, high = (255 - (float)q.zero_point) * q.scale;
+    float low = lowest(q), high = highest(q);
 
     return act->kind == QD_ACT_CLIP && low >= act->min - q.scale / 2 && high <= act->max + q.scale / 2;
 }
@@ -161,15 +148,62 @@ static Onnx__NodeProto *add_dequantize(struct qdq *s, const char *in, const char
     return node;
 }
 
+static const struct qd_shape scalar = {0};
+
+/* Whether the value has no other bytes than its maker's inputs: of one that moves or compares bytes. */
+static bool keeps_levels(const struct qdq *s, int v)
+{
+    const struct qd_node *maker = &s->graph->nodes[s->graph->values[v].producer];
+    struct qd_qparams q = s->graph->values[v].q;
+
+    for (int i = 0; i < maker->n_inputs; i++) {
+        struct qd_qparams in = {0};
+
+        if (!is_activation(s->graph, maker->inputs[i]))
+            continue;
+        in = s->graph->values[maker->inputs[i]].q;
+        if (!s->rounded[maker->inputs[i]] || in.scale != q.scale || in.zero_point != q.zero_point || in.bits != q.bits)
+            return false;
+    }
+    return (maker->op->flags & QD_OP_SAME_SCALE) != 0;
+}
+
+/*
+ * What QuantizeLinear rounds: the value, or, as it knows no fewer than 8 bits, a Clip of it to the levels that there
+ * are.
+ */
+static const char *add_clip(struct qdq *s, int v)
+{
+    const struct qd_value *value = &s->graph->values[v];
+    const char *names[] = {s->raw[v], qd_onnx_writer_name(&s->w, "quantd.lowest.", value->name),
+                           qd_onnx_writer_name(&s->w, "quantd.highest.", value->name)};
+    float *bounds;
+    Onnx__NodeProto *node;
+
+    if (value->q.bits == 8 || keeps_levels(s, v))
+        return s->raw[v];
+    bounds = qd_onnx_writer_take(&s->w, 2, sizeof(float));
+    node = qd_onnx_add_node(&s->w, "Clip", qd_onnx_writer_name(&s->w, "quantd.Clip.", value->name), 3, 1, 0);
+    if (!node || !bounds)
+        return "";
+    bounds[0] = lowest(value->q);
+    bounds[1] = highest(value->q);
+    for (int i = 0; i < 3; i++)
+        node->input[i] = (char *)(uintptr_t)names[i];
+    node->output[0] = (char *)(uintptr_t)qd_onnx_writer_name(&s->w, "quantd.clipped.", value->name);
+    qd_onnx_add_tensor(&s->w, names[1], QD_F32, &scalar, &bounds[0]);
+    qd_onnx_add_tensor(&s->w, names[2], QD_F32, &scalar, &bounds[1]);
+    return node->output[0];
+}
+
 /* The pair behind whoever makes the value. */
 static void add_pair(struct qdq *s, int v)
 {
-    static const struct qd_shape scalar = {0};
     const struct qd_value *value = &s->graph->values[v];
     const char *q = qd_onnx_writer_name(&s->w, "quantd.q.", value->name);
     const char *scale_name = qd_onnx_writer_name(&s->w, "quantd.scale.", value->name);
     const char *zero_name = qd_onnx_writer_name(&s->w, "quantd.zero.", value->name);
-    const char *name = qd_onnx_writer_name(&s->w, "QuantizeLinear.", value->name);
+    const char *name = qd_onnx_writer_name(&s->w, "QuantizeLinear.", value->name), *in = add_clip(s, v);
     Onnx__NodeProto *node = qd_onnx_add_node(&s->w, "QuantizeLinear", name, 3, 1, 0);
     uint8_t *zero = qd_onnx_writer_take(&s->w, 1, 1);
 
@@ -178,25 +212,82 @@ static void add_pair(struct qdq *s, int v)
     *zero = (uint8_t)value->q.zero_point;
     qd_onnx_add_tensor(&s->w, scale_name, QD_F32, &scalar, &value->q.scale);
     qd_onnx_add_tensor(&s->w, zero_name, QD_U8, &scalar, zero);
-    node->input[0] = (char *)(uintptr_t)s->raw[v];
+    node->input[0] = (char *)(uintptr_t)in;
     node->input[1] = (char *)(uintptr_t)scale_name;
     node->input[2] = (char *)(uintptr_t)zero_name;
     node->output[0] = (char *)(uintptr_t)q;
     add_dequantize(s, q, scale_name, zero_name, s->read[v]);
 }
 
-/* One scale per channel, and the channels' bytes where their floats lie. */
-static void round_weights(const struct layer *layer, float *rows, int8_t *rounded, int8_t *out, float *scale)
+/* What the calibration found, or else the weights rounded to nearest: *ret lies [n][k]. */
+static void round_weights(struct qdq *s, const struct qd_node *node, const struct qd_layer *layer, int k,
+                          const int8_t **ret, float *scale)
 {
-    int64_t channel_stride = layer->axis ? 1 : layer->k, stride = layer->axis ? layer->n : 1;
+    const struct qd_layer_weights *found = node->layer_weights;
+    int8_t *q;
 
-    for (int64_t o = 0; o < layer->n; o++)
-        for (int64_t i = 0; i < layer->k; i++)
-            rows[o * layer->k + i] = layer->weights[o * channel_stride + i * stride];
-    qd_weights_quantize(rows, (int)layer->n, (int)layer->k, 8, rounded, scale);
-    for (int64_t o = 0; o < layer->n; o++)
-        for (int64_t i = 0; i < layer->k; i++)
-            out[o * channel_stride + i * stride] = rounded[o * layer->k + i];
+    if (found && found->q) {
+        memcpy(scale, found->scale, (size_t)layer->n * sizeof(float));
+        *ret = found->q;
+        return;
+    }
+    *ret = q = qd_onnx_writer_take(&s->w, (size_t)layer->n * (size_t)k, 1);
+    if (q)
+        qd_weights_quantize(layer->weights, layer->n, k, found ? found->bits : 8, q, scale);
+}
+
+/*
+ * A bias must fit int32 in steps of input scale times weight scale: a channel of near-zero weights gets coarser ones.
+ * Of row o of layer, [n][k].
+ */
+static void widen_scale(const struct layer *layer, int o, float in_scale, const int8_t *row, float *wide)
+{
+    float least = layer->bias ? fabsf(layer->bias[o]) / in_scale / (float)(1 << 30) : 0, ratio = 1;
+    int64_t stride = layer->columns ? layer->n : 1, first = layer->columns ? o : (int64_t)o * layer->k;
+
+    if (*wide < least) {
+        ratio = *wide / least;
+        *wide = least;
+    }
+    for (int i = 0; i < layer->k; i++)
+        layer->q[first + i * stride] = (int8_t)rintf((float)row[i] * ratio);
+}
+
+static bool lies_in_columns(const struct qd_node *node)
+{
+    const struct qd_attr *transposed = qd_node_attr(node, "transB");
+
+    return takes_floats(node->op) && (!transposed || !transposed->i);
+}
+
+/* False: no memory. */
+static bool make_layer(struct qdq *s, const struct qd_node *node, struct layer *ret)
+{
+    struct qd_arena scratch = {0};
+    struct qd_layer layer = {0};
+    struct qd_error ignored = {""};
+    const int8_t *q = NULL;
+    float *bias;
+
+    if (node->op->layer(s->graph, node, &scratch, &layer, &ignored) != QD_OK)
+        s->w.failed = true;
+    ret->n = layer.n;
+    ret->k = layer.n ? (int)(qd_shape_count(&s->graph->values[node->inputs[1]].shape) / layer.n) : 0;
+    ret->columns = lies_in_columns(node);
+    ret->q = qd_onnx_writer_take(&s->w, (size_t)ret->n * (size_t)ret->k, 1);
+    ret->scale = qd_onnx_writer_take(&s->w, (size_t)ret->n, sizeof(float));
+    ret->bias = bias = qd_onnx_writer_take(&s->w, (size_t)ret->n, sizeof(float));
+    if (node->layer_weights && node->layer_weights->bias)
+        layer.bias = node->layer_weights->bias;
+    if (!s->w.failed)
+        round_weights(s, node, &layer, ret->k, &q, ret->scale);
+    if (!s->w.failed && layer.bias)
+        memcpy(bias, layer.bias, (size_t)ret->n * sizeof(float));
+    ret->bias = layer.bias ? bias : NULL;
+    for (int o = 0; o < ret->n && !s->w.failed; o++)
+        widen_scale(ret, o, s->graph->values[node->inputs[0]].q.scale, q + (int64_t)o * ret->k, &ret->scale[o]);
+    qd_arena_done(&scratch);
+    return !s->w.failed;
 }
 
 /* An integer tensor of the node's, with a scale per channel, behind a DequantizeLinear whose output's name comes back.
@@ -219,53 +310,27 @@ static const char *add_rounded(struct qdq *s, const struct qd_node *node, const 
     return out;
 }
 
-/* A bias must fit int32 in steps of input scale times weight scale: a channel of near-zero weights gets coarser ones.
- */
-static void widen_scales(const struct layer *layer, float in_scale, int8_t *q, float *scale)
+static void write_layer(struct qdq *s, const struct qd_node *node, const char **inputs)
 {
-    int64_t channel_stride = layer->axis ? 1 : layer->k, stride = layer->axis ? layer->n : 1;
+    float in_scale = s->graph->values[node->inputs[0]].q.scale, *bias_scale;
+    struct layer layer;
+    struct qd_shape channels = {.n_dims = 1};
+    int32_t *bias;
 
-    for (int64_t o = 0; o < layer->n && layer->bias; o++) {
-        float least = fabsf(layer->bias[o]) / in_scale / (float)(1 << 30);
-
-        if (scale[o] >= least)
-            continue;
-        scale[o] = least;
-        for (int64_t i = 0; i < layer->k; i++)
-            q[o * channel_stride + i * stride] = (int8_t)rintf(layer->weights[o * channel_stride + i * stride] / least);
-    }
-}
-
-static void write_layer(struct qdq *s, const struct qd_node *node, const struct layer *layer, const char **inputs)
-{
-    const struct qd_shape *shape = &s->graph->values[node->inputs[1]].shape;
-    const struct qd_shape channels = {.n_dims = 1, .dims = {layer->n}};
-    float in_scale = s->graph->values[node->inputs[0]].q.scale;
-    size_t count = (size_t)(layer->n * layer->k), n = (size_t)layer->n;
-    int8_t *q = qd_onnx_writer_take(&s->w, count, 1);
-    float *scale = qd_onnx_writer_take(&s->w, n, sizeof(float));
-    float *bias_scale = qd_onnx_writer_take(&s->w, n, sizeof(float));
-    int32_t *bias = qd_onnx_writer_take(&s->w, n, sizeof(int32_t));
-    struct qd_arena scratch = {0};
-    float *rows = qd_arena_array(&scratch, count, sizeof(float));
-    int8_t *rounded = qd_arena_alloc(&scratch, count);
-
-    if (!q || !scale || !bias_scale || !bias || !rows || !rounded) {
-        s->w.failed = true;
-        qd_arena_done(&scratch);
+    if (!make_layer(s, node, &layer))
         return;
-    }
-    round_weights(layer, rows, rounded, q, scale);
-    qd_arena_done(&scratch);
-    widen_scales(layer, in_scale, q, scale);
-    inputs[1] = add_rounded(s, node, "weights.", QD_S8, shape, q, scale, layer->n, layer->axis);
-    if (!layer->bias)
+    inputs[1] = add_rounded(s, node, "weights.", QD_S8, &s->graph->values[node->inputs[1]].shape, layer.q, layer.scale,
+                            layer.n, layer.columns);
+    bias_scale = qd_onnx_writer_take(&s->w, (size_t)layer.n, sizeof(float));
+    bias = qd_onnx_writer_take(&s->w, (size_t)layer.n, sizeof(int32_t));
+    if (!layer.bias || !bias_scale || !bias)
         return;
-    for (size_t o = 0; o < n; o++) {
-        bias_scale[o] = in_scale * scale[o];
-        bias[o] = (int32_t)rintf(layer->bias[o] / bias_scale[o]);
+    channels.dims[0] = layer.n;
+    for (int o = 0; o < layer.n; o++) {
+        bias_scale[o] = in_scale * layer.scale[o];
+        bias[o] = (int32_t)rintf(layer.bias[o] / bias_scale[o]);
     }
-    inputs[2] = add_rounded(s, node, "bias.", QD_I32, &channels, bias, bias_scale, layer->n, 0);
+    inputs[2] = add_rounded(s, node, "bias.", QD_I32, &channels, bias, bias_scale, layer.n, 0);
 }
 
 /* Padding may have come from a Pad, and auto_pad is resolved: the attributes are written from what the layer does. */
@@ -280,6 +345,15 @@ static void write_conv_attrs(struct qdq *s, const struct qd_node *node, Onnx__No
     qd_onnx_add_ints(&s->w, to, "dilations", window->dilation, 2);
     qd_onnx_add_ints(&s->w, to, "pads", pads, 4);
     qd_onnx_add_int(&s->w, to, "group", params->group);
+}
+
+/* alpha and beta are in the integers. */
+static void write_gemm_attrs(struct qdq *s, const struct qd_node *node, Onnx__NodeProto *to)
+{
+    const struct qd_attr *transposed = qd_node_attr(node, "transB");
+
+    if (transposed)
+        qd_onnx_add_attr(&s->w, to, transposed);
 }
 
 /* The shape was folded for one image: 0 copies the batch dimension, whatever it is. */
@@ -310,41 +384,58 @@ static void write_constant(struct qdq *s, int v)
     qd_onnx_add_tensor(&s->w, value->name, value->dtype, &value->shape, value->data);
 }
 
+static void write_attrs(struct qdq *s, const struct qd_node *node, bool is_layer, Onnx__NodeProto *to)
+{
+    if (node->op == &qd_op_conv)
+        write_conv_attrs(s, node, to);
+    else if (is_layer)
+        write_gemm_attrs(s, node, to);
+    else
+        for (int i = 0; i < node->n_attrs; i++)
+            qd_onnx_add_attr(&s->w, to, &node->attrs[i]);
+}
+
 static void write_node(struct qdq *s, int n)
 {
     const struct qd_node *node = &s->graph->nodes[n];
     const char *inputs[3] = {NULL}; /* in the place of the node's own */
-    struct layer layer;
+    bool is_layer = s->int8[n] && node->op->layer && s->rounded[node->inputs[0]];
+    const struct qd_op *op = node->op;
+    int n_inputs = node->n_inputs;
     Onnx__NodeProto *to;
 
-    if (s->int8[n] && s->rounded[node->inputs[0]] && find_layer(s->graph, node, &layer))
-        write_layer(s, node, &layer, inputs);
+    if (is_layer)
+        write_layer(s, node, inputs);
     if (node->op == &qd_op_reshape)
         write_reshape(s, node, inputs);
-    to = qd_onnx_add_node(&s->w, node->op->name, node->name, node->n_inputs, node->n_outputs, node->n_attrs + 5);
+    /* A correction may have given it a bias. */
+    if (inputs[2] && n_inputs < 3)
+        n_inputs = 3;
+    if (inputs[2] && op == &qd_op_mat_mul)
+        op = &qd_op_gemm;
+    to = qd_onnx_add_node(&s->w, op->name, node->name, n_inputs, node->n_outputs, node->n_attrs + 5);
     if (!to)
         return;
-    for (int i = 0; i < node->n_inputs; i++) {
-        const char *instead = i < 3 ? inputs[i] : NULL;
-
+    for (int i = 0; i < n_inputs; i++) {
+        if (i < 3 && inputs[i]) {
+            to->input[i] = (char *)(uintptr_t)inputs[i];
+            continue;
+        }
         if (node->inputs[i] == QD_NO_VALUE)
             continue;
-        to->input[i] = (char *)(uintptr_t)(instead ? instead : s->read[node->inputs[i]]);
-        if (s->graph->values[node->inputs[i]].data && !instead)
+        to->input[i] = (char *)(uintptr_t)s->read[node->inputs[i]];
+        if (s->graph->values[node->inputs[i]].data)
             write_constant(s, node->inputs[i]);
     }
     for (int i = 0; i < node->n_outputs; i++)
         if (node->outputs[i] != QD_NO_VALUE)
             to->output[i] = (char *)(uintptr_t)s->raw[node->outputs[i]];
-    if (node->op == &qd_op_conv) {
-        write_conv_attrs(s, node, to);
-        return;
-    }
-    for (int i = 0; i < node->n_attrs; i++)
-        qd_onnx_add_attr(&s->w, to, &node->attrs[i]);
+    write_attrs(s, node, is_layer, to);
 }
 
-/* A clip whose bounds the rounding keeps to within half a step, but not exactly, would stand in ONNX Runtime's way. */
+/*
+ * A clip whose bounds the rounding keeps to within half a step, but not exactly, would stand in ONNX Runtime's way; one
+ * in front of add_clip's does nothing. */
 static bool is_left_out(const struct qdq *s, const struct qd_node *node)
 {
     struct qd_activation act;
@@ -356,7 +447,7 @@ static bool is_left_out(const struct qdq *s, const struct qd_node *node)
         swallowed_clip(s, node->inputs[0]) != node || !node->op->as_activation(s->graph, node, &act))
         return false;
     q = s->graph->values[node->outputs[0]].q;
-    return act.max < (float)INFINITY && (255 - (float)q.zero_point) * q.scale > act.max;
+    return q.bits < 8 || (act.max < (float)INFINITY && highest(q) > act.max);
 }
 
 static void write_nodes(struct qdq *s)
@@ -403,6 +494,17 @@ static enum qd_status find_opset(const struct qd_graph *graph, int *ret, struct 
     return QD_OK;
 }
 
+/* Runtimes take no zero point and scale per channel of an activation as int8. */
+static enum qd_status check_steps(const struct qd_graph *graph, struct qd_error *err)
+{
+    for (int v = 0; v < graph->n_values; v++)
+        if (graph->values[v].channel_steps)
+            return qd_error_set(err, QD_UNSUPPORTED,
+                                "tensor '%.80s' has a step per channel: a QDQ model needs a calibration with one step",
+                                graph->values[v].name);
+    return QD_OK;
+}
+
 enum qd_status qd_onnx_save_qdq(const struct qd_graph *graph, const bool *int8, struct qd_buf *out,
                                 struct qd_error *err)
 {
@@ -411,10 +513,12 @@ enum qd_status qd_onnx_save_qdq(const struct qd_graph *graph, const bool *int8, 
     int opset;
     enum qd_status status = find_opset(graph, &opset, err);
 
+    if (status == QD_OK)
+        status = check_steps(graph, err);
     if (status != QD_OK)
         return status;
-    /* A node with its weights' and bias's DequantizeLinear; a pair, with scale and zero point, per value. */
-    qd_onnx_writer_init(&s.w, 3 * n_nodes + 2 * n_values, 7 * n_nodes + 3 * n_values,
+    /* A node with its weights' and bias's DequantizeLinear; a pair, with scale, zero point and Clip, per value. */
+    qd_onnx_writer_init(&s.w, 3 * n_nodes + 3 * n_values, 7 * n_nodes + 4 * n_values,
                         (size_t)(graph->n_inputs + graph->n_outputs));
     s.rounded = qd_onnx_writer_take(&s.w, n_values, sizeof(bool));
     s.written = qd_onnx_writer_take(&s.w, n_values, sizeof(bool));

@@ -17,10 +17,15 @@ struct exported {
     Onnx__ModelProto *proto;
 };
 
-static void load(struct exported *e)
+static void load_with(struct exported *e, int weight_bits, int activation_bits)
 {
-    struct qd_model_options options = {
-        .n_threads = 2, .max_batch = 1, .limits = {100000000}, .max_images = 16, .standard_graph = true};
+    struct qd_model_options options = {.n_threads = 2,
+                                       .max_batch = 1,
+                                       .limits = {100000000},
+                                       .max_images = 16,
+                                       .standard_graph = true,
+                                       .weight_bits = weight_bits,
+                                       .activation_bits = activation_bits};
     struct qd_error err = {""};
     char path[4096];
 
@@ -39,6 +44,11 @@ static void load(struct exported *e)
     ck_assert_ok(qd_onnx_save_qdq(e->model->graph, e->int8, &e->buf, &err), &err);
     e->proto = onnx__model_proto__unpack(NULL, e->buf.size, e->buf.bytes);
     ck_assert_ptr_nonnull(e->proto);
+}
+
+static void load(struct exported *e)
+{
+    load_with(e, 8, 8);
 }
 
 static void unload(struct exported *e)
@@ -131,6 +141,101 @@ START_TEST(test_structure)
 }
 END_TEST
 
+static const struct qd_node *find_node(const struct qd_graph *graph, const char *name)
+{
+    for (int n = 0; n < graph->n_nodes; n++)
+        if (strcmp(graph->nodes[n].name, name) == 0)
+            return &graph->nodes[n];
+    return NULL;
+}
+
+/* The integers in the file are the calibration's: weights of a convolution as they are, a fully connected one's by
+ * axis. */
+static void check_integers(const struct exported *e, const Onnx__NodeProto *node)
+{
+    int unused;
+    const Onnx__GraphProto *graph = e->proto->graph;
+    const Onnx__NodeProto *dequantize = producer(graph, node->input[1], graph->n_node, &unused);
+    const Onnx__TensorProto *q = initializer(graph, dequantize->input[0]);
+    const Onnx__TensorProto *scale = initializer(graph, dequantize->input[1]);
+    const struct qd_layer_weights *found = find_node(e->model->graph, node->name)->layer_weights;
+    size_t n = (size_t)scale->dims[0], k = q->raw_data.len / n;
+
+    ck_assert_ptr_nonnull(found->q);
+    ck_assert_uint_eq(scale->raw_data.len, n * sizeof(float));
+    ck_assert_int_eq(memcmp(scale->raw_data.data, found->scale, n * sizeof(float)), 0);
+    for (size_t o = 0; o < n; o++)
+        for (size_t i = 0; i < k; i++)
+            ck_assert_int_eq((int8_t)q->raw_data.data[dequantize->attribute[0]->i == 0 ? o * k + i : i * n + o],
+                             found->q[o * k + i]);
+}
+
+START_TEST(test_calibrated_integers)
+{
+    struct exported e = {0};
+    int n_layers = 0;
+
+    load_with(&e, 5, 8);
+    for (size_t n = 0; n < e.proto->graph->n_node; n++) {
+        const Onnx__NodeProto *node = e.proto->graph->node[n];
+
+        if (strcmp(node->op_type, "Conv") != 0 && strcmp(node->op_type, "Gemm") != 0)
+            continue;
+        check_integers(&e, node);
+        n_layers++;
+    }
+    ck_assert_int_eq(n_layers, 19);
+    unload(&e);
+}
+END_TEST
+
+/* QuantizeLinear knows 8 bits only: fewer levels are a Clip in front of it, but behind what only moves bytes. */
+START_TEST(test_fewer_levels_are_clipped)
+{
+    struct exported e = {0};
+    int n_quantize = 0, n_clipped = 0, unused;
+
+    load_with(&e, 8, 6);
+    for (size_t n = 0; n < e.proto->graph->n_node; n++) {
+        const Onnx__NodeProto *node = e.proto->graph->node[n], *clip;
+        float scale, low, high;
+
+        if (strcmp(node->op_type, "QuantizeLinear") != 0)
+            continue;
+        n_quantize++;
+        clip = producer(e.proto->graph, node->input[0], n, &unused);
+        if (!clip || strcmp(clip->op_type, "Clip") != 0)
+            continue;
+        memcpy(&scale, initializer(e.proto->graph, node->input[1])->raw_data.data, sizeof(scale));
+        memcpy(&low, initializer(e.proto->graph, clip->input[1])->raw_data.data, sizeof(low));
+        memcpy(&high, initializer(e.proto->graph, clip->input[2])->raw_data.data, sizeof(high));
+        ck_assert_int_eq((int)((high - low) / scale + 0.5f), 63);
+        n_clipped++;
+    }
+    ck_assert_int_ge(n_clipped, 18);
+    ck_assert_int_ge(n_quantize, n_clipped);
+    unload(&e);
+}
+END_TEST
+
+/* A step per channel of an activation has no form in QDQ. */
+START_TEST(test_channel_steps_are_refused)
+{
+    const float steps[] = {1};
+    struct exported e = {0};
+    struct qd_error err = {""};
+    struct qd_buf buf;
+
+    load(&e);
+    e.model->graph->values[e.model->graph->nodes[1].outputs[0]].channel_steps = steps;
+    qd_buf_init(&buf, (size_t)1 << 26);
+    ck_assert_int_eq(qd_onnx_save_qdq(e.model->graph, e.int8, &buf, &err), QD_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(err.text, "step per channel"));
+    qd_buf_done(&buf);
+    unload(&e);
+}
+END_TEST
+
 START_TEST(test_every_allocation_may_fail)
 {
     struct exported e = {0};
@@ -179,4 +284,5 @@ START_TEST(test_fused_graph_is_refused)
 }
 END_TEST
 
-QD_UNIT_MAIN("export", test_structure, test_every_allocation_may_fail, test_fused_graph_is_refused)
+QD_UNIT_MAIN("export", test_structure, test_calibrated_integers, test_fewer_levels_are_clipped,
+             test_channel_steps_are_refused, test_every_allocation_may_fail, test_fused_graph_is_refused)
