@@ -35,66 +35,64 @@ def percent(share):
     return f"{100 * share:.2f} %"
 
 
-def table(head, rows):
-    print("| " + " | ".join(head) + " |")
-    print("|" + " --- |" * len(head))
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
-    print()
+def row(cells):
+    print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def head(names):
+    row(names)
+    print("|" + " --- |" * len(names))
 
 
 def main():
     quantd, repositories = sys.argv[1], sys.argv[2:]
     models = [os.path.join(r, m) for r in repositories for m in sorted(os.listdir(r))
               if os.path.exists(os.path.join(r, m, "evaluation.tsv"))]
-    results = {}
-    for model in models:
-        runs = {name: evaluate(quantd, model, *options) for name, options in FORMS}
-        if all(runs.values()):
-            results[model] = runs
-
     print("# Accuracy\n")
-    print("Calibrated by `adlq` on each model's own pictures, compared with fp32 on its evaluation set. SQNR (mean over")
-    print("pictures) and KL are of the output in front of the softmax. Made by")
+    print("Calibrated on each model's own pictures, compared with fp32 on its evaluation set. SQNR (mean over pictures) and")
+    print("KL are of the output in front of the softmax. Made by")
     print("`bench/accuracy.py build/quantd models ../shared/zoo/models >docs/accuracy.md`.\n")
+    defaults = {}
     for name, options in FORMS:
-        print(f"## {name}{' (`' + ' '.join(options) + '`)' if options else ''}\n")
-        table(["network", "pictures", "fp32 top-1", "int8 top-1", "agreement", "SQNR dB", "KL", "MACs in int8", "seconds"],
-              [[r[name]["model"], str(r[name]["images"]), percent(r[name]["fp32"]["top1"]),
-                percent(r[name]["int8"]["top1"]), percent(r[name]["agreement"]), f"{r[name]['sqnr_db']:.1f}",
-                f"{r[name]['kl']:.4f}", percent(r[name]["int8_share_of_macs"]), f"{r[name]['calibration_seconds']:.0f}"]
-               for r in results.values()])
+        print(f"## adlq, {name}{' (`' + ' '.join(options) + '`)' if options else ''}\n")
+        head(["network", "pictures", "fp32 top-1", "int8 top-1", "agreement", "SQNR dB", "KL", "MACs in int8", "seconds"])
+        for model in models:
+            r = evaluate(quantd, model, *options)
+            if not r:
+                continue
+            defaults.setdefault(model, r)
+            row([r["model"], str(r["images"]), percent(r["fp32"]["top1"]), percent(r["int8"]["top1"]),
+                 percent(r["agreement"]), f"{r['sqnr_db']:.1f}", f"{r['kl']:.4f}", percent(r["int8_share_of_macs"]),
+                 f"{r['calibration_seconds']:.0f}"])
+        print()
     print("## Stage by stage\n")
     print("On the calibration pictures, `default`: output SQNR (mean of both halves) and agreement with that stage tried;")
     print("a stage in brackets was undone. The first figure is the histogram's scales and weights rounded to nearest.\n")
-    rows = []
-    for runs in results.values():
-        stages = runs["default"]["stages"]
-        cells = [f"{sum(stages[0]['before_db']) / 2:.1f}"]
-        for s in stages:
+    head(["network", "dB, then stage dB / agreement"])
+    for r in defaults.values():
+        cells = [f"{sum(r['stages'][0]['before_db']) / 2:.1f}"]
+        for s in r["stages"]:
             cell = f"{s['name']} {sum(s['after_db']) / 2:.1f} / {percent(s['agreement'])}"
             cells.append(cell if s["kept"] else f"({cell})")
-        rows.append([runs["default"]["model"], ", ".join(cells)])
-    table(["network", "dB, then stage dB / agreement"], rows)
+        row([r["model"], ", ".join(cells)])
+    print("\n## Methods\n")
+    for model in defaults:
+        with tempfile.NamedTemporaryFile(suffix=".md") as out:
+            if run(quantd, "calibrate", model, "--compare", "--output", out.name):
+                print(f"### {os.path.basename(model)}\n")
+                print("".join(line for line in open(out.name) if line.startswith("|")), flush=True)
     print("## Fewer bits\n")
     print("W weights, A activations; nearest: no stage, weights rounded to nearest.\n")
-    rows = []
-    for model in results:
+    head(["network", "bits", "adlq: SQNR dB / agreement", "nearest"])
+    for model in defaults:
         if os.path.basename(model) not in BITS_MODELS:
             continue
         for w, a in BITS:
             options = ["--weight-bits", str(w), "--activation-bits", str(a)]
             both = [evaluate(quantd, model, *options), evaluate(quantd, model, *options, "--stages", "0")]
             if all(both):
-                rows.append([os.path.basename(model), f"W{w}A{a}"] +
-                            [f"{r['sqnr_db']:.1f} / {percent(r['agreement'])}" for r in both])
-    table(["network", "bits", "adlq: SQNR dB / agreement", "nearest"], rows)
-    print("## Methods\n")
-    for model in results:
-        with tempfile.NamedTemporaryFile(suffix=".md") as out:
-            if run(quantd, "calibrate", model, "--compare", "--output", out.name):
-                print(f"### {os.path.basename(model)}\n")
-                print("".join(line for line in open(out.name) if line.startswith("|")))
+                row([os.path.basename(model), f"W{w}A{a}"] +
+                    [f"{r['sqnr_db']:.1f} / {percent(r['agreement'])}" for r in both])
 
 
 if __name__ == "__main__":
