@@ -23,10 +23,10 @@ int qd_cli_main(int argc, char **argv);
 struct qd_cli_options {
     const char *path;
     bool json;
-    const char *images, *labels, *calibration, *method, *isa, *precision, *cache, *qdq, *output, *profile, *stages,
-        *plot;
-    size_t limit, evaluation_limit;
-    int batch, threads, repeats, weight_bits, activation_bits, multiplier_bits;
+    const char *images, *labels, *calibration, *method, *isa, *precision, *cache, *output, *profile, *stages, *plot;
+    const char *qdq, *ncnn_table, *tensorrt_cache, *accelerator;
+    size_t limit, evaluation_limit, n_golden;
+    int tensorrt_version, batch, threads, repeats, weight_bits, activation_bits, multiplier_bits;
     bool compare, layers;
 };
 

@@ -79,7 +79,7 @@ struct mul_q8 {
     struct qd_q8_pixels pixels;
     int c;
     int gate;  /* the input that has one row for all, or -1 */
-    const float *steps; /* [c]: of the other input over the output's, where there is a gate */
+    const float *mult; /* [c], where there is a gate: params.mult with the steps per channel */
     bool line; /* the second operand is constant */
     const void *lines;
 };
@@ -118,14 +118,16 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     if (mul->gate >= 0) {
         const float *in_steps = graph->values[node->inputs[1 - mul->gate]].channel_steps;
         const float *out_steps = graph->values[node->outputs[0]].channel_steps;
-        float *steps;
+        float *mult;
 
         mul->c = (int)shape->dims[1];
-        mul->steps = steps = qd_arena_array(prepare->arena, (size_t)mul->c, sizeof(float));
-        if (!steps)
+        mul->mult = mult = qd_arena_array(prepare->arena, (size_t)mul->c, sizeof(float));
+        if (!mult)
             return qd_error_set(err, QD_NO_MEMORY, "no memory for a product");
         for (int c = 0; c < mul->c; c++)
-            steps[c] = (in_steps ? in_steps[c] : 1) / (out_steps ? out_steps[c] : 1);
+            mult[c] = qd_q8_multiplier(graph, (double)a.scale * (double)b.scale / (double)out.scale *
+                                                  (in_steps ? (double)in_steps[c] : 1) /
+                                                  (out_steps ? (double)out_steps[c] : 1));
         prepare->scratch_size = 2 * (size_t)mul->c * sizeof(float) + QD_KERNEL_SLACK;
     }
     if (mul->gate >= 0) /* the gate is read by gate_pixels itself */
@@ -159,7 +161,7 @@ static void gate_pixels(const void *context, int image, const uint8_t *const *in
                                       .clamp_max = p->clamp_max};
 
     for (int c = 0; c < mul->c; c++) {
-        mult[c] = (float)(gate[c] - p->b_zero) * (p->mult * mul->steps[c]);
+        mult[c] = (float)(gate[c] - p->b_zero) * mul->mult[c];
         offset[c] = p->zero - (float)p->a_zero * mult[c];
     }
     mul->kernels->affine(&params);

@@ -160,7 +160,7 @@ struct mean_q8 {
     int64_t pixels, row; /* row: pixels that steps.x is between, all where there are no gaps */
     struct qd_steps steps;
     int c, in_zero;
-    const float *channel_steps; /* of the input, [c], or NULL; the graph's */
+    float *channel_mult; /* [c], where the input has steps per channel: mult with them; else NULL */
     bool output_f32;
     float mult, zero;
     uint8_t max;
@@ -176,12 +176,22 @@ static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node
            in->dims[2] * in->dims[3] < (1 << 23);
 }
 
+/* From a sum of pixels to steps of the output, or to real values. step: of the channel. */
+static float mean_multiplier(const struct qd_q8_prepare *prepare, const struct mean_q8 *mean, double step)
+{
+    double ratio = (double)qd_q8_input(prepare, 0).scale * step;
+
+    if (!prepare->output_f32)
+        ratio = (double)qd_q8_multiplier(prepare->graph, ratio / (double)qd_q8_output(prepare).scale);
+    return (float)(ratio / (double)mean->pixels);
+}
+
 static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
 {
     const struct qd_shape *in = &prepare->graph->values[prepare->node->inputs[0]].shape;
     struct qd_qparams q_in = qd_q8_input(prepare, 0), q_out = qd_q8_output(prepare);
     struct mean_q8 *mean = qd_arena_alloc(prepare->arena, sizeof(*mean));
-    double mult;
+    const float *steps = prepare->graph->values[prepare->node->inputs[0]].channel_steps;
 
     if (!mean)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a mean");
@@ -191,11 +201,16 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     mean->steps = prepare->in_steps[0];
     mean->row = mean->steps.y == in->dims[3] * mean->steps.x ? mean->pixels : in->dims[3];
     mean->in_zero = q_in.zero_point;
-    mean->channel_steps = prepare->graph->values[prepare->node->inputs[0]].channel_steps;
     /* The scales' ratio is a requantisation multiplier, the number of pixels a division. */
-    mult = prepare->output_f32 ? (double)q_in.scale
-                               : (double)qd_q8_multiplier(prepare->graph, (double)q_in.scale / (double)q_out.scale);
-    mean->mult = (float)(mult / (double)mean->pixels);
+    mean->mult = mean_multiplier(prepare, mean, 1);
+    if (steps) {
+        mean->channel_mult = qd_arena_array(prepare->arena, (size_t)mean->c, sizeof(float));
+        if (!mean->channel_mult)
+            return qd_error_set(err, QD_NO_MEMORY, "no memory for a mean");
+        mean->mult = 1;
+    }
+    for (int c = 0; steps && c < mean->c; c++)
+        mean->channel_mult[c] = mean_multiplier(prepare, mean, (double)steps[c]);
     mean->zero = prepare->output_f32 ? 0 : (float)q_out.zero_point;
     mean->max = (uint8_t)qd_q8_max(q_out);
     mean->output_f32 = prepare->output_f32;
@@ -214,8 +229,8 @@ static void run_block(const struct mean_q8 *mean, const uint8_t *in, void *out, 
         mean->kernels->sum_rows(in + y / mean->row * mean->steps.y + begin, mean->steps.x, (size_t)mean->row, n, sums);
     for (int c = 0; c < n; c++)
         values[c] = (float)(sums[c] - (int32_t)mean->pixels * mean->in_zero);
-    for (int c = 0; c < n && mean->channel_steps; c++)
-        values[c] *= mean->channel_steps[begin + c];
+    for (int c = 0; c < n && mean->channel_mult; c++)
+        values[c] *= mean->channel_mult[begin + c];
     if (mean->output_f32) {
         for (int c = 0; c < n; c++)
             values[c] *= mean->mult;

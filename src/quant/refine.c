@@ -12,6 +12,7 @@
 
 #define GLOBAL_LAYERS 16      /* whose scales the last stage tries, the most sensitive first */
 #define SENSITIVITY_IMAGES 16 /* that it measures sensitivity on */
+#define KL_NOISE 0.0005       /* nats, and so much of a small one */
 #define KL_SLACK 1.1          /* KL is a few images' doing: so much more of it is chance */
 
 struct stage {
@@ -35,7 +36,7 @@ static enum qd_status measure(const struct qd_refinement *r, int n_images, struc
 static bool is_better(const struct qd_network_error *a, const struct qd_network_error *b)
 {
     for (int half = 0; half < 2; half++)
-        if (!(a->db[half] > b->db[half] && a->kl[half] <= KL_SLACK * b->kl[half]))
+        if (!(a->db[half] > b->db[half] && a->kl[half] <= KL_SLACK * b->kl[half] + KL_NOISE))
             return false;
     return true;
 }
