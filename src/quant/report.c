@@ -55,7 +55,7 @@ static double sensitivity_of(const struct qd_report_layer *layer)
 
 static double error_of(const struct qd_report_layer *layer)
 {
-    return layer->tensor ? layer->tensor->cumulative_db : (double)NAN;
+    return layer->tensor && layer->step.kind == QD_STEP_Q8 ? layer->tensor->cumulative_db : (double)NAN;
 }
 
 /* Layers whose key is known, the lowest first, equal ones in the plan's order. Returns how many. */

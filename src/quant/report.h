@@ -24,7 +24,7 @@ struct qd_report {
     int n_layers;
     int *by_sensitivity; /* layers that have one, the most sensitive first */
     int n_by_sensitivity;
-    int *by_error; /* layers whose cumulative SQNR is known, the lowest first */
+    int *by_error; /* layers in int8 whose cumulative SQNR is known, the lowest first */
     int n_by_error;
     int64_t peak_bytes; /* of resident memory, as qd_peak_bytes; -1: not known */
     struct qd_arena arena;
