@@ -17,6 +17,7 @@ struct qd_cache_key {
     const struct qd_method *method;
     const struct qd_calibration_form *form;
     unsigned skipped_stages;
+    double min_agreement, min_sqnr_db; /* of the gate: the fallback goes by them */
     const char *settings;   /* everything else, as text: per-layer precisions ... */
 };
 

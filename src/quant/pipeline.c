@@ -265,7 +265,7 @@ static bool use_cache(struct qd_graph *graph, const char *key, const struct qd_p
         status = make_plans(graph, options, result, &why);
     if (status == QD_OK) {
         result->from_cache = true;
-        /* The thresholds are not part of the key: they judge, they do not change scales. */
+        /* The thresholds are part of the key; the verdict is made anew for its text. */
         judge(options, result->scales);
         return true;
     }
@@ -301,7 +301,7 @@ enum qd_status qd_pipeline_run(struct qd_graph *graph, const struct qd_image_set
     if (status == QD_OK) {
         struct qd_cache_key cache_key = {options->model_hash, options->preprocess, parts.all,      parts.n_all,
                                          options->method,     &options->form,      options->skipped_stages,
-                                         options->settings};
+                                         options->min_agreement, options->min_sqnr_db, options->settings};
 
         qd_cache_key_hex(&cache_key, key);
         if (!use_cache(graph, key, options, &result)) {

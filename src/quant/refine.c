@@ -215,7 +215,7 @@ static struct qd_sweep sweep_of(struct qd_refinement *r)
                              .scales = r->scales,
                              .kernels = r->kernels,
                              .n_threads = r->n_threads,
-                             .whole_octaves = r->form->multiplier_bits < QD_NARROW_MULTIPLIER,
+                             .whole_octaves = r->form->power_of_two || r->form->multiplier_bits < QD_NARROW_MULTIPLIER,
                              .progress = r->progress};
 }
 
@@ -288,13 +288,14 @@ static struct qd_value_scale *scale_of(const struct qd_refinement *r, int l)
 static enum qd_status descend(struct qd_refinement *r, struct qd_value_scale *s, int *changed, struct qd_error *err)
 {
     static const float eighths[] = {-1, 1, -2, 2};
+    bool whole = r->form->power_of_two || r->form->multiplier_bits < QD_NARROW_MULTIPLIER;
     float start = s->q.scale, best = start;
 
     for (size_t i = 0; i < QD_ARRAY_SIZE(eighths); i++) {
         struct qd_network_error error;
         enum qd_status status;
 
-        s->q.scale = start * exp2f(eighths[i] / (r->form->multiplier_bits < QD_NARROW_MULTIPLIER ? 1 : 8));
+        s->q.scale = start * exp2f(eighths[i] / (whole ? 1 : 8));
         status = qd_scales_apply(r->scales, r->graph, err);
         if (status == QD_OK)
             status = measure(r, r->statistics->n_kept, &error, err);

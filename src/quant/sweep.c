@@ -289,6 +289,12 @@ static enum qd_status sweep_with(struct qd_sweep *sweep, mend_layer *mend, struc
     sweep->n_changed = sweep->n_tried = 0;
     options.max_batch = s.n_images;
     status = qd_plan_new(sweep->graph, &options, &s.plan, err);
+    while (status == QD_OK && s.n_images > 2 && qd_plan_frame_bytes(s.plan, sweep->n_threads) > MAX_FRAME_BYTES) {
+        qd_plan_free(s.plan);
+        s.plan = NULL;
+        options.max_batch = s.n_images = s.n_images / 2 > 2 ? s.n_images / 2 : 2;
+        status = qd_plan_new(sweep->graph, &options, &s.plan, err);
+    }
     if (status == QD_OK && qd_plan_frame_bytes(s.plan, sweep->n_threads) > MAX_FRAME_BYTES)
         status = qd_error_set(err, QD_TOO_LARGE, "%d images in flight would take %zu MiB", s.n_images,
                               qd_plan_frame_bytes(s.plan, sweep->n_threads) >> 20);
