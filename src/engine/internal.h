@@ -60,6 +60,7 @@ struct qd_plan {
     int n_steps;
     struct qd_place *places[QD_N_FORMS]; /* by value */
     bool *joined;                        /* by node: its inputs are parts of its output, nothing is left to do */
+    int n_refused; /* nodes that run in float because layout or prepare said no */
     int depth_steps;
     size_t slab_size;
     size_t slot_size;

@@ -366,10 +366,17 @@ enum qd_status qd_plan_new(const struct qd_graph *graph, const struct qd_plan_op
                 qd_error_set(err, status, "%s", why.text);
         }
     } while (status != QD_OK && refused >= 0);
+    for (int n = 0; n < graph->n_nodes && status == QD_OK; n++)
+        plan->n_refused += b.refused[n] != NULL;
     qd_free(b.refused);
     if (status == QD_OK)
         *ret = plan;
     return status;
+}
+
+int qd_plan_n_refused(const struct qd_plan *plan)
+{
+    return plan->n_refused;
 }
 
 void qd_plan_free(struct qd_plan *plan)

@@ -50,6 +50,8 @@ struct qd_step_info {
     const char *why_f32;        /* why a node runs in float, or NULL */
 };
 int qd_plan_n_steps(const struct qd_plan *plan);
+/* Nodes that could be int8 but for their scales (or their padding's size), and run in float. */
+int qd_plan_n_refused(const struct qd_plan *plan);
 void qd_plan_step(const struct qd_plan *plan, int i, struct qd_step_info *ret);
 const char *qd_step_kind_name(enum qd_step_kind kind);
 

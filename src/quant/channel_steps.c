@@ -274,6 +274,15 @@ static double choose_spread(const struct choice *choice, const double *alone, in
     return least;
 }
 
+/* A power of two rarely meets a clip's upper bound, and one clamp for all channels cannot stand for several. */
+static bool meets_bound(const struct choice *choice)
+{
+    const struct qd_graph *graph = choice->s->graph;
+    const struct qd_activation *act = &graph->nodes[graph->values[choice->value].producer].act;
+
+    return choice->form->power_of_two && act->kind == QD_ACT_CLIP && isfinite(act->max);
+}
+
 static enum qd_status prepare(struct choice *choice, struct qd_arena *arena, struct qd_error *err)
 {
     enum qd_status status = QD_OK;
@@ -311,7 +320,7 @@ enum qd_status qd_channel_steps_choose(const struct qd_statistics *s, int v, boo
     *ret_found = false;
     for (const struct qd_layer_statistics *l = next_reader(&choice, NULL); l; l = next_reader(&choice, l))
         dense = dense || !is_depthwise(l);
-    if (dense != dense_readers)
+    if (dense != dense_readers || meets_bound(&choice))
         return QD_OK;
     for (int i = 0; i < 4; i++) {
         memory[i] = qd_arena_array(&arena, (size_t)choice.c, sizeof(double));

@@ -95,8 +95,11 @@ static enum qd_status run(struct evaluation *e, const struct qd_graph *graph, co
                           size_t n_files, const struct qd_evaluation_options *options, struct qd_error *err)
 {
     int logits = qd_logits_of(graph, 0), labels[BATCH];
-    int64_t count = qd_shape_count(&graph->values[logits].shape);
+    int64_t count = logits == QD_NO_VALUE ? 0 : qd_shape_count(&graph->values[logits].shape);
 
+    if (!count)
+        return qd_error_set(err, QD_UNSUPPORTED, "output '%s' is no float that the network computes: nothing to compare",
+                            graph->values[graph->outputs[0]].name);
     for (size_t at = 0; at < n_files; at += BATCH) {
         int n = n_files - at < BATCH ? (int)(n_files - at) : BATCH;
         enum qd_status status = qd_progress_step(options->progress, "comparing int8 with fp32", at, n_files, err);

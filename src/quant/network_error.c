@@ -39,7 +39,7 @@ void qd_compare_outputs(const float *fp32, const float *int8, int64_t n, struct 
         noise += difference * difference;
         kl += exp((double)fp32[i] - zf) * (difference - zf + zq);
     }
-    ret->db = noise > 0 ? fmin(10 * log10(signal / noise), 100) : 100;
+    ret->db = noise > 0 ? fmin(fmax(10 * log10(signal / noise), -100), 100) : 100;
     ret->kl = kl > 0 ? kl : 0;
     ret->agrees = largest_of(fp32, n) == largest_of(int8, n);
 }
@@ -48,18 +48,25 @@ static void add_image(const struct qd_graph *graph, const struct qd_statistics *
                       int image, int number, struct qd_network_error *sums)
 {
     const float *fp32 = s->outputs[number];
+    int n_compared = 0;
 
-    for (int o = 0; o < graph->n_outputs; o++) {
+    for (int o = 0; o < graph->n_outputs; o++)
+        n_compared += qd_logits_of(graph, o) != QD_NO_VALUE;
+    for (int o = 0, first = 1; o < graph->n_outputs; o++) {
         int v = qd_logits_of(graph, o);
-        int64_t count = qd_shape_count(&graph->values[v].shape);
         struct qd_comparison c;
+        int64_t count;
 
+        if (v == QD_NO_VALUE)
+            continue;
+        count = qd_shape_count(&graph->values[v].shape);
         qd_compare_outputs(fp32, qd_frame_value_f32(frame, v, image), count, &c);
-        sums->db[number & 1] += c.db / graph->n_outputs;
-        if (o == 0) {
+        sums->db[number & 1] += c.db / n_compared;
+        if (first) {
             sums->kl[number & 1] += c.kl;
             sums->agreement[number & 1] += c.agrees;
         }
+        first = 0;
         fp32 += count;
     }
 }
@@ -101,6 +108,7 @@ enum qd_status qd_network_error_measure(const struct qd_graph *graph, const stru
         sums.kl[half] = n ? sums.kl[half] / n : (double)NAN;
         sums.agreement[half] = n ? sums.agreement[half] / n : (double)NAN;
     }
+    sums.n_refused = qd_plan_n_refused(plan);
     qd_frame_free(frame);
     qd_plan_free(plan);
     *ret = sums;

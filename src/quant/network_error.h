@@ -6,12 +6,13 @@
 
 /* Means over the even and over the odd images: of output SQNR (dB), KL and agreement as qd_evaluate has them. */
 struct qd_network_error {
-    double db[2], kl[2], agreement[2];
+    double db[2], kl[2], agreement[2]; /* NAN where a half has no image */
+    int n_refused; /* nodes that run in float because of their scales: no gain, whatever the error says */
 };
 
 /*
  * Runs the graph, whose scales are applied, in int8 over the first n_images kept images. Outputs are compared in front
- * of a trailing Softmax; db is the mean over outputs, KL and agreement are of output 0.
+ * of a trailing Softmax; db is the mean over the float ones, KL and agreement are of the first of them.
  */
 enum qd_status qd_network_error_measure(const struct qd_graph *graph, const struct qd_statistics *statistics,
                                         int n_images, const struct qd_kernels *kernels, int n_threads,

@@ -35,10 +35,16 @@ static enum qd_status measure(const struct qd_refinement *r, int n_images, struc
 /* The outputs nearer, and their softmax no further: a class that is seldom the best may not be clipped for the mean. */
 static bool is_better(const struct qd_network_error *a, const struct qd_network_error *b)
 {
-    for (int half = 0; half < 2; half++)
+    int n_halves = 0;
+
+    for (int half = 0; half < 2; half++) {
+        if (isnan(b->db[half]))
+            continue; /* it has no image */
+        n_halves++;
         if (!(a->db[half] > b->db[half] && a->kl[half] <= KL_SLACK * b->kl[half] + KL_NOISE))
             return false;
-    return true;
+    }
+    return n_halves && a->n_refused <= b->n_refused;
 }
 
 static int value_of(const struct qd_refinement *r, size_t i)

@@ -31,8 +31,8 @@ int qd_logits_of(const struct qd_graph *graph, int output)
     int value = graph->outputs[output], producer = graph->values[value].producer;
 
     if (producer >= 0 && graph->nodes[producer].op == &qd_op_softmax)
-        return graph->nodes[producer].inputs[0];
-    return value;
+        value = graph->nodes[producer].inputs[0];
+    return qd_is_measured(graph, value) ? value : QD_NO_VALUE;
 }
 
 const struct qd_layer_statistics *qd_layer_of(const struct qd_statistics *s, int node)
@@ -212,9 +212,10 @@ static void keep_outputs(struct collector *c, int image, int number)
 
     for (int o = 0; o < graph->n_outputs; o++) {
         int v = qd_logits_of(graph, o);
-        int64_t count = qd_shape_count(&graph->values[v].shape);
+        int64_t count = v == QD_NO_VALUE ? 0 : qd_shape_count(&graph->values[v].shape);
 
-        memcpy(out, qd_frame_value_f32(c->frame, v, image), (size_t)count * sizeof(float));
+        if (count)
+            memcpy(out, qd_frame_value_f32(c->frame, v, image), (size_t)count * sizeof(float));
         out += count;
     }
     memcpy(c->s->inputs[number], qd_frame_input(c->frame, image), c->input_size);
@@ -320,8 +321,11 @@ static enum qd_status allocate_kept(struct collector *c, size_t n_files, struct 
     struct qd_statistics *s = c->s;
     size_t per_image;
 
-    for (int o = 0; o < s->graph->n_outputs; o++)
-        c->n_outputs += qd_shape_count(&s->graph->values[qd_logits_of(s->graph, o)].shape);
+    for (int o = 0; o < s->graph->n_outputs; o++) {
+        int v = qd_logits_of(s->graph, o);
+
+        c->n_outputs += v == QD_NO_VALUE ? 0 : qd_shape_count(&s->graph->values[v].shape);
+    }
     per_image = c->input_size + (size_t)c->n_outputs * sizeof(float);
     c->max_kept = (int)(n_files < MAX_KEPT_BYTES / per_image ? n_files : MAX_KEPT_BYTES / per_image);
     s->n_sweep = c->max_kept < QD_SWEEP_IMAGES ? c->max_kept : QD_SWEEP_IMAGES;

@@ -94,7 +94,10 @@ int qd_sample_count(const struct qd_layer_statistics *layer, int wanted);
  */
 void qd_sample_row(const struct qd_layer_statistics *layer, const float *image, int64_t position, int group, float *row);
 
-/* The value that is compared for output i of the graph: itself, or what its Softmax reads. */
+/*
+ * The value that is compared for output i of the graph: itself, or what its Softmax reads; QD_NO_VALUE where it is no
+ * float that a node makes.
+ */
 int qd_logits_of(const struct qd_graph *graph, int output);
 
 #endif
