@@ -290,6 +290,8 @@ static void convert_block(struct qd_frame *frame, const struct qd_step *step, in
             struct qd_qparams q = qd_q8_channel(plan->graph, step->value, c);
 
             kernels->quantize(f32 + c * pixels, scratch + c * n, (size_t)n, 1 / q.scale, (float)q.zero_point);
+            for (int64_t i = c * n; q.bits < 8 && i < (c + 1) * n; i++)
+                scratch[i] = scratch[i] < qd_q8_max(q) ? scratch[i] : (uint8_t)qd_q8_max(q);
         }
         transpose_pixels(place, q8, first, n, scratch, false);
         return;

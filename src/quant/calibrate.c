@@ -15,7 +15,7 @@ struct calibration {
     enum qd_status *statuses; /* by value: of choosing in parallel */
     struct qd_bin **bins;     /* by value */
     size_t *n_bins;
-    int *class_of; /* by value: the representative */
+    int *class_of; /* by value: the representative of those that share its scale */
     struct qd_scales *scales;
 };
 
@@ -50,6 +50,9 @@ static void find_classes(const struct qd_graph *graph, int *class_of)
             if (node->outputs[i] != QD_NO_VALUE && qd_is_measured(graph, node->outputs[i]))
                 join(class_of, node->outputs[0], node->outputs[i]);
     }
+    /* From here on class_of is read only: by several threads. */
+    for (int v = 0; v < graph->n_values; v++)
+        class_of[v] = find_class(class_of, v);
 }
 
 /* 64 bins of half an octave of |x|, in millionths, the top one holding the maximum. */
@@ -111,7 +114,7 @@ static bool meets_activations(const struct calibration *c, int class)
         for (int i = 0; i < node->n_inputs + node->n_outputs; i++) {
             int v = i < node->n_inputs ? node->inputs[i] : node->outputs[i - node->n_inputs];
 
-            if (v != QD_NO_VALUE && qd_is_measured(graph, v) && find_class(c->class_of, v) == class &&
+            if (v != QD_NO_VALUE && qd_is_measured(graph, v) && c->class_of[v] == class &&
                 joins_scales(node, v))
                 return true;
         }
@@ -132,7 +135,7 @@ static enum qd_status choose_class(const struct calibration *c, int class, struc
         return qd_error_set(err, QD_NO_MEMORY, "no memory to choose scales");
     }
     for (int v = 0; v < n_values; v++) {
-        if (!qd_is_measured(c->graph, v) || find_class(c->class_of, v) != class)
+        if (!qd_is_measured(c->graph, v) || c->class_of[v] != class)
             continue;
         bins[d.n_tensors] = c->bins[v];
         n_bins[d.n_tensors++] = c->n_bins[v];
@@ -170,14 +173,14 @@ static enum qd_status choose_scales(struct calibration *c, struct qd_error *err)
         for (int v = 0; v < n; v++) {
             struct qd_error ignored = {""};
 
-            if (qd_is_measured(c->graph, v) && find_class(c->class_of, v) == v)
+            if (qd_is_measured(c->graph, v) && c->class_of[v] == v)
                 c->statuses[v] = choose_class(c, v, &chosen[v], &ignored);
         }
     }
     for (int v = 0; v < n && status == QD_OK; v++) {
         if (!qd_is_measured(c->graph, v))
             continue;
-        status = c->statuses[v] == QD_OK ? fill_value(c, v, chosen[find_class(c->class_of, v)], err)
+        status = c->statuses[v] == QD_OK ? fill_value(c, v, chosen[c->class_of[v]], err)
                                          : qd_error_set(err, c->statuses[v], "no memory to choose scales");
     }
     qd_free(chosen);

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "op/conv_q8.h"
 #include "op/q8.h"
 #include "quant/channel_steps.h"
 #include "quant/round_weights.h"
@@ -12,7 +11,7 @@
 
 #define GLOBAL_LAYERS 16      /* whose scales the last stage tries, the most sensitive first */
 #define SENSITIVITY_IMAGES 16 /* that it measures sensitivity on */
-#define KL_NOISE 0.0005       /* nats, and so much of a small one */
+#define KL_NOISE 0.0001       /* nats, and so much of a small one */
 #define KL_SLACK 1.1          /* KL is a few images' doing: so much more of it is chance */
 
 struct stage {
@@ -69,22 +68,6 @@ static enum qd_status new_weights(struct qd_refinement *r, int l, int8_t **ret_q
     return *ret_q && *ret_scale ? QD_OK : no_memory(err);
 }
 
-/* Every layer's weights to the nearest of the grid over their largest. */
-static enum qd_status round_nearest(struct qd_refinement *r, struct qd_error *err)
-{
-    for (int i = 0; i < r->statistics->n_layers; i++) {
-        const struct qd_layer_statistics *l = &r->statistics->layers[i];
-        float *scale;
-        int8_t *q;
-        enum qd_status status = new_weights(r, i, &q, &scale, err);
-
-        if (status != QD_OK)
-            return status;
-        qd_weights_quantize(l->layer.weights, l->layer.n, l->k, r->scales->layers[i].weights.bits, q, scale);
-    }
-    return QD_OK;
-}
-
 /* What an accumulator's unit is measured in after its multiplier, by channel; NULL where the output stays float. */
 static enum qd_status output_units(const struct qd_refinement *r, const struct qd_layer_statistics *l,
                                    struct qd_arena *arena, const double **ret, struct qd_error *err)
@@ -106,8 +89,8 @@ static enum qd_status output_units(const struct qd_refinement *r, const struct q
     return QD_OK;
 }
 
-/* The weights of some layers (all where which is NULL) to the least error of their outputs. */
-static enum qd_status round_layers(struct qd_refinement *r, const bool *which, struct qd_error *err)
+/* The weights of some layers (all where which is NULL) to the least error of their outputs, or to the nearest. */
+static enum qd_status round_layers(struct qd_refinement *r, const bool *which, bool nearest, struct qd_error *err)
 {
     int n = r->statistics->n_layers;
     struct qd_arena scratch = {0};
@@ -127,6 +110,7 @@ static enum qd_status round_layers(struct qd_refinement *r, const bool *which, s
         roundings[i].exact_input = input == r->graph->inputs[0];
         roundings[i].bits = r->scales->layers[i].weights.bits;
         roundings[i].power_of_two = r->form->power_of_two;
+        roundings[i].nearest = nearest;
         roundings[i].multiplier_bits = r->form->multiplier_bits;
         status = output_units(r, l, &scratch, &roundings[i].output_units, err);
         if (status == QD_OK)
@@ -155,7 +139,7 @@ static enum qd_status round_weights(struct qd_refinement *r, char *text, size_t 
     for (int i = 0; i < r->statistics->n_layers; i++)
         n_full += r->statistics->layers[i].moments != NULL;
     snprintf(text, size, "%d layers, %d of them by all second moments", r->statistics->n_layers, n_full);
-    return round_layers(r, NULL, err);
+    return round_layers(r, NULL, false, err);
 }
 
 /* Marks the layers that read the value, and its maker where that has to fit its multipliers to it. */
@@ -199,7 +183,7 @@ static enum qd_status choose_channel_steps(struct qd_refinement *r, bool dense, 
     if (status == QD_OK)
         status = qd_scales_apply(r->scales, r->graph, err);
     if (status == QD_OK)
-        status = round_layers(r, which, err);
+        status = round_layers(r, which, false, err);
     qd_free(which);
     return status;
 }
@@ -214,6 +198,12 @@ static enum qd_status equalise(struct qd_refinement *r, char *text, size_t size,
     return choose_channel_steps(r, true, text, size, err);
 }
 
+/* Scales that fit their multipliers, or are powers of two, stay so only by doubling and halving. */
+static bool moves_whole_octaves(const struct qd_refinement *r)
+{
+    return r->form->power_of_two || r->form->multiplier_bits < QD_NARROW_MULTIPLIER;
+}
+
 static struct qd_sweep sweep_of(struct qd_refinement *r)
 {
     return (struct qd_sweep){.graph = r->graph,
@@ -221,7 +211,7 @@ static struct qd_sweep sweep_of(struct qd_refinement *r)
                              .scales = r->scales,
                              .kernels = r->kernels,
                              .n_threads = r->n_threads,
-                             .whole_octaves = r->form->power_of_two || r->form->multiplier_bits < QD_NARROW_MULTIPLIER,
+                             .whole_octaves = moves_whole_octaves(r),
                              .progress = r->progress};
 }
 
@@ -294,7 +284,7 @@ static struct qd_value_scale *scale_of(const struct qd_refinement *r, int l)
 static enum qd_status descend(struct qd_refinement *r, struct qd_value_scale *s, int *changed, struct qd_error *err)
 {
     static const float eighths[] = {-1, 1, -2, 2};
-    bool whole = r->form->power_of_two || r->form->multiplier_bits < QD_NARROW_MULTIPLIER;
+    bool whole = moves_whole_octaves(r);
     float start = s->q.scale, best = start;
 
     for (size_t i = 0; i < QD_ARRAY_SIZE(eighths); i++) {
@@ -365,7 +355,9 @@ static enum qd_status run_stage(struct qd_refinement *r, const struct stage *sta
     struct qd_value_scale *values = qd_arena_array(&before, scales->n_values + 1, sizeof(*values));
     struct qd_layer_scale *layers = qd_arena_array(&before, scales->n_layers + 1, sizeof(*layers));
     struct qd_network_error now = r->error, error;
+    struct qd_error why = {""};
     enum qd_status status;
+    bool undone;
 
     if (!values || !layers) {
         qd_arena_done(&before);
@@ -374,13 +366,22 @@ static enum qd_status run_stage(struct qd_refinement *r, const struct stage *sta
     memcpy(values, scales->values, scales->n_values * sizeof(*values));
     memcpy(layers, scales->layers, scales->n_layers * sizeof(*layers));
     snprintf(report->name, sizeof(report->name), "%s", stage->name);
-    status = stage->run(r, report->text, sizeof(report->text), err);
+    status = stage->run(r, report->text, sizeof(report->text), &why);
     if (status == QD_OK)
-        status = qd_scales_apply(scales, r->graph, err);
+        status = qd_scales_apply(scales, r->graph, &why);
     if (status == QD_OK)
-        status = measure(r, r->statistics->n_kept, &error, err);
+        status = measure(r, r->statistics->n_kept, &error, &why);
+    /* Scales that a plan refuses, or images too large to be in flight together, are this stage's end, not the whole's. */
+    undone = status == QD_UNSUPPORTED || status == QD_TOO_LARGE;
+    if (undone) {
+        snprintf(report->text, sizeof(report->text), "%.*s", (int)sizeof(report->text) - 1, why.text);
+        error = now;
+        status = QD_OK;
+    } else if (status != QD_OK) {
+        qd_error_set(err, status, "%s", why.text);
+    }
     if (status == QD_OK) {
-        report->kept = stage->decides || is_better(&error, &now);
+        report->kept = !undone && (stage->decides || is_better(&error, &now));
         memcpy(report->before_db, now.db, sizeof(now.db));
         memcpy(report->after_db, error.db, sizeof(error.db));
         report->agreement = (error.agreement[0] + error.agreement[1]) / 2;
@@ -398,7 +399,7 @@ static enum qd_status run_stage(struct qd_refinement *r, const struct stage *sta
 
 enum qd_status qd_refine(struct qd_refinement *r, struct qd_error *err)
 {
-    enum qd_status status = round_nearest(r, err);
+    enum qd_status status = round_layers(r, NULL, true, err);
 
     if (status == QD_OK)
         status = qd_scales_apply(r->scales, r->graph, err);

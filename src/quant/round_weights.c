@@ -49,7 +49,7 @@ static void fill_moments(struct group *g, int group)
 {
     const struct qd_layer_statistics *l = g->r->layer;
     const float *squares = l->squares + (ptrdiff_t)group * g->k;
-    const float *moments = l->moments ? l->moments + (ptrdiff_t)group * g->k * g->k : NULL;
+    const float *moments = g->h ? l->moments + (ptrdiff_t)group * g->k * g->k : NULL;
     double n = l->n_samples ? l->n_samples : 1, mean = 0, noise = g->r->exact_input ? 0 : g->r->input_scale * g->r->input_scale / 12;
     double damping = DAMPING + (l->grouped ? 0 : 0.25 * g->k / n);
 
@@ -120,6 +120,11 @@ static double descent_error(const struct group *g, float scale, int8_t *q)
     return qd_round_descent(g->h, g->w, g->k, scale, g->limit, q);
 }
 
+static bool scale_is_free(const struct qd_rounding *r)
+{
+    return !r->power_of_two && (!r->output_units || r->multiplier_bits >= 24);
+}
+
 /* Candidate i of the scales of a row whose largest weight is given; 0 past the last. */
 static float free_candidate(const struct group *g, float largest, int i)
 {
@@ -139,7 +144,7 @@ static float candidate(const struct group *g, float largest, int o, int i)
 
     if (scale > 0 && r->power_of_two)
         return exp2f(rintf(log2f(scale)));
-    if (!(scale > 0) || !r->output_units || r->multiplier_bits >= 24)
+    if (!(scale > 0) || scale_is_free(r))
         return scale;
     unit = r->output_units[o] / r->input_scale;
     return (float)((double)qd_q8_round_multiplier((double)scale / unit, r->multiplier_bits) * unit);
@@ -161,6 +166,8 @@ static void round_row(struct group *g, int o, float *ret_scale, int8_t *ret_q)
     }
     best_scale = largest / (float)g->limit;
     for (int i = 0; (scale = candidate(g, largest, o, i)) > 0; i++) {
+        if (i > 0 && g->r->nearest && scale_is_free(g->r))
+            break;
         double error = descent ? descent_error(g, scale, g->q) : diagonal_error(g, scale);
 
         if (!(error < best))
@@ -232,7 +239,7 @@ enum qd_status qd_round_weights(struct qd_rounding *r, struct qd_error *err)
     struct qd_arena scratch = {0};
     size_t k = (size_t)r->layer->k;
     struct group g = {.r = r, .k = r->layer->k, .limit = (1 << (r->bits - 1)) - 1};
-    bool full = r->layer->moments != NULL, dense = full && g.k > QD_MAX_DESCENT;
+    bool full = r->layer->moments != NULL && !r->nearest, dense = full && g.k > QD_MAX_DESCENT;
 
     dense = dense || (full && !r->layer->grouped && g.k > 9);
     g.h = full ? qd_arena_array(&scratch, k * k, sizeof(float)) : NULL;

@@ -15,6 +15,7 @@ struct qd_rounding {
     int multiplier_bits;
     const double *output_units; /* [n], or NULL: the output is float */
     bool power_of_two;          /* scales are powers of two */
+    bool nearest;               /* only round to nearest, over the largest weight where the form allows that scale */
     int8_t *q;      /* out: [n][k] */
     float *scale;   /* out: [n], for weights times the input's channel steps */
     double sqnr_db; /* out: of the layer's output over the sampled rows, nothing else rounded; NAN without moments */

@@ -76,7 +76,8 @@ void qd_scales_free(struct qd_scales *scales);
 
 /*
  * Sets the graph's qparams, channel steps, layer weights and precisions by name; the scales must outlive the graph's
- * plans. A node that was F32 stays so. QD_INVALID: a tensor of the graph is missing here, or the other way round.
+ * plans. A node that was F32 stays so. QD_INVALID: a tensor of the graph is missing here, or the
+ * other way round; the graph is then as it was.
  */
 enum qd_status qd_scales_apply(const struct qd_scales *scales, struct qd_graph *graph, struct qd_error *err);
 

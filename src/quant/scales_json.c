@@ -140,8 +140,10 @@ static enum qd_status value_from_json(struct qd_arena *arena, const json_t *json
     const json_t *histogram = json_object_get(json, "histogram");
     enum qd_status status;
 
-    if (!name || !(scale > 0) || !isfinite((float)scale) || !(bits >= 2 && bits <= 8) || !(zero >= 0 && zero <= 255))
-        return qd_error_set(err, QD_INVALID, "tensor '%.60s': scale, zero point or bits are missing or out of range",
+    if (!name || !(scale >= 0x1p-100 && scale <= 0x1p100) || !(bits >= 2 && bits <= 8) ||
+        !(zero >= 0 && zero <= (1 << (int)bits) - 1) || !isfinite((float)number(json, "min")) ||
+        !isfinite((float)number(json, "max")) || !isfinite((float)number(json, "histogram_low_log2")))
+        return qd_error_set(err, QD_INVALID, "tensor '%.60s': scale, zero point, bits or range are missing or out of range",
                             name ? name : "?");
     v->name = qd_arena_strdup(arena, name);
     if (!v->name)

@@ -214,6 +214,10 @@ static enum qd_status calibrate(struct qd_model *model, const struct qd_hash *ha
         return qd_error_set(err, QD_INVALID, "calibration.method: expected one of %s, found '%.40s'",
                             qd_method_list(methods, sizeof(methods)), name);
     status = form_of(model, options, &pipeline.form, err);
+    if (status == QD_OK && !method->staged &&
+        (pipeline.form.plain_zero || pipeline.form.power_of_two || pipeline.form.multiplier_bits < 24))
+        status = qd_error_set(err, QD_INVALID, "method '%s' gives scales of any kind: profile '%s' and multiplier bits need adlq",
+                              name, model->profile);
     if (status != QD_OK)
         return status;
     qd_buf_init(&settings, (size_t)1 << 20);

@@ -2,6 +2,7 @@
  * The bundled model through adlq: the same bytes whatever the threads and the order of the files, and a gate that
  * refuses scales that are wrong.
  */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -174,4 +175,89 @@ START_TEST(test_gate_refuses_other_normalisation)
 }
 END_TEST
 
-QD_UNIT_MAIN("calibration", test_same_bytes, test_gate_refuses_mutants, test_gate_refuses_other_normalisation)
+static bool is_power_of_two(float x)
+{
+    int exponent;
+
+    return frexpf(x, &exponent) == 0.5f;
+}
+
+/* Every scale a power of two: after all stages, after none, and with wider multipliers than it needs. */
+START_TEST(test_powers_of_two)
+{
+    static const struct {
+        unsigned skipped;
+        int multiplier_bits;
+    } rows[] = {{0, 0}, {~0u, 0}, {0, 15}};
+
+    find_source();
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct qd_model_options options = {.n_threads = 2, .max_batch = 8, .limits = {100000000}, .max_images = 24,
+                                           .profile = "strict_pot", .skipped_stages = rows[i].skipped,
+                                           .multiplier_bits = rows[i].multiplier_bits};
+        struct qd_error err = {""};
+        struct qd_model *model;
+        const struct qd_scales *s;
+
+        ck_assert_ok(qd_kernels_init(&options.kernels, &err), &err);
+        ck_assert_ok(qd_model_load(source, &options, &model, &err), &err);
+        s = model->result.scales;
+        ck_assert_int_eq(qd_plan_n_refused(model->result.int8), 0);
+        for (size_t v = 0; v < s->n_values; v++) {
+            ck_assert_msg(is_power_of_two(s->values[v].q.scale), "%s: %g", s->values[v].name,
+                          (double)s->values[v].q.scale);
+            for (int c = 0; c < s->values[v].n_channels; c++)
+                ck_assert(is_power_of_two(s->values[v].channel_steps[c]));
+        }
+        for (size_t l = 0; l < s->n_layers; l++)
+            for (int o = 0; o < s->layers[l].n; o++)
+                ck_assert_msg(is_power_of_two(s->layers[l].weights.scale[o]), "%s: %g", s->layers[l].name,
+                              (double)s->layers[l].weights.scale[o]);
+        qd_model_unref(model);
+    }
+}
+END_TEST
+
+START_TEST(test_profile_needs_adlq)
+{
+    struct qd_model_options options = {.n_threads = 1, .max_batch = 1, .limits = {100000000}, .max_images = 8,
+                                       .profile = "strict_pot", .method = "mse"};
+    struct qd_error err = {""};
+    struct qd_model *model;
+
+    find_source();
+    ck_assert_ok(qd_kernels_init(&options.kernels, &err), &err);
+    ck_assert_int_eq(qd_model_load(source, &options, &model, &err), QD_INVALID);
+    ck_assert_ptr_nonnull(strstr(err.text, "need adlq"));
+}
+END_TEST
+
+/* Scales that do not fit leave the graph as it was, whatever stands before the fault. */
+START_TEST(test_misfits_change_nothing)
+{
+    struct qd_error err = {""};
+    struct qd_model *model;
+    struct qd_scales *s;
+    float before;
+    char *name;
+
+    find_source();
+    model = load(source, NULL, 2);
+    s = model->result.scales;
+    before = model->graph->values[qd_graph_find_value(model->graph, s->values[0].name)].q.scale;
+    s->values[0].q.scale *= 2;
+    for (size_t l = 0; l + 1 < s->n_layers; l++)
+        s->layers[l].precision = QD_PRECISION_F32;
+    name = s->layers[s->n_layers - 1].name;
+    s->layers[s->n_layers - 1].name = s->layers[0].name;
+    ck_assert_int_eq(qd_scales_apply(s, model->graph, &err), QD_INVALID);
+    ck_assert_float_eq(model->graph->values[qd_graph_find_value(model->graph, s->values[0].name)].q.scale, before);
+    for (int n = 0; n < model->graph->n_nodes; n++)
+        ck_assert_int_eq(model->graph->nodes[n].precision, QD_PRECISION_Q8);
+    s->layers[s->n_layers - 1].name = name;
+    qd_model_unref(model);
+}
+END_TEST
+
+QD_UNIT_MAIN("calibration", test_same_bytes, test_powers_of_two, test_profile_needs_adlq, test_misfits_change_nothing,
+             test_gate_refuses_mutants, test_gate_refuses_other_normalisation)
