@@ -85,7 +85,8 @@ static enum qd_status fill_value(const struct calibration *c, int v, struct qd_q
     s->q = q;
     s->min = c->statistics.histograms[v].min;
     s->max = c->statistics.histograms[v].max;
-    s->clip_ratio = qd_bins_clipped(c->bins[v], c->n_bins[v], (double)q.scale, q.zero_point, max, c->statistics.histograms[v].n);
+    s->clip_ratio =
+        qd_bins_clipped(c->bins[v], c->n_bins[v], (double)q.scale, q.zero_point, max, c->statistics.histograms[v].n);
     s->sqnr_db = energy > 0 && error > 0 ? 10 * log10(energy / error) : (double)NAN;
     s->cumulative_db = (double)NAN;
     fill_report_histogram(c->bins[v], c->n_bins[v], c->statistics.histograms[v].n, s);
@@ -114,8 +115,7 @@ static bool meets_activations(const struct calibration *c, int class)
         for (int i = 0; i < node->n_inputs + node->n_outputs; i++) {
             int v = i < node->n_inputs ? node->inputs[i] : node->outputs[i - node->n_inputs];
 
-            if (v != QD_NO_VALUE && qd_is_measured(graph, v) && c->class_of[v] == class &&
-                joins_scales(node, v))
+            if (v != QD_NO_VALUE && qd_is_measured(graph, v) && c->class_of[v] == class && joins_scales(node, v))
                 return true;
         }
     }

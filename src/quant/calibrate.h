@@ -21,8 +21,9 @@ struct qd_calibration_options {
 };
 
 /*
- * graph: after passes; it is left with the scales applied, which the caller owns; files: in the order of their hashes. QD_INVALID: no picture can be decoded (the text names the
- * first failure), or a tensor holds NaN or infinity (the text names it and the picture). QD_CANCELLED.
+ * graph: after passes; it is left with the scales applied, which the caller owns; files: in the order of their hashes.
+ * QD_INVALID: no picture can be decoded (the text names the first failure), or a tensor holds NaN or infinity (the text
+ * names it and the picture). QD_CANCELLED.
  */
 enum qd_status qd_calibrate(struct qd_graph *graph, const struct qd_image_file *const *files, size_t n_files,
                             const struct qd_calibration_options *options, struct qd_scales **ret, struct qd_error *err);

@@ -27,7 +27,8 @@ static bool activation_allows(const struct qd_activation *act)
     case QD_ACT_LEAKY:
     case QD_ACT_HARDSWISH:
         return true;
-    case QD_ACT_CLIP: /* 0 is the lowest byte of every channel; a bound from above is never passed by the steps chosen */
+    case QD_ACT_CLIP: /* 0 is the lowest byte of every channel; a bound from above is never passed by the steps chosen
+                       */
         return act->min == 0 || isinf(act->min);
     default:
         return false;
@@ -40,9 +41,9 @@ bool qd_takes_channel_steps(const struct qd_graph *graph, int v)
     const struct qd_node *producer = value->producer >= 0 ? &graph->nodes[value->producer] : NULL;
     int n_readers = 0;
 
-    if (!producer || value->shape.n_dims != 4 || qd_graph_is_output(graph, v) ||
-        !producer->op->channel_steps || !producer->op->channel_steps(graph, producer, QD_STEPS_OF_OUTPUT) ||
-        producer->precision != QD_PRECISION_Q8 || producer->outputs[0] != v || !activation_allows(&producer->act))
+    if (!producer || value->shape.n_dims != 4 || qd_graph_is_output(graph, v) || !producer->op->channel_steps ||
+        !producer->op->channel_steps(graph, producer, QD_STEPS_OF_OUTPUT) || producer->precision != QD_PRECISION_Q8 ||
+        producer->outputs[0] != v || !activation_allows(&producer->act))
         return false;
     for (int n = 0; n < graph->n_nodes; n++) {
         const struct qd_node *node = &graph->nodes[n];
@@ -119,8 +120,7 @@ static enum qd_status make_bins(const struct qd_channel_statistics *channel, str
         bins->high = fmin(bins->high, (double)channel->max);
         bins->n = count;
         bins->sum = count * (bins->low + bins->high) / 2;
-        bins->squares =
-            count * (bins->low * bins->low + bins->low * bins->high + bins->high * bins->high) / 3;
+        bins->squares = count * (bins->low * bins->low + bins->low * bins->high + bins->high * bins->high) / 3;
         bins++;
     }
     return QD_OK;
@@ -304,12 +304,17 @@ static enum qd_status prepare(struct choice *choice, struct qd_arena *arena, str
 }
 
 enum qd_status qd_channel_steps_choose(const struct qd_statistics *s, int v, bool dense_readers,
-                                       const struct qd_calibration_form *form, struct qd_qparams now, struct qd_qparams *ret_q, float *ret_steps,
-                                       bool *ret_found, struct qd_error *err)
+                                       const struct qd_calibration_form *form, struct qd_qparams now,
+                                       struct qd_qparams *ret_q, float *ret_steps, bool *ret_found,
+                                       struct qd_error *err)
 {
     const struct qd_shape *shape = &s->graph->values[v].shape;
-    struct choice choice = {.s = s, .channels = s->channels[v], .c = (int)shape->dims[1], .max = (1 << now.bits) - 1,
-                            .pixels = (double)s->n_images * (double)(shape->dims[2] * shape->dims[3]), .value = v,
+    struct choice choice = {.s = s,
+                            .channels = s->channels[v],
+                            .c = (int)shape->dims[1],
+                            .max = (1 << now.bits) - 1,
+                            .pixels = (double)s->n_images * (double)(shape->dims[2] * shape->dims[3]),
+                            .value = v,
                             .form = form};
     struct qd_arena arena = {0};
     double *memory[4], one, error, largest;

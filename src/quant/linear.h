@@ -18,9 +18,9 @@ void qd_moments_add(float *moments, const float *x, int n, int k);
 bool qd_cholesky(float *a, int k);
 
 /*
- * Rounds a row to q * scale, q in -limit .. limit, so that |L^T (w - q * scale)|^2 is small: from the last weight to the
- * first, each taking up what those before it missed (Babai's nearest plane; the order and the result of OBQ and GPTQ,
- * Frantar et al. 2022, without an inverse). work: k floats. Returns that squared error.
+ * Rounds a row to q * scale, q in -limit .. limit, so that |L^T (w - q * scale)|^2 is small: from the last weight to
+ * the first, each taking up what those before it missed (Babai's nearest plane; the order and the result of OBQ and
+ * GPTQ, Frantar et al. 2022, without an inverse). work: k floats. Returns that squared error.
  */
 double qd_round_row(const float *factor, const float *w, int k, float scale, int limit, int8_t *q, float *work);
 

@@ -101,10 +101,11 @@ static void judge(const struct qd_pipeline_options *options, struct qd_scales *s
     scales->gate_text[0] = 0; /* a cached verdict may be from other thresholds */
     scales->gate_passed = passes(options, &scales->gate);
     if (!scales->gate_passed)
-        snprintf(scales->gate_text, sizeof(scales->gate_text),
-                 "agreement with fp32 is %.3f (at least %.3f wanted), output SQNR %.1f dB; worst tensor '%.40s' at %.1f dB",
-                 scales->gate.agreement, options->min_agreement, scales->gate.sqnr_db, worst ? worst->name : "?",
-                 worst ? worst->cumulative_db : (double)NAN);
+        snprintf(
+            scales->gate_text, sizeof(scales->gate_text),
+            "agreement with fp32 is %.3f (at least %.3f wanted), output SQNR %.1f dB; worst tensor '%.40s' at %.1f dB",
+            scales->gate.agreement, options->min_agreement, scales->gate.sqnr_db, worst ? worst->name : "?",
+            worst ? worst->cumulative_db : (double)NAN);
 }
 
 static void warn(struct qd_pipeline_result *result, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -154,7 +155,8 @@ static enum qd_status run_gate(struct parts *parts, const struct qd_evaluation_o
     return status == QD_OK ? QD_OK : qd_error_set(err, status, "%s", why.text);
 }
 
-/* The layer in int8 whose sensitivity per multiply-accumulate is largest and that the budget of MACs allows; -1: none. */
+/* The layer in int8 whose sensitivity per multiply-accumulate is largest and that the budget of MACs allows; -1: none.
+ */
 static int most_sensitive(const struct qd_scales *s, int64_t budget)
 {
     int worst = -1;
@@ -215,9 +217,8 @@ static enum qd_status fall_back(struct qd_graph *graph, struct parts *parts, con
     return remake_int8(graph, options, result, err);
 }
 
-static enum qd_status calibrate(struct qd_graph *graph, struct parts *parts,
-                                const struct qd_pipeline_options *options, struct qd_pipeline_result *result,
-                                struct qd_error *err)
+static enum qd_status calibrate(struct qd_graph *graph, struct parts *parts, const struct qd_pipeline_options *options,
+                                struct qd_pipeline_result *result, struct qd_error *err)
 {
     struct qd_calibration_options calibration = {
         .method = options->method,
@@ -231,8 +232,8 @@ static enum qd_status calibrate(struct qd_graph *graph, struct parts *parts,
     };
     struct qd_evaluation_options evaluation = {options->n_threads, options->preprocess, options->limits,
                                                options->progress};
-    enum qd_status status = qd_calibrate(graph, parts->calibration, parts->n_calibration, &calibration,
-                                         &result->scales, err);
+    enum qd_status status =
+        qd_calibrate(graph, parts->calibration, parts->n_calibration, &calibration, &result->scales, err);
 
     if (status == QD_OK)
         status = make_plans(graph, options, result, err);
@@ -299,9 +300,16 @@ enum qd_status qd_pipeline_run(struct qd_graph *graph, const struct qd_image_set
     }
     tracked.progress = &progress;
     if (status == QD_OK) {
-        struct qd_cache_key cache_key = {options->model_hash, options->preprocess, parts.all,      parts.n_all,
-                                         options->method,     &options->form,      options->skipped_stages,
-                                         options->min_agreement, options->min_sqnr_db, options->settings};
+        struct qd_cache_key cache_key = {options->model_hash,
+                                         options->preprocess,
+                                         parts.all,
+                                         parts.n_all,
+                                         options->method,
+                                         &options->form,
+                                         options->skipped_stages,
+                                         options->min_agreement,
+                                         options->min_sqnr_db,
+                                         options->settings};
 
         qd_cache_key_hex(&cache_key, key);
         if (!use_cache(graph, key, options, &result)) {

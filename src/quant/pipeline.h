@@ -13,17 +13,17 @@ struct qd_pipeline_options {
     struct qd_calibration_form form;
     unsigned skipped_stages; /* see refine.h */
     int n_threads;
-    int max_batch;          /* of the serving plan */
-    size_t max_images;      /* of calibration; 0: all */
-    double min_agreement;   /* the gate */
-    double min_sqnr_db;     /* -INFINITY: none */
+    int max_batch;        /* of the serving plan */
+    size_t max_images;    /* of calibration; 0: all */
+    double min_agreement; /* the gate */
+    double min_sqnr_db;   /* -INFINITY: none */
     const struct qd_kernels *kernels;
     const struct qd_preprocess *preprocess;
     struct qd_image_limits limits;
     struct qd_hash model_hash;
-    const char *settings;   /* further text for the cache key, never NULL */
-    const char *cache_folder; /* or NULL: no cache */
-    bool ignore_cache;      /* calibrate anew (the result is still saved) */
+    const char *settings;               /* further text for the cache key, never NULL */
+    const char *cache_folder;           /* or NULL: no cache */
+    bool ignore_cache;                  /* calibrate anew (the result is still saved) */
     const struct qd_progress *progress; /* or NULL; its work is the pipeline's own */
 };
 
@@ -34,15 +34,16 @@ struct qd_pipeline_result {
     struct qd_scales *scales; /* applied to the graph */
     struct qd_plan *fp32, *int8;
     bool from_cache;
-    double seconds;           /* of calibration and gate */
+    double seconds; /* of calibration and gate */
     /* What the caller should log: an ignored cache entry, an unwritable cache; pictures skipped, double, too few. */
     char warnings[QD_MAX_WARNINGS][QD_WARNING_SIZE];
     int n_warnings;
 };
 
 /*
- * The image set is split by content: a quarter (hash byte 0 divisible by 4) is the gate's, the rest calibrates; a set too
- * small to split (fewer than 8), or whose quarter cannot be read, serves as both. The result is good whether or not the gate passed: scales->gate_passed.
+ * The image set is split by content: a quarter (hash byte 0 divisible by 4) is the gate's, the rest calibrates; a set
+ * too small to split (fewer than 8), or whose quarter cannot be read, serves as both. The result is good whether or not
+ * the gate passed: scales->gate_passed.
  */
 enum qd_status qd_pipeline_run(struct qd_graph *graph, const struct qd_image_set *images,
                                const struct qd_pipeline_options *options, struct qd_pipeline_result *ret,

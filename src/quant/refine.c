@@ -57,7 +57,8 @@ static const float *input_steps(const struct qd_refinement *r, const struct qd_l
 }
 
 /* The weights of layer l anew, in new memory: those before may still be returned to. */
-static enum qd_status new_weights(struct qd_refinement *r, int l, int8_t **ret_q, float **ret_scale, struct qd_error *err)
+static enum qd_status new_weights(struct qd_refinement *r, int l, int8_t **ret_q, float **ret_scale,
+                                  struct qd_error *err)
 {
     struct qd_layer_scale *layer = &r->scales->layers[l];
 
@@ -168,8 +169,8 @@ static enum qd_status choose_channel_steps(struct qd_refinement *r, bool dense, 
             continue;
         n = (int)r->graph->values[v].shape.dims[1];
         steps = qd_arena_array(&r->scales->arena, (size_t)n, sizeof(float));
-        status = !steps ? no_memory(err) :
-                        qd_channel_steps_choose(r->statistics, v, dense, r->form, s->q, &q, steps, &found, err);
+        status = !steps ? no_memory(err)
+                        : qd_channel_steps_choose(r->statistics, v, dense, r->form, s->q, &q, steps, &found, err);
         n_tried++;
         if (status != QD_OK || !found)
             continue;
@@ -250,7 +251,8 @@ static enum qd_status measure_sensitivity(struct qd_refinement *r, struct qd_err
 
         if (before[r->statistics->layers[l].node] == QD_PRECISION_F32)
             continue;
-        status = qd_progress_step(r->progress, "measuring sensitivity", (size_t)l, (size_t)r->statistics->n_layers, err);
+        status =
+            qd_progress_step(r->progress, "measuring sensitivity", (size_t)l, (size_t)r->statistics->n_layers, err);
         node->precision = QD_PRECISION_Q8;
         if (status == QD_OK)
             status = measure(r, SENSITIVITY_IMAGES, &error, err);
@@ -271,8 +273,7 @@ static struct qd_value_scale *scale_of(const struct qd_refinement *r, int l)
 
     for (int n = 0; n < r->graph->n_nodes; n++)
         for (int i = 0; i < r->graph->nodes[n].n_inputs; i++)
-            if (r->graph->nodes[n].inputs[i] == node->outputs[0] &&
-                (r->graph->nodes[n].op->flags & QD_OP_SAME_SCALE))
+            if (r->graph->nodes[n].inputs[i] == node->outputs[0] && (r->graph->nodes[n].op->flags & QD_OP_SAME_SCALE))
                 return NULL;
     for (size_t i = 0; i < r->scales->n_values; i++)
         if (strcmp(r->scales->values[i].name, r->graph->values[node->outputs[0]].name) == 0)
@@ -333,12 +334,9 @@ static enum qd_status descend_globally(struct qd_refinement *r, char *text, size
 }
 
 static const struct stage stages[] = {
-    {"weights", round_weights, false},
-    {"channel steps", free_steps, false},
-    {"equalisation", equalise, false},
-    {"greedy scales", search_scales, false},
-    {"bias correction", correct_biases, false},
-    {"global", descend_globally, true},
+    {"weights", round_weights, false},          {"channel steps", free_steps, false},
+    {"equalisation", equalise, false},          {"greedy scales", search_scales, false},
+    {"bias correction", correct_biases, false}, {"global", descend_globally, true},
 };
 
 const char *qd_stage_name(int i)
@@ -371,7 +369,8 @@ static enum qd_status run_stage(struct qd_refinement *r, const struct stage *sta
         status = qd_scales_apply(scales, r->graph, &why);
     if (status == QD_OK)
         status = measure(r, r->statistics->n_kept, &error, &why);
-    /* Scales that a plan refuses, or images too large to be in flight together, are this stage's end, not the whole's. */
+    /* Scales that a plan refuses, or images too large to be in flight together, are this stage's end, not the whole's.
+     */
     undone = status == QD_UNSUPPORTED || status == QD_TOO_LARGE;
     if (undone) {
         snprintf(report->text, sizeof(report->text), "%.*s", (int)sizeof(report->text) - 1, why.text);

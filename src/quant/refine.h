@@ -1,6 +1,6 @@
 /*
- * What adlq does after the scales of tensors: channel steps, weights, biases, scales in their places. Each stage is kept
- * only where it lowers the network's error on both halves of the calibration images; the report says which did.
+ * What adlq does after the scales of tensors: channel steps, weights, biases, scales in their places. Each stage is
+ * kept only where it lowers the network's error on both halves of the calibration images; the report says which did.
  */
 #ifndef QD_QUANT_REFINE_H
 #define QD_QUANT_REFINE_H

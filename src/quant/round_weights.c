@@ -7,9 +7,9 @@
 #include "op/q8.h"
 #include "quant/linear.h"
 
-#define N_CLIPS 21        /* ratios 1.00, 0.98 .. 0.60 */
-#define LEAST_LATTICE 48  /* the coarsest lattice that is tried has so many levels a side */
-#define DAMPING 0.01      /* of the mean of H's diagonal, as GPTQ has it, when there are samples enough */
+#define N_CLIPS 21       /* ratios 1.00, 0.98 .. 0.60 */
+#define LEAST_LATTICE 48 /* the coarsest lattice that is tried has so many levels a side */
+#define DAMPING 0.01     /* of the mean of H's diagonal, as GPTQ has it, when there are samples enough */
 
 /* A weight's place in the factor is its rank by what it matters. */
 struct rank {
@@ -20,9 +20,9 @@ struct rank {
 struct group {
     struct qd_rounding *r;
     int k, limit;
-    float *h;        /* [k][k] full, in the units of the input's own steps; NULL: diagonal alone */
-    float *diagonal; /* [k] of it */
-    float *factor;   /* [k][k] of the permuted h, dense layers; NULL */
+    float *h;           /* [k][k] full, in the units of the input's own steps; NULL: diagonal alone */
+    float *diagonal;    /* [k] of it */
+    float *factor;      /* [k][k] of the permuted h, dense layers; NULL */
     struct rank *order; /* [k], by position in the factor */
     float *w, *permuted, *work;
     int8_t *q;
@@ -50,7 +50,8 @@ static void fill_moments(struct group *g, int group)
     const struct qd_layer_statistics *l = g->r->layer;
     const float *squares = l->squares + (ptrdiff_t)group * g->k;
     const float *moments = g->h ? l->moments + (ptrdiff_t)group * g->k * g->k : NULL;
-    double n = l->n_samples ? l->n_samples : 1, mean = 0, noise = g->r->exact_input ? 0 : g->r->input_scale * g->r->input_scale / 12;
+    double n = l->n_samples ? l->n_samples : 1, mean = 0,
+           noise = g->r->exact_input ? 0 : g->r->input_scale * g->r->input_scale / 12;
     double damping = DAMPING + (l->grouped ? 0 : 0.25 * g->k / n);
 
     for (int i = 0; i < g->k; i++) {

@@ -16,15 +16,15 @@ struct qd_rounding {
     const double *output_units; /* [n], or NULL: the output is float */
     bool power_of_two;          /* scales are powers of two */
     bool nearest;               /* only round to nearest, over the largest weight where the form allows that scale */
-    int8_t *q;      /* out: [n][k] */
-    float *scale;   /* out: [n], for weights times the input's channel steps */
+    int8_t *q;                  /* out: [n][k] */
+    float *scale;               /* out: [n], for weights times the input's channel steps */
     double sqnr_db; /* out: of the layer's output over the sampled rows, nothing else rounded; NAN without moments */
 };
 
 /*
  * Minimises (w - q * scale)^T H (w - q * scale) per output channel, H = E[x x^T] of the rows that the layer reads, over
- * scales (clip ratios 1 to 0.6, and lattices that the weights may lie on already) and q: grouped and depthwise layers by
- * pair descent, dense ones in the order of OBQ; where H is its diagonal alone, by the scale. QD_NO_MEMORY.
+ * scales (clip ratios 1 to 0.6, and lattices that the weights may lie on already) and q: grouped and depthwise layers
+ * by pair descent, dense ones in the order of OBQ; where H is its diagonal alone, by the scale. QD_NO_MEMORY.
  */
 enum qd_status qd_round_weights(struct qd_rounding *rounding, struct qd_error *err);
 

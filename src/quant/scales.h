@@ -42,7 +42,7 @@ struct qd_stage_report {
     bool kept;
     double before_db[2], after_db[2];
     double agreement; /* with fp32 over all those images, as the stage left it */
-    char text[96]; /* what it did, as "17 of 34 tensors" */
+    char text[96];    /* what it did, as "17 of 34 tensors" */
 };
 
 /* What the model does on pictures; shares in 0..1, NAN where labels lack. */
@@ -56,8 +56,8 @@ struct qd_accuracy {
 struct qd_scales {
     struct qd_arena arena; /* holds all that is pointed to */
     char method[32];
-    int multiplier_bits; /* of requantisation, 24: all of a float's */
-    int n_images, n_skipped; /* that calibrated; that could not be decoded */
+    int multiplier_bits;                    /* of requantisation, 24: all of a float's */
+    int n_images, n_skipped;                /* that calibrated; that could not be decoded */
     char first_skipped[QD_ERROR_TEXT_SIZE]; /* which was the first of those, and why; not kept in JSON */
     struct qd_value_scale *values;
     size_t n_values;
@@ -67,7 +67,7 @@ struct qd_scales {
     int n_stages;
     struct qd_accuracy gate; /* on the held-out pictures */
     bool gate_passed;
-    char gate_text[160];     /* why not, or empty */
+    char gate_text[160]; /* why not, or empty */
 };
 
 /* Empty, with 24 multiplier bits; NULL without memory. */

@@ -46,11 +46,11 @@ static json_t *value_to_json(const struct qd_value_scale *v)
 
 static json_t *layer_to_json(const struct qd_layer_scale *l, bool with_weights)
 {
-    json_t *root = json_pack("{s:s, s:i, s:i, s:I, s:s, s:i, s:o, s:o}", "name", l->name, "outputs", l->n, "weights", l->k,
-                             "macs", (json_int_t)l->macs, "precision",
-                             l->precision == QD_PRECISION_F32 ? "fp32" : "int8", "weight_bits", l->weights.bits,
-                             "weights_sqnr_db", qd_json_real(l->weights_db), "sensitivity_kl",
-                             qd_json_real(l->sensitivity));
+    json_t *root =
+        json_pack("{s:s, s:i, s:i, s:I, s:s, s:i, s:o, s:o}", "name", l->name, "outputs", l->n, "weights", l->k, "macs",
+                  (json_int_t)l->macs, "precision", l->precision == QD_PRECISION_F32 ? "fp32" : "int8", "weight_bits",
+                  l->weights.bits, "weights_sqnr_db", qd_json_real(l->weights_db), "sensitivity_kl",
+                  qd_json_real(l->sensitivity));
     char *text;
 
     if (!with_weights)
@@ -94,7 +94,8 @@ json_t *qd_scales_to_json(const struct qd_scales *scales, bool with_weights)
     return json_pack("{s:s, s:i, s:i, s:i, s:o, s:b, s:s, s:o, s:o, s:o}", "method", scales->method, "images",
                      scales->n_images, "skipped", scales->n_skipped, "multiplier_bits", scales->multiplier_bits, "gate",
                      qd_accuracy_to_json(&scales->gate), "gate_passed", scales->gate_passed, "gate_text",
-                     scales->gate_text, "stages", qd_stages_to_json(scales), "layer_weights", layers, "tensors", values);
+                     scales->gate_text, "stages", qd_stages_to_json(scales), "layer_weights", layers, "tensors",
+                     values);
 }
 
 /* A number of an object, or NAN where it is null or missing. */
@@ -143,7 +144,8 @@ static enum qd_status value_from_json(struct qd_arena *arena, const json_t *json
     if (!name || !(scale >= 0x1p-100 && scale <= 0x1p100) || !(bits >= 2 && bits <= 8) ||
         !(zero >= 0 && zero <= (1 << (int)bits) - 1) || !isfinite((float)number(json, "min")) ||
         !isfinite((float)number(json, "max")) || !isfinite((float)number(json, "histogram_low_log2")))
-        return qd_error_set(err, QD_INVALID, "tensor '%.60s': scale, zero point, bits or range are missing or out of range",
+        return qd_error_set(err, QD_INVALID,
+                            "tensor '%.60s': scale, zero point, bits or range are missing or out of range",
                             name ? name : "?");
     v->name = qd_arena_strdup(arena, name);
     if (!v->name)
@@ -277,8 +279,8 @@ enum qd_status qd_scales_from_json(const json_t *json, struct qd_scales **ret, s
     struct qd_scales *scales;
     enum qd_status status;
 
-    if (!json_is_array(json_object_get(json, "tensors")) || !json_is_array(json_object_get(json, "layer_weights")) || !method ||
-        !(bits >= 1 && bits <= 24))
+    if (!json_is_array(json_object_get(json, "tensors")) || !json_is_array(json_object_get(json, "layer_weights")) ||
+        !method || !(bits >= 1 && bits <= 24))
         return qd_error_set(err, QD_INVALID, "expected method, multiplier_bits, layer_weights and tensors");
     scales = qd_scales_new();
     if (!scales)

@@ -16,7 +16,7 @@ struct collector {
     int samples_per_image;
     int max_kept;
     size_t input_size;
-    int64_t n_outputs;       /* floats of all outputs */
+    int64_t n_outputs;        /* floats of all outputs */
     enum qd_status *statuses; /* by value: of adding in parallel */
     float **rows;             /* by layer: an image's samples */
 };
@@ -377,9 +377,9 @@ static enum qd_status allocate(struct collector *c, struct qd_arena *scratch, si
     return status;
 }
 
-enum qd_status qd_statistics_make(const struct qd_graph *graph, const struct qd_image_file *const *files, size_t n_files,
-                                  const struct qd_statistics_options *options, struct qd_statistics *ret,
-                                  struct qd_error *err)
+enum qd_status qd_statistics_make(const struct qd_graph *graph, const struct qd_image_file *const *files,
+                                  size_t n_files, const struct qd_statistics_options *options,
+                                  struct qd_statistics *ret, struct qd_error *err)
 {
     struct qd_plan_options plan_options = {
         .precision = QD_PRECISION_F32, .max_batch = options->n_threads, .kernels = options->kernels, .keep_all = true};

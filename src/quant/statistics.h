@@ -30,7 +30,8 @@ struct qd_layer_statistics {
     int n_samples;
     float *moments; /* [group][k][k], lower triangle: sums of x x^T; NULL: the diagonal alone */
     float *squares; /* [group][k]: sums of x^2 */
-    float *targets; /* [sweep image][QD_TARGET_SAMPLES][n]: the fp32 output (after its activation) at the first of those */
+    float *
+        targets; /* [sweep image][QD_TARGET_SAMPLES][n]: the fp32 output (after its activation) at the first of those */
 };
 
 /* Counts of a channel's values: eight bins an octave, of |x|, by sign. */
@@ -46,10 +47,10 @@ struct qd_statistics {
     const struct qd_graph *graph;
     struct qd_arena arena;
     int n_images, n_skipped;
-    char first_skipped[QD_ERROR_TEXT_SIZE]; /* why the first was, or empty */
-    struct qd_histogram *histograms;                /* by value; empty where !qd_is_measured */
+    char first_skipped[QD_ERROR_TEXT_SIZE];  /* why the first was, or empty */
+    struct qd_histogram *histograms;         /* by value; empty where !qd_is_measured */
     struct qd_channel_statistics **channels; /* by value; NULL where they were not asked for */
-    struct qd_layer_statistics *layers;             /* in the nodes' order */
+    struct qd_layer_statistics *layers;      /* in the nodes' order */
     int n_layers;
     uint64_t *hashes; /* of the images that were read, in order: what positions are drawn from */
     /* The images that stages try things on, as bytes for the input, and what fp32 made of them: the first ones. */
@@ -75,9 +76,9 @@ bool qd_is_measured(const struct qd_graph *graph, int value);
  * files in the order of their hashes. QD_INVALID: no picture can be decoded (the text names the first failure), or a
  * tensor holds NaN or infinity (the text names it and the picture). QD_CANCELLED. On failure *ret is empty.
  */
-enum qd_status qd_statistics_make(const struct qd_graph *graph, const struct qd_image_file *const *files, size_t n_files,
-                                  const struct qd_statistics_options *options, struct qd_statistics *ret,
-                                  struct qd_error *err);
+enum qd_status qd_statistics_make(const struct qd_graph *graph, const struct qd_image_file *const *files,
+                                  size_t n_files, const struct qd_statistics_options *options,
+                                  struct qd_statistics *ret, struct qd_error *err);
 void qd_statistics_done(struct qd_statistics *statistics);
 
 /* The statistics of the layer that a node is, or NULL. */
@@ -92,7 +93,8 @@ int qd_sample_count(const struct qd_layer_statistics *layer, int wanted);
  * The row of group g that the output position reads, k values in the order of the weights, from an image of [c][h][w]
  * floats.
  */
-void qd_sample_row(const struct qd_layer_statistics *layer, const float *image, int64_t position, int group, float *row);
+void qd_sample_row(const struct qd_layer_statistics *layer, const float *image, int64_t position, int group,
+                   float *row);
 
 /*
  * The value that is compared for output i of the graph: itself, or what its Softmax reads; QD_NO_VALUE where it is no

@@ -14,9 +14,9 @@ struct state {
     struct qd_plan *plan;
     struct qd_frame *frame;
     int n_images;
-    uint8_t *bytes;      /* an image's */
-    float *outputs;      /* as a layer's targets: what the int8 step gave at their positions */
-    double *variance;    /* of a layer's targets, by channel */
+    uint8_t *bytes;   /* an image's */
+    float *outputs;   /* as a layer's targets: what the int8 step gave at their positions */
+    double *variance; /* of a layer's targets, by channel */
 };
 
 static enum qd_status no_memory(struct qd_error *err)
@@ -29,7 +29,8 @@ static int64_t largest_value(const struct qd_graph *graph)
     int64_t largest = 1;
 
     for (int v = 0; v < graph->n_values; v++) {
-        int64_t count = graph->values[v].has_shape && !graph->values[v].data ? qd_shape_count(&graph->values[v].shape) : 0;
+        int64_t count =
+            graph->values[v].has_shape && !graph->values[v].data ? qd_shape_count(&graph->values[v].shape) : 0;
 
         largest = count > largest ? count : largest;
     }
@@ -95,8 +96,8 @@ static double slope_at(const struct qd_activation *act, double y)
 }
 
 /* Least squares over a half's samples: the shift before the activation that brings output o nearest to its targets. */
-static double missing(const struct state *s, const struct qd_layer_statistics *l, const struct qd_activation *act, int o,
-                      int half)
+static double missing(const struct state *s, const struct qd_layer_statistics *l, const struct qd_activation *act,
+                      int o, int half)
 {
     double sum = 0, weight = 0;
 
@@ -148,7 +149,8 @@ static void output_error(struct state *s, int step, const struct qd_layer_statis
     for (int image = 0; image < s->n_images; image++)
         for (int i = 0; i < qd_sample_count(l, QD_TARGET_SAMPLES); i++)
             for (int o = 0; o < l->layer.n; o++) {
-                double e = (double)s->outputs[target_at(l, image, i) + o] - (double)l->targets[target_at(l, image, i) + o];
+                double e =
+                    (double)s->outputs[target_at(l, image, i) + o] - (double)l->targets[target_at(l, image, i) + o];
 
                 ret[image & 1] += e * e / variance[o];
             }
@@ -253,7 +255,8 @@ static enum qd_status run(struct state *s, mend_layer *mend, struct qd_error *er
     return status;
 }
 
-static enum qd_status try_own_scale(struct state *s, int step, const struct qd_layer_statistics *l, struct qd_error *err)
+static enum qd_status try_own_scale(struct state *s, int step, const struct qd_layer_statistics *l,
+                                    struct qd_error *err)
 {
     int v = s->sweep->graph->nodes[l->node].outputs[0];
 

@@ -14,16 +14,16 @@ struct qd_sweep {
     struct qd_scales *scales; /* its layers are the statistics' layers, their weights given */
     const struct qd_kernels *kernels;
     int n_threads;
-    bool whole_octaves; /* scales may only be doubled or halved */
+    bool whole_octaves;                 /* scales may only be doubled or halved */
     const struct qd_progress *progress; /* or NULL */
     int n_changed;                      /* out: channels corrected, or scales changed */
     int n_tried;                        /* out */
 };
 
 /*
- * Bias correction (Nagel et al. 2019), empirical and sequential: adds to each bias what the layer's outputs lack against
- * fp32 in the mean, weighed by the activation's slope (what is clipped away counts for nothing), where both halves of
- * the images ask for it and each gains.
+ * Bias correction (Nagel et al. 2019), empirical and sequential: adds to each bias what the layer's outputs lack
+ * against fp32 in the mean, weighed by the activation's slope (what is clipped away counts for nothing), where both
+ * halves of the images ask for it and each gains.
  */
 enum qd_status qd_sweep_biases(struct qd_sweep *sweep, struct qd_error *err);
 

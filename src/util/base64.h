@@ -10,7 +10,6 @@
 char *qd_base64_encode(const void *bytes, size_t size);
 
 /* Exactly size bytes out of a text of any length. QD_INVALID: another number of them, or not base64. */
-enum qd_status qd_base64_decode(const char *text, size_t text_size, void *ret_bytes, size_t size,
-                                struct qd_error *err);
+enum qd_status qd_base64_decode(const char *text, size_t text_size, void *ret_bytes, size_t size, struct qd_error *err);
 
 #endif

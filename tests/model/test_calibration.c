@@ -148,9 +148,10 @@ END_TEST
 /* Scales that were made for another normalisation. */
 START_TEST(test_gate_refuses_other_normalisation)
 {
-    static const char json[] = "{\"onnx\": \"%s/1/model.onnx\", \"preprocess\": {\"color\": \"gray\", \"resize\": \"stretch\","
-                               "\"size\": [28, 28], \"scale\": 1.0, \"mean\": [0], \"std\": [1]},"
-                               "\"calibration\": {\"images\": \"%s/calibration\"}}";
+    static const char json[] =
+        "{\"onnx\": \"%s/1/model.onnx\", \"preprocess\": {\"color\": \"gray\", \"resize\": \"stretch\","
+        "\"size\": [28, 28], \"scale\": 1.0, \"mean\": [0], \"std\": [1]},"
+        "\"calibration\": {\"images\": \"%s/calibration\"}}";
     char folder[] = "/tmp/quantd-normalised-XXXXXX", text[3 * 4096 + 512], path[4096];
     struct qd_model *good, *other;
     struct qd_accuracy accuracy;
@@ -192,8 +193,12 @@ START_TEST(test_powers_of_two)
 
     find_source();
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct qd_model_options options = {.n_threads = 2, .max_batch = 8, .limits = {100000000}, .max_images = 24,
-                                           .profile = "strict_pot", .skipped_stages = rows[i].skipped,
+        struct qd_model_options options = {.n_threads = 2,
+                                           .max_batch = 8,
+                                           .limits = {100000000},
+                                           .max_images = 24,
+                                           .profile = "strict_pot",
+                                           .skipped_stages = rows[i].skipped,
                                            .multiplier_bits = rows[i].multiplier_bits};
         struct qd_error err = {""};
         struct qd_model *model;
@@ -220,8 +225,12 @@ END_TEST
 
 START_TEST(test_profile_needs_adlq)
 {
-    struct qd_model_options options = {.n_threads = 1, .max_batch = 1, .limits = {100000000}, .max_images = 8,
-                                       .profile = "strict_pot", .method = "mse"};
+    struct qd_model_options options = {.n_threads = 1,
+                                       .max_batch = 1,
+                                       .limits = {100000000},
+                                       .max_images = 8,
+                                       .profile = "strict_pot",
+                                       .method = "mse"};
     struct qd_error err = {""};
     struct qd_model *model;
 

@@ -144,11 +144,12 @@ END_TEST
 
 static struct qd_layer_statistics layer_of(const float *w, float *moments, float *squares, int n, int k)
 {
-    struct qd_layer_statistics l = {.layer = {.group = 1, .c = k, .h = 1, .w = 1, .out_h = 1, .out_w = 1, .n = n, .weights = w},
-                                    .k = k,
-                                    .n_samples = 64,
-                                    .moments = moments,
-                                    .squares = squares};
+    struct qd_layer_statistics l = {
+        .layer = {.group = 1, .c = k, .h = 1, .w = 1, .out_h = 1, .out_w = 1, .n = n, .weights = w},
+        .k = k,
+        .n_samples = 64,
+        .moments = moments,
+        .squares = squares};
 
     l.layer.window.kernel[0] = l.layer.window.kernel[1] = 1;
     for (int i = 0; i < k; i++)
@@ -263,10 +264,19 @@ START_TEST(test_scales_json)
     int8_t q[6] = {1, -2, 3, -127, 5, 127};
     float scale[2] = {0.1f, 1e-7f}, bias[2] = {-3.3f, 0}, steps[3] = {1, 0.3f, 0.01f};
     struct qd_value_scale value = {.name = (char[]){"t"}, .q = {0.3f, 7, 8}, .channel_steps = steps, .n_channels = 3};
-    struct qd_layer_scale layer = {.name = (char[]){"l"}, .n = 2, .k = 3, .macs = 6, .precision = QD_PRECISION_F32,
+    struct qd_layer_scale layer = {.name = (char[]){"l"},
+                                   .n = 2,
+                                   .k = 3,
+                                   .macs = 6,
+                                   .precision = QD_PRECISION_F32,
                                    .weights = {8, q, scale, bias}};
-    struct qd_scales scales = {.method = "adlq", .multiplier_bits = 15, .values = &value, .n_values = 1,
-                               .layers = &layer, .n_layers = 1}, *back;
+    struct qd_scales scales = {.method = "adlq",
+                               .multiplier_bits = 15,
+                               .values = &value,
+                               .n_values = 1,
+                               .layers = &layer,
+                               .n_layers = 1},
+                     *back;
     struct qd_error err = {""};
     json_t *json = qd_scales_to_json(&scales, true), *again, *list;
 
