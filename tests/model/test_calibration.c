@@ -264,6 +264,15 @@ START_TEST(test_misfits_change_nothing)
     for (int n = 0; n < model->graph->n_nodes; n++)
         ck_assert_int_eq(model->graph->nodes[n].precision, QD_PRECISION_Q8);
     s->layers[s->n_layers - 1].name = name;
+    name = s->values[s->n_values - 1].name;
+    for (int turn = 0; turn < 2; turn++) {
+        err.text[0] = 0;
+        s->values[s->n_values - 1].name = turn ? name + 1 : s->values[1].name;
+        ck_assert_int_eq(qd_scales_apply(s, model->graph, &err), QD_INVALID);
+        ck_assert_msg(strstr(err.text, turn ? "does not have" : "twice") != NULL, "%s", err.text);
+        ck_assert_float_eq(model->graph->values[qd_graph_find_value(model->graph, s->values[0].name)].q.scale, before);
+    }
+    s->values[s->n_values - 1].name = name;
     qd_model_unref(model);
 }
 END_TEST
