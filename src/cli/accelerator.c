@@ -34,14 +34,14 @@ static enum qd_status no_memory(struct qd_error *err)
 
 static size_t picture_size(const struct exporter *e)
 {
-    return (size_t)qd_shape_count(&e->model->graph->values[e->model->graph->inputs[0]].shape);
+    return (size_t)qd_shape_count(&e->model->graph->values[e->model->graph->pixels].shape);
 }
 
 static enum qd_status allocate(struct exporter *e, struct qd_error *err)
 {
     const struct qd_graph *graph = e->model->graph;
     size_t largest = picture_size(e);
-    int input = graph->inputs[0];
+    int input = graph->pixels;
 
     e->values = qd_arena_array(&e->arena, (size_t)graph->n_values, sizeof(void *));
     e->bytes = qd_arena_array(&e->arena, (size_t)graph->n_values, sizeof(void *));
@@ -160,7 +160,7 @@ static enum qd_status write_golden(struct exporter *e, int picture, const char *
     snprintf(path, sizeof(path), "%s/golden/%d", e->folder, picture);
     status = qd_folder_make(path, err);
     if (status == QD_OK)
-        status = write_vector(e, picture, "input", e->values[graph->inputs[0]], picture_size(e), err);
+        status = write_vector(e, picture, "input", e->values[graph->pixels], picture_size(e), err);
     for (int i = 0; i < e->integer->n_steps && status == QD_OK; i++) {
         const struct qd_integer_step *step = &e->integer->steps[i];
 
@@ -193,7 +193,7 @@ static enum qd_status run_picture(struct exporter *e, const struct qd_image_file
     qd_buf_done(&buf);
     if (status != QD_OK)
         return qd_error_context(err, status, "'%s'", file->path);
-    memcpy(e->values[e->model->graph->inputs[0]], qd_frame_input(e->frame, 0), picture_size(e));
+    memcpy(e->values[e->model->graph->pixels], qd_frame_input(e->frame, 0), picture_size(e));
     qd_frame_run(e->frame, 1, 1);
     qd_integer_model_run(e->integer, e->values);
     compare_bytes(e);

@@ -130,12 +130,20 @@ void qd_frame_free(struct qd_frame *frame)
 
 uint8_t *qd_frame_input(struct qd_frame *frame, int image)
 {
-    return place_at(frame, QD_FORM_Q8, frame->plan->graph->inputs[0], image);
+    return place_at(frame, QD_FORM_Q8, frame->plan->graph->pixels, image);
+}
+
+void *qd_frame_input_elements(struct qd_frame *frame, int input, int image)
+{
+    return place_at(frame, QD_FORM_F32, frame->plan->graph->inputs[input], image);
 }
 
 const float *qd_frame_output(const struct qd_frame *frame, int output, int image)
 {
-    return place_at(frame, QD_FORM_F32, frame->plan->graph->outputs[output], image);
+    int value = frame->plan->graph->outputs[output];
+    const void *constant = frame->plan->graph->values[value].data;
+
+    return constant ? constant : place_at(frame, QD_FORM_F32, value, image);
 }
 
 const float *qd_frame_value_f32(const struct qd_frame *frame, int value, int image)

@@ -24,11 +24,6 @@ static bool is_activation(const struct qd_graph *graph, int value)
     return value != QD_NO_VALUE && !graph->values[value].data;
 }
 
-static bool is_pixels(const struct qd_graph *graph, int value)
-{
-    return graph->n_inputs && value == graph->inputs[0];
-}
-
 /* Bytes of rank 4 lie as one picture; a Transpose or Reshape can make several of it. */
 static bool is_several_pictures(const struct qd_graph *graph, int value)
 {
@@ -138,7 +133,7 @@ static enum qd_step_kind kind_of_conversion(const struct builder *b, enum qd_for
         return QD_STEP_PAD;
     if (to == QD_FORM_Q8)
         return QD_STEP_QUANTIZE;
-    return is_pixels(b->graph, value) ? QD_STEP_PIXELS : QD_STEP_DEQUANTIZE;
+    return value == b->graph->pixels ? QD_STEP_PIXELS : QD_STEP_DEQUANTIZE;
 }
 
 /* Makes sure that the form exists before the next step, and that it lives until then. */
@@ -256,8 +251,10 @@ static enum qd_status add_steps(struct builder *b, int *ret_refused, struct qd_e
     enum qd_status status;
 
     for (int i = 0; i < graph->n_inputs; i++) {
-        touch(b, QD_FORM_Q8, graph->inputs[i], 0);
-        b->has[QD_FORM_Q8][graph->inputs[i]] = true;
+        enum qd_form form = graph->inputs[i] == graph->pixels ? QD_FORM_Q8 : QD_FORM_F32;
+
+        touch(b, form, graph->inputs[i], 0);
+        b->has[form][graph->inputs[i]] = true;
     }
     for (int n = 0; n < graph->n_nodes; n++) {
         status = add_node_step(b, n, ret_refused, err);
@@ -265,11 +262,14 @@ static enum qd_status add_steps(struct builder *b, int *ret_refused, struct qd_e
             return status;
     }
     for (int i = 0; i < graph->n_outputs; i++)
-        need(b, QD_FORM_F32, graph->outputs[i]);
+        if (is_activation(graph, graph->outputs[i]))
+            need(b, QD_FORM_F32, graph->outputs[i]);
     /* All outputs live to the end: past the conversions that the others needed. */
     for (int i = 0; i < graph->n_outputs; i++) {
         int producer = graph->values[graph->outputs[i]].producer;
 
+        if (!is_activation(graph, graph->outputs[i]))
+            continue;
         touch(b, QD_FORM_F32, graph->outputs[i], plan->n_steps);
         /* What a last Softmax reads stays readable too: accuracy is measured there. */
         if (producer >= 0 && graph->nodes[producer].op == &qd_op_softmax)
@@ -459,7 +459,7 @@ int64_t qd_plan_macs(const struct qd_plan *plan, bool only_q8)
 
 void qd_plan_input_size(const struct qd_plan *plan, int *ret_h, int *ret_w, int *ret_c)
 {
-    const struct qd_shape *shape = &plan->graph->values[plan->graph->inputs[0]].shape;
+    const struct qd_shape *shape = &plan->graph->values[plan->graph->pixels].shape;
 
     *ret_c = (int)shape->dims[1];
     *ret_h = (int)shape->dims[2];

@@ -24,7 +24,7 @@ struct qd_plan_options {
 };
 
 /*
- * Q8 needs qparams on the values (qd_scales_apply); the graph's input 0 is always raw bytes with scale 1, zero point 0.
+ * Q8 needs qparams on the values (qd_scales_apply); the graph's pixels are always raw bytes with scale 1, zero point 0.
  * Values without qparams, and nodes that cannot, run in f32 with conversion steps between.
  */
 enum qd_status qd_plan_new(const struct qd_graph *graph, const struct qd_plan_options *options, struct qd_plan **ret,
@@ -62,7 +62,7 @@ size_t qd_plan_memory_bytes(const struct qd_plan *plan);  /* weights and the pla
 size_t qd_plan_frame_bytes(const struct qd_plan *plan, int n_threads);
 int64_t qd_plan_macs(const struct qd_plan *plan, bool only_q8);
 
-/* h x w x c of the input picture, and floats per image of output i. */
+/* h x w x c of the picture (graphs with pixels only), and floats per image of output i. */
 void qd_plan_input_size(const struct qd_plan *plan, int *ret_h, int *ret_w, int *ret_c);
 int64_t qd_plan_output_count(const struct qd_plan *plan, int output);
 
@@ -70,9 +70,11 @@ int64_t qd_plan_output_count(const struct qd_plan *plan, int output);
 enum qd_status qd_frame_new(const struct qd_plan *plan, int n_threads, struct qd_frame **ret, struct qd_error *err);
 void qd_frame_free(struct qd_frame *frame);
 
-/* Where image i's h*w*c bytes (NHWC, channels in the model's order) are written before a run. */
+/* Where image i's h*w*c bytes (NHWC, channels in the model's order) are written before a run: the graph's pixels. */
 uint8_t *qd_frame_input(struct qd_frame *frame, int image);
-/* After a run: output's floats of image i, in the order of the ONNX shape. */
+/* Where image i's elements of an input that is not the pixels are written, of its type, in the order of its shape. */
+void *qd_frame_input_elements(struct qd_frame *frame, int input, int image);
+/* After a run: output's floats (elements, where its type is another) of image i, in the order of the ONNX shape. */
 const float *qd_frame_output(const struct qd_frame *frame, int output, int image);
 
 /*

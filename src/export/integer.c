@@ -192,7 +192,7 @@ static enum qd_status build_model(struct builder *b, const struct qd_plan *plan,
         status = qd_integer_no_memory(err);
     if (status == QD_OK) {
         read_plan(b, plan);
-        b->made[graph->inputs[0]] = true;
+        b->made[graph->pixels] = true;
         status = add_nodes(b, err);
     }
     qd_arena_done(&scratch);

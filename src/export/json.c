@@ -106,7 +106,7 @@ static bool lists_to_json(const struct qd_integer_model *model, json_t *json, st
     done = json_object_set_new(json, "outputs", outputs) == 0 && done;
     done = json_object_set_new(json, "steps", steps) == 0 && done;
     done = json_object_set_new(json, "not_exported", skipped) == 0 && done;
-    done = done && json_array_append_new(tensors, tensor_to_json(graph, graph->inputs[0], false)) == 0;
+    done = done && json_array_append_new(tensors, tensor_to_json(graph, graph->pixels, false)) == 0;
     for (int i = 0; i < model->n_steps && done; i++)
         done = json_array_append_new(
                    tensors, tensor_to_json(graph, model->steps[i].output, model->steps[i].accumulators)) == 0 &&
@@ -125,7 +125,7 @@ json_t *qd_integer_to_json(const struct qd_integer_model *model, struct qd_buf *
     const struct qd_graph *graph = model->graph;
     json_t *json =
         json_pack("{s:s, s:i, s:s, s:i, s:s}", "format", "quantd accelerator", "version", 1, "rounding", "half to even",
-                  "multiplier_bits", model->multiplier_bits, "input", graph->values[graph->inputs[0]].name);
+                  "multiplier_bits", model->multiplier_bits, "input", graph->values[graph->pixels].name);
 
     if (json && lists_to_json(model, json, bin))
         return json;

@@ -8,8 +8,10 @@ struct qd_graph *qd_graph_new(void)
 {
     struct qd_graph *graph = qd_alloc(sizeof(*graph));
 
-    if (graph)
-        graph->arena.limit_bytes = GRAPH_MAX_BYTES;
+    if (!graph)
+        return NULL;
+    graph->arena.limit_bytes = GRAPH_MAX_BYTES;
+    graph->pixels = QD_NO_VALUE;
     return graph;
 }
 
@@ -305,12 +307,22 @@ enum qd_status qd_graph_verify(const struct qd_graph *graph, struct qd_error *er
     return QD_OK;
 }
 
-bool qd_graph_is_output(const struct qd_graph *graph, int value)
+static bool is_among(const int *list, int n, int value)
 {
-    for (int i = 0; i < graph->n_outputs; i++)
-        if (graph->outputs[i] == value)
+    for (int i = 0; i < n; i++)
+        if (list[i] == value)
             return true;
     return false;
+}
+
+bool qd_graph_is_output(const struct qd_graph *graph, int value)
+{
+    return is_among(graph->outputs, graph->n_outputs, value);
+}
+
+bool qd_graph_is_input(const struct qd_graph *graph, int value)
+{
+    return is_among(graph->inputs, graph->n_inputs, value);
 }
 
 int qd_graph_n_uses(const struct qd_graph *graph, int value)

@@ -96,6 +96,7 @@ struct qd_graph {
     size_t nodes_capacity;
     int *inputs, *outputs; /* value indices */
     int n_inputs, n_outputs;
+    int pixels;          /* the input that takes a picture's bytes, or QD_NO_VALUE; others take elements of their type */
     int multiplier_bits; /* of requantisation multipliers: 1 (a shift) .. 24; 0 means 24 */
     int *index;          /* private: open hash of value names, value + 1 or 0 */
     size_t index_size;
@@ -142,6 +143,7 @@ int qd_graph_n_uses(const struct qd_graph *graph, int value);
 /* Its one reader, or NULL when there are none or several, or when it is an output of the graph. */
 struct qd_node *qd_graph_only_user(const struct qd_graph *graph, int value);
 bool qd_graph_is_output(const struct qd_graph *graph, int value);
+bool qd_graph_is_input(const struct qd_graph *graph, int value);
 
 /* Makes every reader of `from` (nodes and graph outputs) read `to` instead. */
 void qd_graph_replace_uses(struct qd_graph *graph, int from, int to);

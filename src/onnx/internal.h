@@ -11,6 +11,9 @@
  */
 enum qd_status qd_onnx_scan(const uint8_t *bytes, size_t size, struct qd_error *err);
 
+/* What ONNX's number of an element type becomes; QD_UNSUPPORTED: strings, complex numbers and the like. */
+enum qd_status qd_onnx_dtype(int onnx, enum qd_dtype *ret, struct qd_error *err);
+
 /*
  * A tensor's elements into the graph's arena: *ret has shape, dtype and data. float16 and double become float, unsigned
  * and short integers int32 or int64.

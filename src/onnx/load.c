@@ -211,6 +211,20 @@ static enum qd_status resolve_image_shape(const struct qd_onnx_options *options,
     return QD_OK;
 }
 
+static enum qd_status add_fixed_inputs(struct loader *loader, struct qd_error *err)
+{
+    for (int i = 0; i < loader->options->n_fixed; i++) {
+        const struct qd_onnx_fixed *fixed = &loader->options->fixed[i];
+        int index;
+        enum qd_status status = qd_graph_add_constant(loader->graph, fixed->name, fixed->dtype, &fixed->shape,
+                                                      fixed->data, &index, NULL, err);
+
+        if (status != QD_OK)
+            return qd_error_context(err, status, "input '%s'", fixed->name);
+    }
+    return QD_OK;
+}
+
 static enum qd_status add_inputs(struct loader *loader, struct qd_error *err)
 {
     struct qd_graph *graph = loader->graph;
@@ -220,15 +234,18 @@ static enum qd_status add_inputs(struct loader *loader, struct qd_error *err)
         const Onnx__ValueInfoProto *info = loader->proto->input[i];
         struct qd_shape shape = {0};
         int index, type = 0;
+        enum qd_dtype dtype = QD_F32;
         enum qd_status status;
 
         if (!info->name)
             return qd_error_set(err, QD_INVALID, "input %zu has no name", i);
         if (qd_graph_find_value(graph, info->name) >= 0)
-            continue; /* an initializer, listed as an input too: its default value is the value */
+            continue; /* fixed, or an initializer, listed as an input too: its default value is the value */
         status = input_shape(info, &shape, &type, err);
         if (status == QD_OK && !loader->options->any_inputs)
             status = resolve_image_shape(loader->options, &shape, type, err);
+        if (status == QD_OK)
+            status = qd_onnx_dtype(type, &dtype, err);
         if (status == QD_OK)
             status = qd_graph_add_value(graph, info->name, &index, err);
         if (status == QD_OK)
@@ -238,11 +255,7 @@ static enum qd_status add_inputs(struct loader *loader, struct qd_error *err)
         graph->inputs[graph->n_inputs++] = index;
         graph->values[index].has_shape = true;
         graph->values[index].shape = shape;
-        graph->values[index].dtype = type == ONNX__TENSOR_PROTO__DATA_TYPE__INT64   ? QD_I64
-                                     : type == ONNX__TENSOR_PROTO__DATA_TYPE__INT32 ? QD_I32
-                                     : type == ONNX__TENSOR_PROTO__DATA_TYPE__BOOL  ? QD_BOOL
-                                     : type == ONNX__TENSOR_PROTO__DATA_TYPE__UINT8 ? QD_U8
-                                                                                    : QD_F32;
+        graph->values[index].dtype = dtype;
     }
     if (graph->n_inputs != 1 && !loader->options->any_inputs)
         return qd_error_set(err, QD_UNSUPPORTED, "expected one input, found %d", graph->n_inputs);
@@ -422,6 +435,8 @@ static enum qd_status build_graph(struct loader *loader, const Onnx__ModelProto 
         status = check_operators(loader, err);
     if (status == QD_OK)
         status = add_initializers(loader, err);
+    if (status == QD_OK)
+        status = add_fixed_inputs(loader, err);
     if (status == QD_OK)
         status = add_inputs(loader, err);
     if (status == QD_OK)

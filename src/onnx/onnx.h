@@ -10,13 +10,23 @@
 
 /* The opsets of the default domain that are read. */
 #define QD_ONNX_MIN_OPSET 7
-#define QD_ONNX_MAX_OPSET 17
+#define QD_ONNX_MAX_OPSET 22
+
+/* An input that is given once and for all: it becomes a constant. */
+struct qd_onnx_fixed {
+    const char *name;
+    enum qd_dtype dtype;
+    struct qd_shape shape;
+    const void *data; /* copied */
+};
 
 struct qd_onnx_options {
     const char *folder; /* of the file, for external data; NULL: external data is refused */
     int height, width;  /* for an input whose height and width are free; 0: then it is an error that says so */
     bool any_inputs;    /* for tests of single operators: inputs of any number, rank and type */
     int max_nodes;      /* 0: 100000 */
+    const struct qd_onnx_fixed *fixed;
+    int n_fixed;
 };
 
 /*

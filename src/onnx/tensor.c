@@ -54,6 +54,7 @@ CONVERT(from_s16, int16_t, int32_t, x)
 CONVERT(from_s32, int32_t, int32_t, x)
 CONVERT(from_u32, uint32_t, int64_t, x)
 CONVERT(from_s64, int64_t, int64_t, x)
+CONVERT(from_u64, uint64_t, int64_t, (int64_t)(x < INT64_MAX ? x : INT64_MAX))
 CONVERT(from_bool, uint8_t, uint8_t, x != 0)
 
 static const struct element_type element_types[] = {
@@ -67,6 +68,7 @@ static const struct element_type element_types[] = {
     {ONNX__TENSOR_PROTO__DATA_TYPE__INT32, 4, QD_I32, from_s32, IN_INTS32},
     {ONNX__TENSOR_PROTO__DATA_TYPE__UINT32, 4, QD_I64, from_u32, IN_UINTS64},
     {ONNX__TENSOR_PROTO__DATA_TYPE__INT64, 8, QD_I64, from_s64, IN_INTS64},
+    {ONNX__TENSOR_PROTO__DATA_TYPE__UINT64, 8, QD_I64, from_u64, IN_UINTS64},
     {ONNX__TENSOR_PROTO__DATA_TYPE__BOOL, 1, QD_BOOL, from_bool, IN_INTS32},
 };
 
@@ -191,21 +193,40 @@ static enum qd_status read_elements(const Onnx__TensorProto *tensor, const struc
     return QD_OK;
 }
 
+static const struct element_type *find_type(int onnx)
+{
+    for (size_t i = 0; i < QD_ARRAY_SIZE(element_types); i++)
+        if (element_types[i].onnx == onnx)
+            return &element_types[i];
+    return NULL;
+}
+
+static enum qd_status unknown_type(int onnx, struct qd_error *err)
+{
+    return qd_error_set(err, QD_UNSUPPORTED, "element type %d is not one that quantd reads", onnx);
+}
+
+enum qd_status qd_onnx_dtype(int onnx, enum qd_dtype *ret, struct qd_error *err)
+{
+    const struct element_type *type = find_type(onnx);
+
+    if (!type)
+        return unknown_type(onnx, err);
+    *ret = type->dtype;
+    return QD_OK;
+}
+
 enum qd_status qd_onnx_tensor(const Onnx__TensorProto *tensor, const char *folder, struct qd_graph *graph,
                               struct qd_value *ret, struct qd_error *err)
 {
-    const struct element_type *type = NULL;
+    const struct element_type *type = find_type(tensor->has_data_type ? tensor->data_type : 0);
     struct qd_value value = {.has_shape = true, .producer = -1};
     enum qd_status status;
     size_t n;
     void *data;
 
-    for (size_t i = 0; i < QD_ARRAY_SIZE(element_types); i++)
-        if (tensor->has_data_type && element_types[i].onnx == tensor->data_type)
-            type = &element_types[i];
     if (!type)
-        return qd_error_set(err, QD_UNSUPPORTED, "element type %d is not one that quantd reads",
-                            tensor->has_data_type ? tensor->data_type : 0);
+        return unknown_type(tensor->has_data_type ? tensor->data_type : 0, err);
     status = read_shape(tensor, &value.shape, err);
     if (status != QD_OK)
         return status;

@@ -8,7 +8,7 @@ struct qd_qparams qd_q8_of(const struct qd_graph *graph, int value)
 {
     struct qd_qparams pixels = {.scale = 1, .zero_point = 0, .bits = 8};
 
-    return graph->n_inputs && value == graph->inputs[0] ? pixels : graph->values[value].q;
+    return value == graph->pixels ? pixels : graph->values[value].q;
 }
 
 struct qd_qparams qd_q8_channel(const struct qd_graph *graph, int value, int c)

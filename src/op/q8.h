@@ -4,7 +4,7 @@
 
 #include "op/op.h"
 
-/* The qparams of a value; the graph's pixel input has scale 1 and zero point 0. */
+/* The qparams of a value; the graph's pixels have scale 1 and zero point 0. */
 struct qd_qparams qd_q8_of(const struct qd_graph *graph, int value);
 /* The same for one of its channels: the scale times the channel's step. */
 struct qd_qparams qd_q8_channel(const struct qd_graph *graph, int value, int c);

@@ -181,7 +181,8 @@ static enum qd_status cast_infer(struct qd_graph *graph, struct qd_node *node, s
     static const struct {
         int64_t onnx;
         enum qd_dtype dtype;
-    } types[] = {{1, QD_F32}, {2, QD_U8}, {3, QD_S8}, {6, QD_I32}, {7, QD_I64}, {9, QD_BOOL}};
+    } types[] = {{1, QD_F32}, {2, QD_U8},   {3, QD_S8},   {4, QD_I32},  {5, QD_I32},  {6, QD_I32},
+                 {7, QD_I64}, {9, QD_BOOL}, {10, QD_F32}, {11, QD_F32}, {12, QD_I64}, {13, QD_I64}};
     const struct qd_value *in = qd_node_input(graph, node, 0);
     int64_t to;
     enum qd_status status = qd_node_attr_int(node, "to", 0, &to, err);

@@ -32,5 +32,6 @@ enum qd_status qd_pass_insert_normalize(struct qd_graph *graph, const float *sca
     memcpy(params->scale, scale, (size_t)n_channels * sizeof(float));
     memcpy(params->bias, bias, (size_t)n_channels * sizeof(float));
     node->params = params;
+    graph->pixels = input;
     return qd_graph_sort(graph, err);
 }

@@ -108,7 +108,7 @@ static enum qd_status round_layers(struct qd_refinement *r, const bool *which, b
         roundings[i].layer = l;
         roundings[i].input_steps = input_steps(r, l);
         roundings[i].input_scale = (double)qd_q8_of(r->graph, input).scale;
-        roundings[i].exact_input = input == r->graph->inputs[0];
+        roundings[i].exact_input = input == r->graph->pixels;
         roundings[i].bits = r->scales->layers[i].weights.bits;
         roundings[i].power_of_two = r->form->power_of_two;
         roundings[i].nearest = nearest;

@@ -27,7 +27,7 @@ static inline void begin(struct qd_shape shape)
     graph->values[x].dtype = QD_F32;
     graph->inputs = qd_alloc_array(1, sizeof(int));
     graph->outputs = qd_alloc_array(1, sizeof(int));
-    graph->inputs[0] = x;
+    graph->inputs[0] = graph->pixels = x;
     graph->n_inputs = 1;
 }
 

@@ -23,7 +23,7 @@ static void begin(int64_t c, int64_t h, int64_t w)
     graph->values[x].dtype = QD_F32;
     graph->inputs = qd_alloc_array(1, sizeof(int));
     graph->outputs = qd_alloc_array(1, sizeof(int));
-    graph->inputs[0] = x;
+    graph->inputs[0] = graph->pixels = x;
     graph->n_inputs = 1;
 }
 
