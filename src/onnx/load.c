@@ -207,7 +207,8 @@ static enum qd_status resolve_image_shape(const struct qd_onnx_options *options,
     if (!shape->dims[3])
         shape->dims[3] = options->width;
     if (!shape->dims[2] || !shape->dims[3])
-        return qd_error_set(err, QD_INVALID, "height and width are free: state the size in model.json (preprocess.crop)");
+        return qd_error_set(err, QD_INVALID,
+                            "height and width are free: state the size in model.json (preprocess.crop)");
     return QD_OK;
 }
 
@@ -463,12 +464,14 @@ enum qd_status qd_onnx_load(const void *bytes, size_t size, const struct qd_onnx
     status = qd_onnx_scan(bytes, size, err);
     if (status != QD_OK)
         return status;
-    loader.memory_left = size > (SIZE_MAX - MEMORY_BASE) / MEMORY_PER_BYTE ? SIZE_MAX : MEMORY_BASE + size * MEMORY_PER_BYTE;
+    loader.memory_left =
+        size > (SIZE_MAX - MEMORY_BASE) / MEMORY_PER_BYTE ? SIZE_MAX : MEMORY_BASE + size * MEMORY_PER_BYTE;
     model = onnx__model_proto__unpack(&allocator, size, bytes);
     if (!model)
         return qd_error_set(err, QD_INVALID, "not an ONNX file, or a broken one (or no memory to read it)");
     loader.graph = qd_graph_new();
-    status = loader.graph ? build_graph(&loader, model, err) : qd_error_set(err, QD_NO_MEMORY, "no memory for the graph");
+    status =
+        loader.graph ? build_graph(&loader, model, err) : qd_error_set(err, QD_NO_MEMORY, "no memory for the graph");
     onnx__model_proto__free_unpacked(model, &allocator);
     if (status != QD_OK) {
         qd_graph_free(loader.graph);

@@ -75,7 +75,8 @@ static const struct element_type element_types[] = {
 static enum qd_status read_shape(const Onnx__TensorProto *tensor, struct qd_shape *ret, struct qd_error *err)
 {
     if (tensor->n_dims > QD_MAX_DIMS)
-        return qd_error_set(err, QD_UNSUPPORTED, "expected at most %d dimensions, found %zu", QD_MAX_DIMS, tensor->n_dims);
+        return qd_error_set(err, QD_UNSUPPORTED, "expected at most %d dimensions, found %zu", QD_MAX_DIMS,
+                            tensor->n_dims);
     ret->n_dims = (int)tensor->n_dims;
     for (int i = 0; i < ret->n_dims; i++)
         ret->dims[i] = tensor->dims[i];

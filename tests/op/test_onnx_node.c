@@ -228,8 +228,8 @@ static enum qd_status load(const struct test *test, enum fixing fixing, struct q
         const struct qd_value *value = &test->in.values[i];
 
         if (fixing == FIX_ALL || (fixing == FIX_INTEGERS && value->dtype != QD_F32) || (fixing == FIX_REST && i > 0))
-            fixed[options.n_fixed++] = (struct qd_onnx_fixed){test->proto->graph->input[i]->name, value->dtype,
-                                                              value->shape, value->data};
+            fixed[options.n_fixed++] =
+                (struct qd_onnx_fixed){test->proto->graph->input[i]->name, value->dtype, value->shape, value->data};
     }
     return qd_onnx_load(test->model.bytes, test->model.size, &options, ret, err);
 }
