@@ -20,8 +20,11 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_dropout,
     &qd_op_erf,
     &qd_op_expand,
+    &qd_op_eye_like,
     &qd_op_flatten,
     &qd_op_gather,
+    &qd_op_gather_elements,
+    &qd_op_gather_nd,
     &qd_op_gelu,
     &qd_op_gemm,
     &qd_op_global_average_pool,
@@ -33,15 +36,23 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_max_pool,
     &qd_op_mish,
     &qd_op_mul,
+    &qd_op_non_max_suppression,
+    &qd_op_non_zero,
     &qd_op_normalize,
+    &qd_op_one_hot,
     &qd_op_pad,
+    &qd_op_range,
     &qd_op_reduce_mean,
     &qd_op_relu,
     &qd_op_repeat_channels,
     &qd_op_reshape,
+    &qd_op_scatter,
+    &qd_op_scatter_elements,
+    &qd_op_scatter_nd,
     &qd_op_shape,
     &qd_op_sigmoid,
     &qd_op_silu,
+    &qd_op_size,
     &qd_op_slice,
     &qd_op_softmax,
     &qd_op_softplus,
@@ -49,7 +60,10 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_squeeze,
     &qd_op_sub,
     &qd_op_tanh,
+    &qd_op_tile,
+    &qd_op_top_k,
     &qd_op_transpose,
+    &qd_op_trilu,
     &qd_op_unsqueeze,
 };
 
@@ -102,6 +116,23 @@ enum qd_status qd_op_const_ints(const struct qd_graph *graph, const struct qd_no
         ret_values[j] = value->dtype == QD_I64 ? ((const int64_t *)value->data)[j] : ((const int32_t *)value->data)[j];
     *ret_n = (int)n;
     return QD_OK;
+}
+
+enum qd_status qd_op_dtype(int64_t onnx, enum qd_dtype *ret, struct qd_error *err)
+{
+    static const struct {
+        int64_t onnx;
+        enum qd_dtype dtype;
+    } types[] = {{1, QD_F32}, {2, QD_U8},   {3, QD_S8},   {4, QD_I32},  {5, QD_I32},  {6, QD_I32},
+                 {7, QD_I64}, {9, QD_BOOL}, {10, QD_F32}, {11, QD_F32}, {12, QD_I64}, {13, QD_I64}};
+
+    for (size_t i = 0; i < QD_ARRAY_SIZE(types); i++) {
+        if (types[i].onnx == onnx) {
+            *ret = types[i].dtype;
+            return QD_OK;
+        }
+    }
+    return qd_error_set(err, QD_UNSUPPORTED, "element type %lld is not supported", (long long)onnx);
 }
 
 enum qd_status qd_op_axis(int64_t axis, int n_dims, int *ret, struct qd_error *err)

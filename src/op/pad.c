@@ -7,7 +7,7 @@
 
 static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
-    static const char *const names[] = {"constant", "reflect", "edge"};
+    static const char *const names[] = {"constant", "reflect", "edge", "wrap"};
     struct qd_pad_params *params = qd_arena_alloc(&graph->arena, sizeof(*params));
     const char *mode;
     enum qd_status status;
@@ -20,13 +20,13 @@ static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct
         status = qd_node_attr_float(node, "value", 0, &params->value, err);
     if (status != QD_OK)
         return status;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         if (strcmp(mode, names[i]) == 0) {
             params->mode = (enum qd_pad_mode)i;
             return QD_OK;
         }
     }
-    return qd_error_set(err, QD_UNSUPPORTED, "mode: expected constant, reflect or edge, found '%.40s'", mode);
+    return qd_error_set(err, QD_UNSUPPORTED, "mode: expected constant, reflect, edge or wrap, found '%.40s'", mode);
 }
 
 /* Before opset 11 pads are an attribute; since then an input, and the value too. */
@@ -47,27 +47,69 @@ static enum qd_status read_pads(const struct qd_graph *graph, const struct qd_no
     return status;
 }
 
-static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+/* pads for the axes of input 3, of opset 18, as pads for all. */
+static enum qd_status spread_axes(const struct qd_graph *graph, const struct qd_node *node, int n_dims, int64_t *pads,
+                                  int *n, struct qd_error *err)
+{
+    int64_t axes[QD_MAX_DIMS], all[2 * QD_MAX_DIMS] = {0};
+    int n_axes, axis;
+    enum qd_status status;
+
+    if (!qd_node_input(graph, node, 3))
+        return QD_OK;
+    status = qd_op_const_ints(graph, node, 3, QD_MAX_DIMS, axes, &n_axes, err);
+    if (status == QD_OK && *n != 2 * n_axes)
+        status = qd_error_set(err, QD_INVALID, "pads: expected %d values, found %d", 2 * n_axes, *n);
+    for (int i = 0; i < n_axes && status == QD_OK; i++) {
+        status = qd_op_axis(axes[i], n_dims, &axis, err);
+        if (status != QD_OK)
+            break;
+        all[axis] = pads[i];
+        all[n_dims + axis] = pads[n_axes + i];
+    }
+    memcpy(pads, all, sizeof(all));
+    *n = 2 * n_dims;
+    return status;
+}
+
+/* The value that padding has: eight bytes of any type. */
+static enum qd_status read_fill(const struct qd_graph *graph, const struct qd_node *node, struct qd_error *err)
 {
     struct qd_pad_params *params = node->params;
     const struct qd_value *in = qd_node_input(graph, node, 0), *value = qd_node_input(graph, node, 2);
+
+    memcpy(params->fill, &params->value, sizeof(params->value));
+    if (!value)
+        return QD_OK;
+    if (!value->data || value->dtype != in->dtype || qd_shape_count(&value->shape) != 1)
+        return qd_error_set(err, QD_UNSUPPORTED, "constant_value: expected one constant %s", qd_dtype_name(in->dtype));
+    memcpy(params->fill, value->data, qd_dtype_size(value->dtype));
+    if (value->dtype == QD_F32)
+        params->value = *(const float *)value->data;
+    return QD_OK;
+}
+
+static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    struct qd_pad_params *params = node->params;
+    const struct qd_value *in = qd_node_input(graph, node, 0);
     int64_t pads[2 * QD_MAX_DIMS];
     struct qd_shape out = in->shape;
     int n = 0, n_dims = out.n_dims;
-    enum qd_status status = qd_op_need_f32(graph, node, 0, err);
+    enum qd_status status = read_pads(graph, node, pads, &n, err);
 
     if (status == QD_OK)
-        status = read_pads(graph, node, pads, &n, err);
+        status = spread_axes(graph, node, n_dims, pads, &n, err);
+    if (status == QD_OK)
+        status = read_fill(graph, node, err);
     if (status != QD_OK)
         return status;
     if (n != 2 * n_dims)
         return qd_error_set(err, QD_INVALID, "pads: expected %d values, found %d", 2 * n_dims, n);
-    if (value && (!value->data || value->dtype != QD_F32 || qd_shape_count(&value->shape) != 1))
-        return qd_error_set(err, QD_UNSUPPORTED, "constant_value: expected one constant float");
-    if (value)
-        params->value = *(const float *)value->data;
     for (int d = 0; d < n_dims; d++) {
-        int64_t size = in->shape.dims[d], most = params->mode == QD_PAD_REFLECT ? size - 1 : QD_MAX_ELEMENTS;
+        int64_t size = in->shape.dims[d], most = params->mode == QD_PAD_REFLECT ? size - 1
+                                                 : params->mode == QD_PAD_WRAP  ? size
+                                                                                : QD_MAX_ELEMENTS;
 
         params->begin[d] = pads[d];
         params->end[d] = pads[n_dims + d];
@@ -92,7 +134,8 @@ static void move_of(const struct qd_node *node, int i, const struct qd_shape *co
     strides_of(in[0], ret->in_strides);
     strides_of(out[0], ret->out_strides);
     for (int d = 0; d < ret->n_dims; d++) {
-        int64_t crop_begin = params->begin[d] < 0 ? -params->begin[d] : 0, crop_end = params->end[d] < 0 ? -params->end[d] : 0;
+        int64_t crop_begin = params->begin[d] < 0 ? -params->begin[d] : 0,
+                crop_end = params->end[d] < 0 ? -params->end[d] : 0;
 
         ret->dims[d] = in[0]->dims[d] - crop_begin - crop_end;
         ret->dims[d] = ret->dims[d] < 0 ? 0 : ret->dims[d];
@@ -106,6 +149,8 @@ static int64_t source_index(enum qd_pad_mode mode, int64_t i, int64_t size)
 {
     if (mode == QD_PAD_EDGE)
         return i < 0 ? 0 : i >= size ? size - 1 : i;
+    if (mode == QD_PAD_WRAP)
+        return i < 0 ? i + size : i >= size ? i - size : i;
     i = i < 0 ? -i : i;
     return i >= size ? 2 * (size - 1) - i : i;
 }
@@ -114,6 +159,7 @@ static void run_mirrored(const struct qd_pad_params *params, const struct qd_vie
 {
     const struct qd_shape *shape = out[0].shape;
     int64_t count = qd_shape_count(shape), index[QD_MAX_DIMS] = {0}, strides[QD_MAX_DIMS];
+    size_t size = qd_dtype_size(in[0].dtype);
 
     qd_shape_strides(in[0].shape, strides);
     for (int64_t i = 0; i < count; i++) {
@@ -121,7 +167,7 @@ static void run_mirrored(const struct qd_pad_params *params, const struct qd_vie
 
         for (int d = 0; d < shape->n_dims; d++)
             at += source_index(params->mode, index[d] - params->begin[d], in[0].shape->dims[d]) * strides[d];
-        ((float *)out[0].data)[i] = ((const float *)in[0].data)[at];
+        memcpy((uint8_t *)out[0].data + (size_t)i * size, (const uint8_t *)in[0].data + (size_t)at * size, size);
         for (int d = shape->n_dims - 1; d >= 0 && ++index[d] == shape->dims[d]; d--)
             index[d] = 0;
     }
@@ -132,6 +178,7 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
 {
     const struct qd_pad_params *params = node->params;
     int64_t count = qd_shape_count(out[0].shape);
+    size_t size = qd_dtype_size(out[0].dtype);
 
     (void)run;
     if (params->mode != QD_PAD_CONSTANT) {
@@ -139,7 +186,7 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
         return;
     }
     for (int64_t i = 0; i < count; i++)
-        ((float *)out[0].data)[i] = params->value;
+        memcpy((uint8_t *)out[0].data + (size_t)i * size, params->fill, size);
     qd_move_run_views(node, in, out, 1, move_of);
 }
 
@@ -194,9 +241,9 @@ static void run_q8(const struct qd_q8_run *run, int thread, int n_threads)
 const struct qd_op qd_op_pad = {
     .name = "Pad",
     .min_opset = 7,
-    .max_opset = 17,
+    .max_opset = 22,
     .min_inputs = 1,
-    .max_inputs = 3,
+    .max_inputs = 4,
     .n_outputs = 1,
     .flags = QD_OP_SAME_SCALE,
     .parse = parse,

@@ -6,11 +6,12 @@
 
 #include "tensor/tensor.h"
 
-enum qd_pad_mode { QD_PAD_CONSTANT, QD_PAD_REFLECT, QD_PAD_EDGE };
+enum qd_pad_mode { QD_PAD_CONSTANT, QD_PAD_REFLECT, QD_PAD_EDGE, QD_PAD_WRAP };
 
 struct qd_pad_params {
     enum qd_pad_mode mode;
     float value;
+    uint8_t fill[8];                              /* the same as an element of the input's type; set by infer */
     int64_t begin[QD_MAX_DIMS], end[QD_MAX_DIMS]; /* set by infer; negative ones crop */
 };
 

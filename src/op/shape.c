@@ -61,6 +61,31 @@ const struct qd_op qd_op_shape = {
     .run_f32 = shape_run,
 };
 
+static enum qd_status size_infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+{
+    return qd_op_set_output(graph, node, 0, QD_I64, &(struct qd_shape){0}, err);
+}
+
+static void size_run(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                     const struct qd_f32_run *run)
+{
+    (void)node;
+    (void)run;
+    *(int64_t *)out[0].data = qd_shape_count(in[0].shape);
+}
+
+const struct qd_op qd_op_size = {
+    .name = "Size",
+    .min_opset = 7,
+    .max_opset = 22,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .n_outputs = 1,
+    .flags = QD_OP_SHAPE_ONLY,
+    .infer = size_infer,
+    .run_f32 = size_run,
+};
+
 /* A tensor that an attribute holds. */
 static enum qd_status constant_parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
@@ -175,23 +200,17 @@ const struct qd_op qd_op_constant_of_shape = {
     .run_f32 = fill_run,
 };
 
-/* ONNX's numbers of the types that Cast goes to. */
 static enum qd_status cast_infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
-    static const struct {
-        int64_t onnx;
-        enum qd_dtype dtype;
-    } types[] = {{1, QD_F32}, {2, QD_U8},   {3, QD_S8},   {4, QD_I32},  {5, QD_I32},  {6, QD_I32},
-                 {7, QD_I64}, {9, QD_BOOL}, {10, QD_F32}, {11, QD_F32}, {12, QD_I64}, {13, QD_I64}};
-    const struct qd_value *in = qd_node_input(graph, node, 0);
+    enum qd_dtype dtype;
     int64_t to;
     enum qd_status status = qd_node_attr_int(node, "to", 0, &to, err);
 
-    for (size_t i = 0; i < QD_ARRAY_SIZE(types) && status == QD_OK; i++)
-        if (types[i].onnx == to)
-            return qd_op_set_output(graph, node, 0, types[i].dtype, &in->shape, err);
-    return status == QD_OK ? qd_error_set(err, QD_UNSUPPORTED, "to: element type %lld is not supported", (long long)to)
-                           : status;
+    if (status == QD_OK)
+        status = qd_op_dtype(to, &dtype, err);
+    if (status != QD_OK)
+        return qd_error_context(err, status, "to");
+    return qd_op_set_output(graph, node, 0, dtype, &qd_node_input(graph, node, 0)->shape, err);
 }
 
 static double element(const struct qd_view *view, int64_t i)
@@ -305,89 +324,4 @@ const struct qd_op qd_op_expand = {
     .n_outputs = 1,
     .infer = expand_infer,
     .run_f32 = expand_run,
-};
-
-struct gather_params {
-    int64_t given_axis;
-    int64_t outer, size, inner; /* set by infer */
-};
-
-static enum qd_status gather_parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
-{
-    struct gather_params *params = qd_arena_alloc(&graph->arena, sizeof(*params));
-
-    if (!params)
-        return qd_error_set(err, QD_NO_MEMORY, "no memory for attributes");
-    node->params = params;
-    return qd_node_attr_int(node, "axis", 0, &params->given_axis, err);
-}
-
-static int64_t index_at(enum qd_dtype dtype, const void *data, int64_t i)
-{
-    return dtype == QD_I64 ? ((const int64_t *)data)[i] : ((const int32_t *)data)[i];
-}
-
-static enum qd_status gather_infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
-{
-    struct gather_params *params = node->params;
-    const struct qd_value *in = qd_node_input(graph, node, 0), *indices = qd_node_input(graph, node, 1);
-    struct qd_shape out = {0};
-    int axis;
-    enum qd_status status = qd_op_axis(params->given_axis, in->shape.n_dims, &axis, err);
-
-    if (status != QD_OK)
-        return status;
-    if (indices->dtype != QD_I64 && indices->dtype != QD_I32)
-        return qd_error_set(err, QD_INVALID, "indices: expected integers, found %s", qd_dtype_name(indices->dtype));
-    if (!indices->data)
-        return qd_error_set(err, QD_UNSUPPORTED, "indices: expected constants, found values known only at run time");
-    if (in->shape.n_dims - 1 + indices->shape.n_dims > QD_MAX_DIMS)
-        return qd_error_set(err, QD_UNSUPPORTED, "expected at most %d dimensions", QD_MAX_DIMS);
-    params->outer = params->inner = 1;
-    params->size = in->shape.dims[axis];
-    for (int64_t i = 0; i < qd_shape_count(&indices->shape); i++) {
-        int64_t index = index_at(indices->dtype, indices->data, i);
-
-        if (index < -params->size || index >= params->size)
-            return qd_error_set(err, QD_INVALID, "indices: expected %lld..%lld, found %lld", (long long)-params->size,
-                                (long long)params->size - 1, (long long)index);
-    }
-    for (int d = 0; d < axis; d++)
-        params->outer *= out.dims[out.n_dims++] = in->shape.dims[d];
-    for (int d = 0; d < indices->shape.n_dims; d++)
-        out.dims[out.n_dims++] = indices->shape.dims[d];
-    for (int d = axis + 1; d < in->shape.n_dims; d++)
-        params->inner *= out.dims[out.n_dims++] = in->shape.dims[d];
-    return qd_op_set_output(graph, node, 0, in->dtype, &out, err);
-}
-
-static void gather_run(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
-                       const struct qd_f32_run *run)
-{
-    const struct gather_params *params = node->params;
-    size_t bytes = (size_t)params->inner * qd_dtype_size(in[0].dtype);
-    int64_t n = qd_shape_count(in[1].shape);
-    uint8_t *to = out[0].data;
-
-    (void)run;
-    for (int64_t o = 0; o < params->outer; o++) {
-        for (int64_t i = 0; i < n; i++, to += bytes) {
-            int64_t index = index_at(in[1].dtype, in[1].data, i);
-
-            index = index < 0 ? index + params->size : index;
-            memcpy(to, (const uint8_t *)in[0].data + (size_t)(o * params->size + index) * bytes, bytes);
-        }
-    }
-}
-
-const struct qd_op qd_op_gather = {
-    .name = "Gather",
-    .min_opset = 7,
-    .max_opset = 22,
-    .min_inputs = 2,
-    .max_inputs = 2,
-    .n_outputs = 1,
-    .parse = gather_parse,
-    .infer = gather_infer,
-    .run_f32 = gather_run,
 };

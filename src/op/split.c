@@ -3,7 +3,7 @@
 #include "op/move.h"
 
 struct split_params {
-    int64_t given_axis;
+    int64_t given_axis, num_outputs;
     const int64_t *sizes;
     int n_sizes;
     int axis;    /* set by infer */
@@ -19,6 +19,8 @@ static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct
         return qd_error_set(err, QD_NO_MEMORY, "no memory for attributes");
     node->params = params;
     status = qd_node_attr_int(node, "axis", 0, &params->given_axis, err);
+    if (status == QD_OK)
+        status = qd_node_attr_int(node, "num_outputs", 0, &params->num_outputs, err);
     if (status == QD_OK)
         status = qd_node_attr_ints(node, "split", &params->sizes, &params->n_sizes, err);
     return status;
@@ -43,8 +45,12 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
     for (int i = 0; i < params->n_sizes && i < MAX_OUTPUTS && !qd_node_input(graph, node, 1); i++)
         given[n++] = params->sizes[i];
     size = out.dims[params->axis];
+    if (!n && params->num_outputs == node->n_outputs && size > 0) /* since opset 18 the last may be smaller */
+        for (int64_t each = (size + node->n_outputs - 1) / node->n_outputs; n < node->n_outputs && n < MAX_OUTPUTS; n++)
+            given[n] = n < node->n_outputs - 1 ? each : size - each * n;
     if (n ? n != node->n_outputs : size % node->n_outputs != 0)
-        return qd_error_set(err, QD_INVALID, "split: %lld into %d outputs by %d sizes", (long long)size, node->n_outputs, n);
+        return qd_error_set(err, QD_INVALID, "split: %lld into %d outputs by %d sizes", (long long)size,
+                            node->n_outputs, n);
     for (int i = 0; i < node->n_outputs; i++) {
         params->at[i] = at;
         out.dims[params->axis] = n ? given[i] : size / node->n_outputs;
@@ -96,7 +102,7 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
 const struct qd_op qd_op_split = {
     .name = "Split",
     .min_opset = 7,
-    .max_opset = 17,
+    .max_opset = 22,
     .min_inputs = 1,
     .max_inputs = 2,
     .n_outputs = 0,

@@ -162,6 +162,23 @@ static bool is_close(double found, double want)
     return fabs(found - want) <= 1e-7 + 1e-3 * fabs(want);
 }
 
+/*
+ * NonMaxSuppression leaves as many rows as there are boxes, which no plan knows: where its inputs are no constants its
+ * output has room for all, and the rest is -1. The rows that there are stay to be compared.
+ */
+static bool is_padded(const struct qd_graph *graph, const struct qd_value *found, const int64_t *data,
+                      const struct qd_value *want)
+{
+    int64_t n = qd_shape_count(&want->shape), room = qd_shape_count(&found->shape);
+
+    if (found->producer < 0 || strcmp(graph->nodes[found->producer].op->name, "NonMaxSuppression") != 0 || room < n)
+        return false;
+    for (int64_t i = n; i < room; i++)
+        if (data[i] != -1)
+            return false;
+    return true;
+}
+
 static enum outcome compare(struct test *test, const struct qd_graph *graph, const struct qd_frame *frame,
                             const char *run)
 {
@@ -170,7 +187,8 @@ static enum outcome compare(struct test *test, const struct qd_graph *graph, con
         const void *data = qd_frame_output(frame, i, 0);
         char a[QD_SHAPE_TEXT_SIZE], b[QD_SHAPE_TEXT_SIZE];
 
-        if (!qd_shape_equal(&found->shape, &want->shape) || found->dtype != want->dtype) {
+        if ((!qd_shape_equal(&found->shape, &want->shape) && !is_padded(graph, found, data, want)) ||
+            found->dtype != want->dtype) {
             snprintf(test->text, sizeof(test->text), "%s: output %d: expected %s %s, found %s %s", run, i,
                      qd_dtype_name(want->dtype), qd_shape_text(&want->shape, a), qd_dtype_name(found->dtype),
                      qd_shape_text(&found->shape, b));
