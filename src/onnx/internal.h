@@ -16,9 +16,9 @@ enum qd_status qd_onnx_dtype(int onnx, enum qd_dtype *ret, struct qd_error *err)
 
 /*
  * A tensor's elements into the graph's arena: *ret has shape, dtype and data. float16 and double become float, unsigned
- * and short integers int32 or int64.
+ * and short integers int32 or int64. options, or NULL: no external data.
  */
-enum qd_status qd_onnx_tensor(const Onnx__TensorProto *tensor, const char *folder, struct qd_graph *graph,
-                              struct qd_value *ret, struct qd_error *err);
+enum qd_status qd_onnx_tensor(const Onnx__TensorProto *tensor, const struct qd_onnx_options *options,
+                              struct qd_graph *graph, struct qd_value *ret, struct qd_error *err);
 
 #endif

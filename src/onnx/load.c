@@ -16,6 +16,7 @@ struct loader {
     const Onnx__GraphProto *proto;
     struct qd_graph *graph;
     int opset;
+    bool channels_last; /* the picture comes as [n,h,w,c], as TensorFlow has it */
     size_t memory_left; /* of the unpacker */
 };
 
@@ -144,7 +145,7 @@ static enum qd_status add_initializers(struct loader *loader, struct qd_error *e
 
         if (!tensor->name || !tensor->name[0])
             return qd_error_set(err, QD_INVALID, "initializer %zu has no name", i);
-        status = qd_onnx_tensor(tensor, loader->options->folder, loader->graph, &value, err);
+        status = qd_onnx_tensor(tensor, loader->options, loader->graph, &value, err);
         if (status == QD_OK)
             status = qd_graph_add_value(loader->graph, tensor->name, &index, err);
         if (status != QD_OK)
@@ -185,22 +186,32 @@ static enum qd_status input_shape(const Onnx__ValueInfoProto *info, struct qd_sh
     return QD_OK;
 }
 
-/* Pictures: [batch, channels, height, width], batch free or 1. */
-static enum qd_status resolve_image_shape(const struct qd_onnx_options *options, struct qd_shape *shape, int type,
-                                          struct qd_error *err)
+static bool is_channels(int64_t dim)
+{
+    return dim == 1 || dim == 3;
+}
+
+/*
+ * Pictures: [batch, channels, height, width], batch free or 1, or with the channels last. Elements of any number type:
+ * they hold what preprocessing gives. *ret_last: the shape, which becomes [1,c,h,w], was [n,h,w,c].
+ */
+static enum qd_status resolve_image_shape(const struct qd_onnx_options *options, struct qd_shape *shape,
+                                          enum qd_dtype dtype, bool *ret_last, struct qd_error *err)
 {
     char text[QD_SHAPE_TEXT_SIZE];
 
-    if (type != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT || shape->n_dims != 4)
-        return qd_error_set(err, QD_UNSUPPORTED, "expected a float tensor [batch,channels,height,width], found %s%s",
-                            type != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT ? "another type " : "",
-                            qd_shape_text(shape, text));
+    if ((dtype != QD_F32 && dtype != QD_U8) || shape->n_dims != 4)
+        return qd_error_set(err, QD_UNSUPPORTED, "expected a float tensor [batch,channels,height,width], found %s %s",
+                            qd_dtype_name(dtype), qd_shape_text(shape, text));
     if (shape->dims[0] > 1)
         return qd_error_set(err, QD_UNSUPPORTED,
                             "the batch dimension is fixed to %lld: export the model with batch 1 or a dynamic batch",
                             (long long)shape->dims[0]);
+    *ret_last = !is_channels(shape->dims[1]) && is_channels(shape->dims[3]);
+    if (*ret_last)
+        *shape = (struct qd_shape){4, {1, shape->dims[3], shape->dims[1], shape->dims[2]}};
     shape->dims[0] = 1;
-    if (shape->dims[1] != 1 && shape->dims[1] != 3)
+    if (!is_channels(shape->dims[1]))
         return qd_error_set(err, QD_UNSUPPORTED, "expected 1 or 3 channels, found %lld", (long long)shape->dims[1]);
     if (!shape->dims[2])
         shape->dims[2] = options->height;
@@ -209,6 +220,40 @@ static enum qd_status resolve_image_shape(const struct qd_onnx_options *options,
     if (!shape->dims[2] || !shape->dims[3])
         return qd_error_set(err, QD_INVALID,
                             "height and width are free: state the size in model.json (preprocess.crop)");
+    return QD_OK;
+}
+
+/*
+ * The graph's picture is [1,c,h,w]; a model that takes it with the channels last gets it through a Transpose, which
+ * cancel_transposes and folding mostly take away again.
+ */
+static enum qd_status turn_channels(struct loader *loader, struct qd_error *err)
+{
+    struct qd_graph *graph = loader->graph;
+    struct qd_attr *attr;
+    struct qd_node *node;
+    int input, inner;
+    int64_t *perm;
+    enum qd_status status;
+
+    if (!loader->channels_last)
+        return QD_OK;
+    input = graph->inputs[0];
+    status = qd_graph_add_value(graph, "quantd.channels_last", &inner, err);
+    if (status != QD_OK)
+        return status;
+    qd_graph_replace_uses(graph, input, inner);
+    status = qd_graph_add_node(graph, "quantd.channels_last", qd_op_transpose.name, &qd_op_transpose, &input, 1, &inner,
+                               1, &node, err);
+    attr = qd_arena_alloc(&graph->arena, sizeof(*attr));
+    perm = qd_arena_array(&graph->arena, 4, sizeof(*perm));
+    if (status != QD_OK || !attr || !perm)
+        return status != QD_OK ? status : qd_error_set(err, QD_NO_MEMORY, "no memory for a node");
+    memcpy(perm, (const int64_t[]){0, 2, 3, 1}, 4 * sizeof(*perm));
+    *attr = (struct qd_attr){.name = "perm", .kind = QD_ATTR_INTS, .ints = perm, .n = 4};
+    node->attrs = attr;
+    node->n_attrs = 1;
+    node->opset = loader->opset;
     return QD_OK;
 }
 
@@ -243,10 +288,10 @@ static enum qd_status add_inputs(struct loader *loader, struct qd_error *err)
         if (qd_graph_find_value(graph, info->name) >= 0)
             continue; /* fixed, or an initializer, listed as an input too: its default value is the value */
         status = input_shape(info, &shape, &type, err);
-        if (status == QD_OK && !loader->options->any_inputs)
-            status = resolve_image_shape(loader->options, &shape, type, err);
         if (status == QD_OK)
             status = qd_onnx_dtype(type, &dtype, err);
+        if (status == QD_OK && !loader->options->any_inputs)
+            status = resolve_image_shape(loader->options, &shape, dtype, &loader->channels_last, err);
         if (status == QD_OK)
             status = qd_graph_add_value(graph, info->name, &index, err);
         if (status == QD_OK)
@@ -256,7 +301,7 @@ static enum qd_status add_inputs(struct loader *loader, struct qd_error *err)
         graph->inputs[graph->n_inputs++] = index;
         graph->values[index].has_shape = true;
         graph->values[index].shape = shape;
-        graph->values[index].dtype = dtype;
+        graph->values[index].dtype = loader->options->any_inputs ? dtype : QD_F32;
     }
     if (graph->n_inputs != 1 && !loader->options->any_inputs)
         return qd_error_set(err, QD_UNSUPPORTED, "expected one input, found %d", graph->n_inputs);
@@ -318,7 +363,7 @@ static enum qd_status read_attribute(struct loader *loader, const Onnx__Attribut
         attr->kind = QD_ATTR_TENSOR;
         if (!proto->t)
             return qd_error_set(err, QD_INVALID, "%s: the tensor is missing", attr->name);
-        return qd_onnx_tensor(proto->t, loader->options->folder, loader->graph, &attr->tensor, err);
+        return qd_onnx_tensor(proto->t, loader->options, loader->graph, &attr->tensor, err);
     default:
         return QD_OK;
     }
@@ -444,6 +489,8 @@ static enum qd_status build_graph(struct loader *loader, const Onnx__ModelProto 
         status = add_nodes(loader, err);
     if (status == QD_OK)
         status = add_outputs(loader, err);
+    if (status == QD_OK)
+        status = turn_channels(loader, err);
     if (status == QD_OK)
         status = qd_graph_sort(loader->graph, err);
     if (status == QD_OK)

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "graph/graph.h"
+#include "util/hash.h"
 
 /* The opsets of the default domain that are read. */
 #define QD_ONNX_MIN_OPSET 7
@@ -21,10 +22,11 @@ struct qd_onnx_fixed {
 };
 
 struct qd_onnx_options {
-    const char *folder; /* of the file, for external data; NULL: external data is refused */
-    int height, width;  /* for an input whose height and width are free; 0: then it is an error that says so */
-    bool any_inputs;    /* for tests of single operators: inputs of any number, rank and type */
-    int max_nodes;      /* 0: 100000 */
+    const char *folder;       /* of the file, for external data; NULL: external data is refused */
+    struct qd_hasher *hasher; /* external data is added to it; NULL: not */
+    int height, width;        /* for an input whose height and width are free; 0: then it is an error that says so */
+    bool any_inputs;          /* for tests of single operators: inputs of any number, rank and type */
+    int max_nodes;            /* 0: 100000 */
     const struct qd_onnx_fixed *fixed;
     int n_fixed;
 };

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "onnx/internal.h"
 #include "util/file.h"
@@ -98,10 +99,23 @@ static const char *external_key(const Onnx__TensorProto *tensor, const char *key
     return NULL;
 }
 
-/* External data stays inside the model's folder: a plain relative path without "..". */
-static enum qd_status read_external(const Onnx__TensorProto *tensor, const char *folder, size_t want,
-                                    struct qd_buf *ret, size_t *ret_offset, struct qd_error *err)
+/* Whether what the path means in the end, links followed, lies in the folder. */
+static bool lies_inside(const char *folder, const char *path)
 {
+    char *outer = realpath(folder, NULL), *inner = realpath(path, NULL);
+    size_t size = outer ? strlen(outer) : 0;
+    bool inside = outer && inner && strncmp(outer, inner, size) == 0 && (inner[size] == '/' || size == 1);
+
+    free(outer);
+    free(inner);
+    return inside;
+}
+
+/* External data stays inside the model's folder: a plain relative path without "..", and no link out of it. */
+static enum qd_status read_external(const Onnx__TensorProto *tensor, const struct qd_onnx_options *options, size_t want,
+                                    struct qd_buf *ret, struct qd_error *err)
+{
+    const char *folder = options ? options->folder : NULL;
     const char *location = external_key(tensor, "location"), *offset_text = external_key(tensor, "offset");
     unsigned long long offset = offset_text ? strtoull(offset_text, NULL, 10) : 0;
     enum qd_status status;
@@ -115,17 +129,15 @@ static enum qd_status read_external(const Onnx__TensorProto *tensor, const char 
     path = qd_path_join(folder, location);
     if (!path)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a path");
-    status = qd_file_read(path, (size_t)4 << 30, ret, err);
+    if (access(path, F_OK) == 0 && !lies_inside(folder, path))
+        status = qd_error_set(err, QD_INVALID, "'%s' leads out of the model's folder", location);
+    else
+        status = qd_file_read_part(path, offset, want, ret, err);
     qd_free(path);
     if (status != QD_OK)
         return qd_error_context(err, status, "external data");
-    if (offset > ret->size || ret->size - offset < want) {
-        qd_error_set(err, QD_INVALID, "external data '%s': expected %zu bytes at offset %llu, the file has %zu",
-                     location, want, offset, ret->size);
-        qd_buf_done(ret);
-        return QD_INVALID;
-    }
-    *ret_offset = (size_t)offset;
+    if (options->hasher && want)
+        qd_hasher_add(options->hasher, ret->bytes, want);
     return QD_OK;
 }
 
@@ -173,16 +185,15 @@ static enum qd_status read_typed(const Onnx__TensorProto *tensor, const struct e
 }
 
 static enum qd_status read_elements(const Onnx__TensorProto *tensor, const struct element_type *type,
-                                    const char *folder, size_t n, void *out, struct qd_error *err)
+                                    const struct qd_onnx_options *options, size_t n, void *out, struct qd_error *err)
 {
     if (tensor->has_data_location && tensor->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) {
         struct qd_buf buf;
-        size_t offset = 0;
-        enum qd_status status = read_external(tensor, folder, n * type->size, &buf, &offset, err);
+        enum qd_status status = read_external(tensor, options, n * type->size, &buf, err);
 
         if (status != QD_OK)
             return status;
-        type->convert(buf.bytes + offset, out, n);
+        type->convert(buf.bytes, out, n);
         qd_buf_done(&buf);
         return QD_OK;
     }
@@ -217,8 +228,8 @@ enum qd_status qd_onnx_dtype(int onnx, enum qd_dtype *ret, struct qd_error *err)
     return QD_OK;
 }
 
-enum qd_status qd_onnx_tensor(const Onnx__TensorProto *tensor, const char *folder, struct qd_graph *graph,
-                              struct qd_value *ret, struct qd_error *err)
+enum qd_status qd_onnx_tensor(const Onnx__TensorProto *tensor, const struct qd_onnx_options *options,
+                              struct qd_graph *graph, struct qd_value *ret, struct qd_error *err)
 {
     const struct element_type *type = find_type(tensor->has_data_type ? tensor->data_type : 0);
     struct qd_value value = {.has_shape = true, .producer = -1};
@@ -236,7 +247,7 @@ enum qd_status qd_onnx_tensor(const Onnx__TensorProto *tensor, const char *folde
     data = qd_arena_array(&graph->arena, n, qd_dtype_size(type->dtype));
     if (!data)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for %zu elements", n);
-    status = read_elements(tensor, type, folder, n, data, err);
+    status = read_elements(tensor, type, options, n, data, err);
     if (status != QD_OK)
         return status;
     value.data = data;

@@ -4,7 +4,7 @@
 
 #include "op/op.h"
 
-extern const struct qd_op qd_op_average_pool, qd_op_cast, qd_op_concat, qd_op_constant, qd_op_constant_of_shape,
+extern const struct qd_op qd_op_average_pool, qd_op_concat, qd_op_constant, qd_op_constant_of_shape,
     qd_op_expand, qd_op_flatten, qd_op_gather, qd_op_global_average_pool, qd_op_leaky_relu, qd_op_mat_mul,
     qd_op_max_pool, qd_op_reduce_mean, qd_op_relu, qd_op_shape, qd_op_slice, qd_op_split, qd_op_squeeze, qd_op_sub,
     qd_op_unsqueeze, qd_op_eye_like, qd_op_gather_elements, qd_op_gather_nd, qd_op_non_max_suppression, qd_op_non_zero,

@@ -1,16 +1,12 @@
+#include "op/transpose.h"
+
 #include <string.h>
 
 #include "op/move.h"
 
-struct transpose_params {
-    int perm[QD_MAX_DIMS];
-    const int64_t *given;
-    int n_given;
-};
-
 static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
-    struct transpose_params *params = qd_arena_alloc(&graph->arena, sizeof(*params));
+    struct qd_transpose_params *params = qd_arena_alloc(&graph->arena, sizeof(*params));
 
     if (!params)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for attributes");
@@ -20,7 +16,7 @@ static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct
 
 static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
-    struct transpose_params *params = node->params;
+    struct qd_transpose_params *params = node->params;
     const struct qd_value *in = qd_node_input(graph, node, 0);
     struct qd_shape out = in->shape;
     bool seen[QD_MAX_DIMS] = {false};
@@ -43,7 +39,7 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
 static void move_of(const struct qd_node *node, int i, const struct qd_shape *const *in,
                     const struct qd_shape *const *out, qd_strides_of *strides_of, struct qd_move *ret)
 {
-    const struct transpose_params *params = node->params;
+    const struct qd_transpose_params *params = node->params;
     int64_t in_strides[QD_MAX_DIMS];
 
     (void)i;

@@ -1,12 +1,13 @@
 #include "pass/internal.h"
 
-/* Whether output 0 is input 0: copies that change no shape, the variadic operators of one operand, a Pad by nothing. */
+/* Whether output 0 is input 0: copies that change no shape, a Cast to its own type, the variadic operators of one
+ * operand, a Pad by nothing. */
 static bool is_identity(const struct qd_node *node, const struct qd_value *in, const struct qd_value *out)
 {
     if (!in || in->data || !qd_shape_equal(&in->shape, &out->shape))
         return false;
     return (node->op->flags & QD_OP_COPY) || node->op == &qd_op_pad ||
-           (node->op->max_inputs < 0 && node->n_inputs == 1);
+           (node->op == &qd_op_cast && in->dtype == out->dtype) || (node->op->max_inputs < 0 && node->n_inputs == 1);
 }
 
 /* Identity, Dropout and kin: readers read their input instead. */

@@ -1,4 +1,5 @@
 #include "op/channel_shuffle.h"
+#include "op/transpose.h"
 #include "pass/internal.h"
 
 /* The node of this operator that makes the value, if the value has one reader only. */
@@ -14,10 +15,9 @@ static struct qd_node *maker(struct qd_graph *graph, int value, const struct qd_
 /* [1,g,c,h,w] with g and c exchanged. */
 static bool swaps_groups(const struct qd_graph *graph, const struct qd_node *transpose)
 {
-    const int64_t *perm;
-    int n;
+    const int *perm = ((const struct qd_transpose_params *)transpose->params)->perm;
 
-    if (qd_node_attr_ints(transpose, "perm", &perm, &n, NULL) != QD_OK || n != 5)
+    if (graph->values[transpose->inputs[0]].shape.n_dims != 5)
         return false;
     return perm[0] == 0 && perm[1] == 2 && perm[2] == 1 && perm[3] == 3 && perm[4] == 4 &&
            graph->values[transpose->inputs[0]].shape.dims[0] == 1;

@@ -7,6 +7,7 @@
 /* In the order in which they run. Residuals before activations, so that Conv, Add, Relu becomes one node. */
 static const struct qd_pass qd_passes[] = {
     {"drop_identity", qd_pass_drop_identity, true},
+    {"cancel_transposes", qd_pass_cancel_transposes, true},
     {"fold_batch_norm", qd_pass_fold_batch_norm, true},
     {"fuse_pad", qd_pass_fuse_pad, true},
     {"fold_preprocessing", qd_pass_fold_preprocessing, false},

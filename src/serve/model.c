@@ -1,5 +1,6 @@
 #include "serve/model.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -47,7 +48,8 @@ static enum qd_status mark_fp32_layers(struct qd_model *model, struct qd_error *
             found = true;
         }
         if (!found)
-            return qd_error_set(err, QD_INVALID, "layers: the network has no layer '%.80s'; 'quantd inspect' lists them",
+            return qd_error_set(err, QD_INVALID,
+                                "layers: the network has no layer '%.80s'; 'quantd inspect' lists them",
                                 model->config.fp32_layers[i]);
     }
     return QD_OK;
@@ -79,17 +81,25 @@ static enum qd_status prepare_graph(struct qd_model *model, bool standard, struc
 
 static enum qd_status load_graph(struct qd_model *model, bool standard, struct qd_hash *ret_hash, struct qd_error *err)
 {
-    struct qd_onnx_options options = {.folder = model->config.folder};
+    const char *path = model->config.onnx_path, *slash = strrchr(path, '/');
+    struct qd_hasher hasher;
+    struct qd_onnx_options options = {.hasher = &hasher};
+    char folder[PATH_MAX];
     struct qd_buf buf;
-    enum qd_status status = qd_file_read(model->config.onnx_path, MAX_MODEL_BYTES, &buf, err);
+    enum qd_status status = qd_file_read(path, MAX_MODEL_BYTES, &buf, err);
 
     if (status != QD_OK)
         return status;
-    options.height = model->config.preprocess.crop_h ? model->config.preprocess.crop_h : model->config.preprocess.size_h;
+    snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    options.folder = folder;
+    qd_hasher_init(&hasher);
+    qd_hasher_add(&hasher, buf.size ? (const void *)buf.bytes : "", buf.size);
+    options.height =
+        model->config.preprocess.crop_h ? model->config.preprocess.crop_h : model->config.preprocess.size_h;
     options.width = model->config.preprocess.crop_w ? model->config.preprocess.crop_w : model->config.preprocess.size_w;
-    *ret_hash = qd_hash_of(buf.size ? (const void *)buf.bytes : "", buf.size);
     status = qd_onnx_load(buf.bytes, buf.size, &options, &model->graph, err);
     qd_buf_done(&buf);
+    *ret_hash = qd_hasher_finish(&hasher);
     if (status != QD_OK)
         return qd_error_context(err, status, "'%s'", model->config.onnx_path);
     return prepare_graph(model, standard, err);
@@ -139,8 +149,9 @@ static enum qd_status load_images(struct qd_model *model, const struct qd_model_
             return status;
     }
     if (!folder)
-        return qd_error_set(err, QD_NOT_FOUND,
-                            "no calibration pictures: name a folder in model.json (calibration.images) or with --calibration");
+        return qd_error_set(
+            err, QD_NOT_FOUND,
+            "no calibration pictures: name a folder in model.json (calibration.images) or with --calibration");
     model->images_folder = qd_strdup(folder);
     status = qd_image_set_load(folder, NULL, 0, ret, err);
     return status == QD_OK ? QD_OK : qd_error_context(err, status, "calibration");
@@ -167,7 +178,8 @@ static enum qd_status form_of(struct qd_model *model, const struct qd_model_opti
     enum qd_status status;
 
     if (!profile)
-        return qd_error_set(err, QD_INVALID, "profile: expected one of 'default', 'strict_layerwise', ..., found '%.40s'",
+        return qd_error_set(err, QD_INVALID,
+                            "profile: expected one of 'default', 'strict_layerwise', ..., found '%.40s'",
                             options->profile);
     model->profile = profile->name;
     *ret = profile->form;
@@ -216,8 +228,9 @@ static enum qd_status calibrate(struct qd_model *model, const struct qd_hash *ha
     status = form_of(model, options, &pipeline.form, err);
     if (status == QD_OK && !method->staged &&
         (pipeline.form.plain_zero || pipeline.form.power_of_two || pipeline.form.multiplier_bits < 24))
-        status = qd_error_set(err, QD_INVALID, "method '%s' gives scales of any kind: profile '%s' and multiplier bits need adlq",
-                              name, model->profile);
+        status = qd_error_set(err, QD_INVALID,
+                              "method '%s' gives scales of any kind: profile '%s' and multiplier bits need adlq", name,
+                              model->profile);
     if (status != QD_OK)
         return status;
     qd_buf_init(&settings, (size_t)1 << 20);
@@ -238,16 +251,15 @@ static enum qd_status calibrate(struct qd_model *model, const struct qd_hash *ha
 enum qd_status qd_model_load(const char *path, const struct qd_model_options *options, struct qd_model **ret,
                              struct qd_error *err)
 {
-    struct qd_model *model;
-    struct qd_hash hash;
+    struct qd_model *model = NULL;
+    struct qd_hash hash = {{0}};
     int64_t start = qd_now_us();
     enum qd_status status = new_model(path, options->standard_graph, &model, &hash, err);
 
     if (status != QD_OK)
         return status;
     status = calibrate(model, &hash, options, err);
-    if (status == QD_OK && !model->result.scales->gate_passed && model->config.gate_required &&
-        !options->ignore_gate)
+    if (status == QD_OK && !model->result.scales->gate_passed && model->config.gate_required && !options->ignore_gate)
         status = qd_error_set(err, QD_CONFLICT, "the gate refused it, and gate.required is set: %s",
                               model->result.scales->gate_text);
     if (status != QD_OK) {
@@ -262,8 +274,7 @@ enum qd_status qd_model_load(const char *path, const struct qd_model_options *op
 }
 
 enum qd_status qd_model_evaluate(const struct qd_model *model, const char *images, const char *labels, size_t limit,
-                                 const struct qd_model_options *options, struct qd_accuracy *ret,
-                                 struct qd_error *err)
+                                 const struct qd_model_options *options, struct qd_accuracy *ret, struct qd_error *err)
 {
     struct qd_work work;
     struct qd_progress progress = {.work = &work};

@@ -46,24 +46,83 @@ static enum qd_status read_all(int fd, const char *path, size_t size, struct qd_
     }
 }
 
-enum qd_status qd_file_read(const char *path, size_t limit_bytes, struct qd_buf *ret_buf, struct qd_error *err)
+static enum qd_status open_regular(const char *path, int *ret_fd, size_t *ret_size, struct qd_error *err)
 {
-    struct qd_buf buf;
     struct stat info;
-    enum qd_status status;
-    int fd;
-
     /* Not blocking, so that a FIFO planted in an image folder cannot hang us. */
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    enum qd_status status = QD_OK;
+
     if (fd < 0)
         return fail(err, "open", path);
-    qd_buf_init(&buf, limit_bytes);
     if (fstat(fd, &info) < 0)
         status = fail(err, "stat", path);
     else if (!S_ISREG(info.st_mode))
         status = qd_error_set(err, QD_INVALID, "'%s': expected a regular file", path);
+    if (status != QD_OK) {
+        close(fd);
+        return status;
+    }
+    *ret_fd = fd;
+    *ret_size = (size_t)info.st_size;
+    return QD_OK;
+}
+
+enum qd_status qd_file_read(const char *path, size_t limit_bytes, struct qd_buf *ret_buf, struct qd_error *err)
+{
+    struct qd_buf buf;
+    size_t size = 0;
+    int fd = -1;
+    enum qd_status status = open_regular(path, &fd, &size, err);
+
+    if (status != QD_OK)
+        return status;
+    qd_buf_init(&buf, limit_bytes);
+    status = read_all(fd, path, size, &buf, err);
+    close(fd);
+    if (status != QD_OK) {
+        qd_buf_done(&buf);
+        return status;
+    }
+    *ret_buf = buf;
+    return QD_OK;
+}
+
+static enum qd_status read_part(int fd, const char *path, uint64_t offset, size_t size, struct qd_buf *buf,
+                                struct qd_error *err)
+{
+    enum qd_status status = qd_buf_reserve(buf, size, err);
+
+    while (buf->size < size && status == QD_OK) {
+        ssize_t n = pread(fd, buf->bytes + buf->size, size - buf->size, (off_t)(offset + buf->size));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail(err, "read", path);
+        if (n == 0)
+            return qd_error_set(err, QD_INVALID, "'%s': it became shorter while it was read", path);
+        buf->size += (size_t)n;
+    }
+    return status;
+}
+
+enum qd_status qd_file_read_part(const char *path, uint64_t offset, size_t size, struct qd_buf *ret_buf,
+                                 struct qd_error *err)
+{
+    struct qd_buf buf;
+    size_t whole = 0;
+    int fd = -1;
+    enum qd_status status = open_regular(path, &fd, &whole, err);
+
+    if (status != QD_OK)
+        return status;
+    qd_buf_init(&buf, size + 1);
+    if (offset > whole || whole - offset < size)
+        status = qd_error_set(err, QD_INVALID, "'%s': expected %zu bytes at offset %llu, the file has %zu", path, size,
+                              (unsigned long long)offset, whole);
     else
-        status = read_all(fd, path, (size_t)info.st_size, &buf, err);
+        status = read_part(fd, path, offset, size, &buf, err);
     close(fd);
     if (status != QD_OK) {
         qd_buf_done(&buf);

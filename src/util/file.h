@@ -14,6 +14,10 @@
  */
 enum qd_status qd_file_read(const char *path, size_t limit_bytes, struct qd_buf *ret_buf, struct qd_error *err);
 
+/* The same of size bytes from offset on; QD_INVALID where the file ends before. */
+enum qd_status qd_file_read_part(const char *path, uint64_t offset, size_t size, struct qd_buf *ret_buf,
+                                 struct qd_error *err);
+
 /*
  * Writes a file so that a reader sees the old content or the new, never a part, whatever happens: a temporary file in
  * the same folder, fsync, rename, fsync of the folder. The temporary file is removed on failure.

@@ -1,8 +1,10 @@
-/* Every malformed model of tests/data/bad gives its status and its text; and the bundled model survives want of memory. */
+/* Every malformed model of tests/data/bad gives its status and its text; and the bundled model survives want of memory.
+ */
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "onnx/internal.h"
 #include "onnx/onnx.h"
 #include "op/op.h"
 #include "pass/pass.h"
@@ -62,6 +64,88 @@ START_TEST(test_bad_models)
     }
     closedir(dir);
     ck_assert_int_ge(n, 20);
+}
+END_TEST
+
+/* The bundled model as tf2onnx would write it: bytes [n,h,w,c], a Cast and a Transpose before the first convolution. */
+static void put_channels_last(Onnx__GraphProto *proto, Onnx__NodeProto *cast, Onnx__NodeProto *transpose)
+{
+    static int64_t perm[] = {0, 3, 1, 2};
+    static Onnx__AttributeProto attrs[2];
+    static Onnx__AttributeProto *pointers[] = {&attrs[0], &attrs[1]};
+    static char first[] = "image_bytes", second[] = "image_floats";
+    static char *names[] = {first, second, NULL};
+    Onnx__TypeProto__Tensor *type = proto->input[0]->type->tensor_type;
+    Onnx__NodeProto **nodes = malloc((proto->n_node + 2) * sizeof(Onnx__NodeProto *));
+    Onnx__TensorShapeProto__Dimension *channels = type->shape->dim[1];
+
+    names[2] = proto->input[0]->name;
+    proto->input[0]->name = names[0];
+    type->elem_type = ONNX__TENSOR_PROTO__DATA_TYPE__UINT8;
+    type->shape->dim[1] = type->shape->dim[2];
+    type->shape->dim[2] = type->shape->dim[3];
+    type->shape->dim[3] = channels;
+    onnx__attribute_proto__init(&attrs[0]);
+    attrs[0].name = (char *)(uintptr_t) "to";
+    attrs[0].has_type = attrs[0].has_i = true;
+    attrs[0].type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT;
+    attrs[0].i = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
+    onnx__attribute_proto__init(&attrs[1]);
+    attrs[1].name = (char *)(uintptr_t) "perm";
+    attrs[1].has_type = true;
+    attrs[1].type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS;
+    attrs[1].n_ints = 4;
+    attrs[1].ints = perm;
+    for (int i = 0; i < 2; i++) {
+        Onnx__NodeProto *node = i ? transpose : cast;
+
+        onnx__node_proto__init(node);
+        node->op_type = (char *)(uintptr_t)(i ? "Transpose" : "Cast");
+        node->n_input = node->n_output = node->n_attribute = 1;
+        node->input = &names[i];
+        node->output = &names[i + 1];
+        node->attribute = &pointers[i];
+        nodes[i] = node;
+    }
+    memcpy(nodes + 2, proto->node, proto->n_node * sizeof(*nodes));
+    proto->node = nodes;
+    proto->n_node += 2;
+}
+
+START_TEST(test_channels_last)
+{
+    struct qd_onnx_options options = {0};
+    struct qd_graph *plain = NULL, *last = NULL;
+    struct qd_error err = {""};
+    struct qd_buf buf, changed;
+    Onnx__NodeProto cast, transpose;
+    Onnx__ModelProto *model;
+    float scale = 1, bias = 0;
+    char path[4096];
+
+    data_path(path, sizeof(path), "models/fashion-mnist/1/model.onnx");
+    ck_assert_ok(qd_file_read(path, (size_t)1 << 30, &buf, &err), &err);
+    model = onnx__model_proto__unpack(NULL, buf.size, buf.bytes);
+    ck_assert_ptr_nonnull(model);
+    put_channels_last(model->graph, &cast, &transpose);
+    qd_buf_init(&changed, (size_t)1 << 30);
+    ck_assert_ok(qd_buf_reserve(&changed, onnx__model_proto__get_packed_size(model), &err), &err);
+    changed.size = onnx__model_proto__pack(model, changed.bytes);
+    ck_assert_ok(qd_onnx_load(buf.bytes, buf.size, &options, &plain, &err), &err);
+    ck_assert_ok(qd_onnx_load(changed.bytes, changed.size, &options, &last, &err), &err);
+    ck_assert(qd_shape_equal(&plain->values[plain->inputs[0]].shape, &last->values[last->inputs[0]].shape));
+    ck_assert_str_eq(last->values[last->inputs[0]].name, "image_bytes");
+    ck_assert_ok(qd_pass_insert_normalize(plain, &scale, &bias, 1, &err), &err);
+    ck_assert_ok(qd_pass_insert_normalize(last, &scale, &bias, 1, &err), &err);
+    ck_assert_ok(qd_passes_run(plain, &err), &err);
+    ck_assert_ok(qd_passes_run(last, &err), &err);
+    for (int n = 0; n < plain->n_nodes; n++)
+        ck_assert_str_eq(plain->nodes[n].op->name, last->nodes[n].op->name);
+    ck_assert_int_eq(plain->n_nodes, last->n_nodes);
+    qd_graph_free(plain);
+    qd_graph_free(last);
+    qd_buf_done(&buf);
+    qd_buf_done(&changed);
 }
 END_TEST
 
@@ -140,4 +224,4 @@ START_TEST(test_passes_fuse)
 }
 END_TEST
 
-QD_UNIT_MAIN("onnx", test_bad_models, test_every_allocation_may_fail, test_passes_fuse)
+QD_UNIT_MAIN("onnx", test_bad_models, test_channels_last, test_every_allocation_may_fail, test_passes_fuse)
