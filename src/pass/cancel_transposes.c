@@ -43,6 +43,14 @@ static enum qd_status merge(struct qd_graph *graph, struct qd_node *second, bool
     return QD_OK;
 }
 
+/* What nobody reads any more must not stand among the readers that other passes look at. */
+static void drop_unread(struct qd_graph *graph, bool *keep)
+{
+    for (int n = graph->n_nodes - 1; n >= 0; n--)
+        keep[n] = graph->nodes[n].op != &qd_op_transpose || qd_graph_n_uses(graph, graph->nodes[n].outputs[0]);
+    qd_graph_keep_nodes(graph, keep);
+}
+
 enum qd_status qd_pass_cancel_transposes(struct qd_graph *graph, struct qd_error *err)
 {
     bool *keep = qd_alloc_array((size_t)graph->n_nodes + 1, sizeof(bool));
@@ -55,12 +63,10 @@ enum qd_status qd_pass_cancel_transposes(struct qd_graph *graph, struct qd_error
             status = merge(graph, &graph->nodes[n], &dropped, err);
         keep[n] = !dropped;
     }
-    /* What nobody reads any more must not stand between a value and what other passes look for among its readers. */
-    for (int n = graph->n_nodes - 1; n >= 0 && status == QD_OK; n--)
-        if (graph->nodes[n].op == &qd_op_transpose && !qd_graph_n_uses(graph, graph->nodes[n].outputs[0]))
-            keep[n] = false;
-    if (status == QD_OK)
+    if (status == QD_OK) {
         qd_graph_keep_nodes(graph, keep);
+        drop_unread(graph, keep);
+    }
     qd_free(keep);
     return status;
 }
