@@ -71,6 +71,6 @@ void qd_cli_warn(const struct qd_model *model);
 int qd_cli_print_json(json_t *json);
 
 extern const struct qd_command qd_command_serve, qd_command_calibrate, qd_command_evaluate, qd_command_inspect,
-    qd_command_bench, qd_command_export;
+    qd_command_bench, qd_command_export, qd_command_operators;
 
 #endif

@@ -89,6 +89,7 @@ struct qd_op {
     int min_inputs, max_inputs; /* max -1: any number */
     int n_outputs;              /* at most; 0: any number */
     unsigned flags;
+    const char *limits; /* for the list of operators: what is not taken, or runs in f32 only; NULL: nothing to say */
 
     /* Attributes into node->params (in the graph's arena). NULL: no attributes. */
     enum qd_status (*parse)(struct qd_graph *graph, struct qd_node *node, struct qd_error *err);
