@@ -16,8 +16,11 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_constant,
     &qd_op_constant_of_shape,
     &qd_op_conv,
+    &qd_op_conv_integer,
+    &qd_op_dequantize_linear,
     &qd_op_div,
     &qd_op_dropout,
+    &qd_op_dynamic_quantize_linear,
     &qd_op_erf,
     &qd_op_expand,
     &qd_op_eye_like,
@@ -33,6 +36,7 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_identity,
     &qd_op_leaky_relu,
     &qd_op_mat_mul,
+    &qd_op_mat_mul_integer,
     &qd_op_max_pool,
     &qd_op_mish,
     &qd_op_mul,
@@ -41,10 +45,14 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_normalize,
     &qd_op_one_hot,
     &qd_op_pad,
+    &qd_op_qlinear_conv,
+    &qd_op_qlinear_mat_mul,
+    &qd_op_quantize_linear,
     &qd_op_range,
     &qd_op_reduce_mean,
     &qd_op_relu,
     &qd_op_repeat_channels,
+    &qd_op_requantize,
     &qd_op_reshape,
     &qd_op_scatter,
     &qd_op_scatter_elements,
@@ -65,14 +73,30 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_transpose,
     &qd_op_trilu,
     &qd_op_unsqueeze,
+    &qd_op_ms_dequantize_linear,
+    &qd_op_q_gemm,
+    &qd_op_qlinear_add,
+    &qd_op_qlinear_average_pool,
+    &qd_op_qlinear_concat,
+    &qd_op_qlinear_global_average_pool,
+    &qd_op_qlinear_leaky_relu,
+    &qd_op_qlinear_mul,
+    &qd_op_qlinear_sigmoid,
+    &qd_op_ms_quantize_linear,
 };
+
+const struct qd_op *qd_op_find_in(const char *domain, const char *name)
+{
+    for (size_t i = 0; i < QD_ARRAY_SIZE(qd_ops); i++)
+        if (strcmp(qd_ops[i]->name, name) == 0 &&
+            (domain && qd_ops[i]->domain ? strcmp(qd_ops[i]->domain, domain) == 0 : domain == qd_ops[i]->domain))
+            return qd_ops[i];
+    return NULL;
+}
 
 const struct qd_op *qd_op_find(const char *name)
 {
-    for (size_t i = 0; i < QD_ARRAY_SIZE(qd_ops); i++)
-        if (strcmp(qd_ops[i]->name, name) == 0)
-            return qd_ops[i];
-    return NULL;
+    return qd_op_find_in(NULL, name);
 }
 
 const struct qd_op *qd_op_at(int i)
