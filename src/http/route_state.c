@@ -20,7 +20,7 @@ static json_t *model_to_json(struct qd_entry *entry)
     if (!model)
         return json;
     s = model->result.scales;
-    gate = json_pack("{s:s, s:o}", "status", s->gate_passed ? "passed" : "failed", "held_out",
+    gate = json_pack("{s:s, s:o}", "status", !s->gate.n_images ? "not run" : s->gate_passed ? "passed" : "failed", "held_out",
                      qd_accuracy_to_json(&s->gate));
     if (s->gate_text[0])
         json_object_set_new(gate, "reason", json_string(s->gate_text));

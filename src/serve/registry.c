@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quant/given.h"
 #include "util/file.h"
 #include "util/log.h"
 #include "util/name.h"
@@ -172,7 +173,10 @@ static void log_model(const struct qd_model *model)
         qd_log(QD_LOG_WARNING, "model '%s': %s", model->config.name, model->result.warnings[i]);
     qd_log(QD_LOG_INFO, "model '%s' version %d generation %d: scales %s by %s, agreement %.3f, SQNR %.1f dB, ready in %.2f s",
            model->config.name, model->config.version, model->generation,
-           model->result.from_cache ? "from the cache" : "calibrated", s->method, s->gate.agreement, s->gate.sqnr_db,
+           strcmp(s->method, QD_METHOD_GIVEN) == 0 ? "given"
+           : model->result.from_cache              ? "from the cache"
+                                                   : "calibrated",
+           s->method, s->gate.agreement, s->gate.sqnr_db,
            model->load_seconds);
     if (!s->gate_passed)
         qd_log(QD_LOG_WARNING, "model '%s': gate: failed: %s", model->config.name, s->gate_text);
