@@ -80,10 +80,38 @@ static float widest_step(const float *q, int k, float largest)
     return best;
 }
 
+/*
+ * Rounds the taps of one input channel so that their sum stays within half a step of what it was: neighbouring pixels
+ * are much alike, so the sum is what matters most.
+ */
+static void round_taps(const float *q, int taps, float step, int8_t *ret)
+{
+    float rest = 0;
+
+    for (int t = 0; t < taps; t++) {
+        ret[t] = (int8_t)rounded(q[t], step);
+        rest += q[t] / step - (float)ret[t];
+    }
+    while (fabsf(rest) > 0.5f) {
+        int sign = rest > 0 ? 1 : -1, best = -1;
+
+        for (int t = 0; t < taps; t++)
+            if (ret[t] * sign < MAX_WEIGHT && (best < 0 || (float)sign * (q[t] / step - (float)ret[t]) >
+                                                               (float)sign * (q[best] / step - (float)ret[best])))
+                best = t;
+        if (best < 0)
+            return;
+        ret[best] = (int8_t)(ret[best] + sign);
+        rest -= (float)sign;
+    }
+}
+
 /* False: the weights are not integers of these scales (they lie on another axis, or a factor came to them). */
 static bool fill(const struct qd_layer *layer, int k, const struct qd_grid *grid, float *row, int8_t *ret_q,
                  float *ret_scale)
 {
+    int taps = (int)(layer->window.kernel[0] * layer->window.kernel[1]);
+
     for (int o = 0; o < layer->n; o++) {
         float scale = grid->scale[grid->n == 1 ? 0 : o], largest, step;
 
@@ -91,8 +119,8 @@ static bool fill(const struct qd_layer *layer, int k, const struct qd_grid *grid
             return false;
         step = widest_step(row, k, largest);
         ret_scale[o] = scale * step;
-        for (int i = 0; i < k; i++)
-            ret_q[(size_t)o * (size_t)k + (size_t)i] = (int8_t)rounded(row[i], step);
+        for (int i = 0; i < k; i += taps)
+            round_taps(row + i, taps, step, ret_q + (size_t)o * (size_t)k + (size_t)i);
     }
     return true;
 }
