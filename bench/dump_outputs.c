@@ -1,9 +1,9 @@
 /*
  * dump_outputs MODEL-FOLDER OUT-FOLDER N [int8|standard [CACHE [LIMIT]]]: for N pictures of the evaluation set, the
  * float tensor that another runtime gets (preprocessed, NCHW) as OUT/I.in, and quantd's fp32 (or int8) output as
- * OUT/I.out, little-endian floats; OUT/labels holds a picture's class per line; further outputs as OUT/I.out.1 and so on. bench/ort/compare.js feeds the first to ONNX Runtime and compares. standard: int8 of
- * the graph that is exported, with the integers that stand in the QDQ file. CACHE: the scale cache; LIMIT: of
- * calibration pictures.
+ * OUT/I.out, little-endian floats; OUT/labels holds a picture's class per line; further outputs as OUT/I.out.1 and so
+ * on. bench/ort/compare.js feeds the first to ONNX Runtime and compares. standard: int8 of the graph that is exported,
+ * with the integers that stand in the QDQ file. CACHE: the scale cache; LIMIT: of calibration pictures.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -89,7 +89,8 @@ static int print_plan(const struct qd_model *model, bool as_json)
         return 0;
     }
     return qd_cli_print_json(json_pack("{s:s, s:s, s:i, s:I, s:o, s:o}", "model", model->config.name, "method",
-                                       model->result.scales->method, "nodes", model->graph->n_nodes, "macs", (json_int_t)macs, "int8_macs_share",
+                                       model->result.scales->method, "nodes", model->graph->n_nodes, "macs",
+                                       (json_int_t)macs, "int8_macs_share",
                                        qd_json_real(macs ? (double)macs_q8 / (double)macs : 0), "steps", steps));
 }
 

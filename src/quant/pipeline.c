@@ -237,10 +237,9 @@ static enum qd_status calibrate(struct qd_graph *graph, struct parts *parts, con
     };
     struct qd_evaluation_options evaluation = {options->n_threads, options->preprocess, options->limits,
                                                options->progress};
-    enum qd_status status =
-        options->method
-            ? qd_calibrate(graph, parts->calibration, parts->n_calibration, &calibration, &result->scales, err)
-            : qd_scales_given(graph, &result->scales, err);
+    enum qd_status status = options->method ? qd_calibrate(graph, parts->calibration, parts->n_calibration,
+                                                           &calibration, &result->scales, err)
+                                            : qd_scales_given(graph, &result->scales, err);
 
     if (status == QD_OK && !options->method)
         status = qd_scales_apply(result->scales, graph, err);
