@@ -3,8 +3,7 @@
 #include <stdlib.h>
 
 #include "export/internal.h"
-#include "op/ops.h"
-#include "op/q8.h"
+#include "op/elementwise.h"
 
 static bool is_constant(const struct qd_graph *graph, const struct qd_node *node, int i)
 {
@@ -161,7 +160,7 @@ struct line {
 static bool line_takes(const struct qd_graph *graph, const struct qd_node *node)
 {
     return node->op->run_q8 == qd_q8_lines_run ||
-           ((node->op == &qd_op_add || node->op == &qd_op_mul) && !takes_two(graph, node));
+           (node->op->run_q8 == qd_elementwise_run_q8 && qd_elementwise_is_line(graph, node));
 }
 
 /* The line of each channel, from the node's own definition: what it makes of 0 and of 1. */
