@@ -13,13 +13,14 @@ extern const struct qd_op qd_op_average_pool, qd_op_concat, qd_op_constant, qd_o
 
 extern const struct qd_op qd_op_abs, qd_op_acos, qd_op_acosh, qd_op_and, qd_op_arg_max, qd_op_arg_min, qd_op_asin,
     qd_op_asinh, qd_op_atan, qd_op_atanh, qd_op_bit_shift, qd_op_bitwise_and, qd_op_bitwise_not, qd_op_bitwise_or,
-    qd_op_bitwise_xor, qd_op_cast_like, qd_op_ceil, qd_op_celu, qd_op_cos, qd_op_cosh, qd_op_elu, qd_op_equal,
-    qd_op_exp, qd_op_floor, qd_op_greater, qd_op_greater_or_equal, qd_op_hardmax, qd_op_is_inf, qd_op_is_nan,
-    qd_op_less, qd_op_less_or_equal, qd_op_log, qd_op_log_softmax, qd_op_max, qd_op_mean, qd_op_min, qd_op_mod,
-    qd_op_neg, qd_op_not, qd_op_or, qd_op_pow, qd_op_prelu, qd_op_reciprocal, qd_op_reduce_l1, qd_op_reduce_l2,
-    qd_op_reduce_log_sum, qd_op_reduce_log_sum_exp, qd_op_reduce_max, qd_op_reduce_min, qd_op_reduce_prod,
-    qd_op_reduce_sum, qd_op_reduce_sum_square, qd_op_round, qd_op_selu, qd_op_shrink, qd_op_sign, qd_op_sin, qd_op_sinh,
-    qd_op_softsign, qd_op_sqrt, qd_op_sum, qd_op_tan, qd_op_thresholded_relu, qd_op_where, qd_op_xor;
+    qd_op_bitwise_xor, qd_op_cast_like, qd_op_ceil, qd_op_celu, qd_op_cos, qd_op_cosh, qd_op_cum_sum, qd_op_einsum,
+    qd_op_elu, qd_op_equal, qd_op_exp, qd_op_floor, qd_op_greater, qd_op_greater_or_equal, qd_op_hardmax, qd_op_is_inf,
+    qd_op_is_nan, qd_op_less, qd_op_less_or_equal, qd_op_log, qd_op_log_softmax, qd_op_max, qd_op_mean, qd_op_min,
+    qd_op_mod, qd_op_neg, qd_op_not, qd_op_or, qd_op_pow, qd_op_prelu, qd_op_reciprocal, qd_op_reduce_l1,
+    qd_op_reduce_l2, qd_op_reduce_log_sum, qd_op_reduce_log_sum_exp, qd_op_reduce_max, qd_op_reduce_min,
+    qd_op_reduce_prod, qd_op_reduce_sum, qd_op_reduce_sum_square, qd_op_round, qd_op_selu, qd_op_shrink, qd_op_sign,
+    qd_op_sin, qd_op_sinh, qd_op_softsign, qd_op_sqrt, qd_op_sum, qd_op_tan, qd_op_thresholded_relu, qd_op_where,
+    qd_op_xor;
 
 /* What ONNX's number of an element type (an attribute) is here; QD_UNSUPPORTED: none. */
 enum qd_status qd_op_dtype(int64_t onnx, enum qd_dtype *ret, struct qd_error *err);
