@@ -64,7 +64,9 @@ UNIT(shrink, "Shrink", 9, "lambd", 0.5f, "bias", 0, x<-alpha ? x + second : x> a
 UNIT(thresholded_relu, "ThresholdedRelu", 10, "alpha", 1, NULL, 0, x > alpha ? x : 0);
 
 UNIT_PARSE(leaky, "alpha", 0.01f, NULL, 0)
-UNIT_ROW(leaky, x < 0 ? x * alpha : x)
+/* A sum of both sides, one of which is 0: the compiler may not multiply what it would throw away, so no vectors else.
+ */
+UNIT_ROW(leaky, (x > 0 ? x : 0) + alpha * (x > 0 ? 0 : x))
 
 static bool leaky_as_activation(const struct qd_graph *graph, const struct qd_node *node, struct qd_activation *ret)
 {

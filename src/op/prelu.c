@@ -3,7 +3,9 @@
 
 #include "op/elementwise.h"
 
-QD_ROW_2(prelu_f32, float, float, a < 0 ? a * b : a)
+/* A sum of both sides, one of which is 0: the compiler may not multiply what it would throw away, so no vectors else.
+ */
+QD_ROW_2(prelu_f32, float, float, (a > 0 ? a : 0) + b * (a > 0 ? 0 : a))
 QD_INTEGER_ROWS_2(prelu, a < 0 ? (uint64_t)a * (uint64_t)b : (uint64_t)a)
 
 static bool as_activation(const struct qd_graph *graph, const struct qd_node *node, struct qd_activation *ret)
