@@ -1,7 +1,7 @@
 /*
  * dump_outputs MODEL-FOLDER OUT-FOLDER N [int8|standard [CACHE [LIMIT]]]: for N pictures of the evaluation set, the
  * float tensor that another runtime gets (preprocessed, NCHW) as OUT/I.in, and quantd's fp32 (or int8) output as
- * OUT/I.out, little-endian floats. bench/ort/compare.js feeds the first to ONNX Runtime and compares. standard: int8 of
+ * OUT/I.out, little-endian floats; further outputs as OUT/I.out.1 and so on. bench/ort/compare.js feeds the first to ONNX Runtime and compares. standard: int8 of
  * the graph that is exported, with the integers that stand in the QDQ file. CACHE: the scale cache; LIMIT: of
  * calibration pictures.
  */
@@ -46,8 +46,17 @@ static enum qd_status dump_one(const struct qd_model *model, struct qd_frame *fr
     if (status != QD_OK)
         return status;
     qd_frame_run(frame, 1, 1);
-    return write_floats(folder, i, "out", qd_frame_output(frame, 0, 0),
-                        (size_t)qd_shape_count(&model->graph->values[model->graph->outputs[0]].shape), err);
+    for (int output = 0; output < model->graph->n_outputs && status == QD_OK; output++) {
+        const struct qd_value *value = &model->graph->values[model->graph->outputs[output]];
+        char suffix[32] = "out";
+
+        if (output)
+            snprintf(suffix, sizeof(suffix), "out.%d", output);
+        if (value->dtype == QD_F32)
+            status = write_floats(folder, i, suffix, qd_frame_output(frame, output, 0),
+                                  (size_t)qd_shape_count(&value->shape), err);
+    }
+    return status;
 }
 
 /* The fp32 plan needs no scales; the int8 one comes with a calibrated model. */
@@ -95,6 +104,9 @@ int main(int argc, char **argv)
         status = qd_frame_new(plan, 1, &frame, &err);
     for (size_t i = 0; i < set.n_files && status == QD_OK; i++)
         status = dump_one(model, frame, &set.files[i], argv[2], (int)i, &err);
+    if (status == QD_OK && argc > 4)
+        printf("%.6f of the multiply-accumulates in int8\n",
+               (double)qd_plan_macs(plan, true) / (double)(qd_plan_macs(plan, false) ? qd_plan_macs(plan, false) : 1));
     if (status != QD_OK)
         fprintf(stderr, "dump_outputs: %s\n", err.text);
     qd_frame_free(frame);

@@ -10,8 +10,8 @@
 #include "util/name.h"
 
 static const struct qd_command *const qd_commands[] = {
-    &qd_command_serve,   &qd_command_calibrate, &qd_command_evaluate,
-    &qd_command_inspect, &qd_command_bench,     &qd_command_export,
+    &qd_command_serve, &qd_command_calibrate, &qd_command_evaluate,  &qd_command_inspect,
+    &qd_command_bench, &qd_command_export,    &qd_command_operators,
 };
 
 static void print_usage(void)

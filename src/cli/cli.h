@@ -24,7 +24,7 @@ struct qd_cli_options {
     const char *path;
     bool json;
     const char *images, *labels, *calibration, *method, *isa, *precision, *cache, *output, *profile, *stages, *plot;
-    const char *qdq, *ncnn_table, *tensorrt_cache, *accelerator;
+    const char *qdq, *ncnn_table, *tensorrt_cache, *accelerator, *size;
     size_t limit, evaluation_limit, n_golden;
     int tensorrt_version, batch, threads, repeats, weight_bits, activation_bits, multiplier_bits;
     bool compare, layers;
@@ -71,6 +71,6 @@ void qd_cli_warn(const struct qd_model *model);
 int qd_cli_print_json(json_t *json);
 
 extern const struct qd_command qd_command_serve, qd_command_calibrate, qd_command_evaluate, qd_command_inspect,
-    qd_command_bench, qd_command_export;
+    qd_command_bench, qd_command_export, qd_command_operators;
 
 #endif

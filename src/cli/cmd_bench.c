@@ -12,6 +12,8 @@ static const struct qd_cli_flag flags[] = {
     {"--threads", "N", "threads (default: as OpenMP says)", QD_FLAG_INT, offsetof(struct qd_cli_options, threads)},
     {"--isa", "NAME", "default: the best of", QD_FLAG_ISA, offsetof(struct qd_cli_options, isa)},
     {"--precision", "NAME", "int8 (default) or fp32", QD_FLAG_TEXT, offsetof(struct qd_cli_options, precision)},
+    {"--size", "HxW", "of pictures, where the network leaves it free (int8 only)", QD_FLAG_TEXT,
+     offsetof(struct qd_cli_options, size)},
     {"--repeats", "N", "timed runs (default 30)", QD_FLAG_INT, offsetof(struct qd_cli_options, repeats)},
     {"--calibration", "DIR", "calibration pictures instead of model.json's", QD_FLAG_TEXT,
      offsetof(struct qd_cli_options, calibration)},
@@ -201,7 +203,31 @@ static int check_options(const struct qd_cli_options *cli)
         fprintf(stderr, "quantd bench: --batch and --repeats: expected 1 or more\n");
         return 2;
     }
+    if (cli->size && cli->precision && strcmp(cli->precision, "fp32") == 0) {
+        fprintf(stderr, "quantd bench: --size: expected --precision int8 with it\n");
+        return 2;
+    }
     return 0;
+}
+
+/* The model for another size of pictures takes the place of the one that was calibrated. */
+static enum qd_status use_size(const char *text, const struct qd_model_options *options, struct qd_model **model,
+                               struct qd_error *err)
+{
+    struct qd_model *resized;
+    int h, w, end = 0;
+    enum qd_status status;
+
+    if (!text)
+        return QD_OK;
+    if (sscanf(text, "%dx%d%n", &h, &w, &end) != 2 || text[end] || h < 1 || w < 1 || h > 65535 || w > 65535)
+        return qd_error_set(err, QD_INVALID, "--size: expected HEIGHTxWIDTH, found '%.40s'", text);
+    status = qd_model_resized(*model, h, w, options, &resized, err);
+    if (status != QD_OK)
+        return status;
+    qd_model_unref(*model); /* the other one holds its own reference */
+    *model = resized;
+    return QD_OK;
 }
 
 static int run(int argc, char **argv)
@@ -224,8 +250,12 @@ static int run(int argc, char **argv)
     options.allow_synthetic = true;
     if (status == QD_OK)
         status = qd_model_load(cli.path, &options, &model, &err);
-    if (status != QD_OK)
+    if (status == QD_OK)
+        status = use_size(cli.size, &options, &model, &err);
+    if (status != QD_OK) {
+        qd_model_unref(model);
         return qd_cli_fail(&err);
+    }
     if (model->synthetic)
         fprintf(stderr, "quantd: no calibration pictures: scales come from synthetic ones\n");
     result.model = model;

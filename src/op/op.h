@@ -89,6 +89,7 @@ struct qd_op {
     int min_inputs, max_inputs; /* max -1: any number */
     int n_outputs;              /* at most; 0: any number */
     unsigned flags;
+    const char *limits; /* for the list of operators: what is not taken, or runs in f32 only; NULL: nothing to say */
 
     const void *functions; /* of the operator's family: its header says the type. NULL: of no family */
 

@@ -24,7 +24,10 @@ void qd_model_unref(struct qd_model *model)
 {
     if (!model || atomic_fetch_sub(&model->n_refs, 1) != 1)
         return;
+    if (model->base)
+        model->result.scales = NULL; /* the base's */
     qd_pipeline_result_done(&model->result);
+    qd_model_unref(model->base);
     qd_graph_free(model->graph);
     qd_model_config_done(&model->config);
     qd_free(model->images_folder);
@@ -79,7 +82,7 @@ static enum qd_status prepare_graph(struct qd_model *model, bool standard, struc
     return status == QD_OK ? mark_fp32_layers(model, err) : status;
 }
 
-static enum qd_status load_graph(struct qd_model *model, bool standard, struct qd_hash *ret_hash, struct qd_error *err)
+static enum qd_status load_graph(struct qd_model *model, bool standard, struct qd_error *err)
 {
     const char *path = model->config.onnx_path, *slash = strrchr(path, '/');
     struct qd_hasher hasher;
@@ -99,13 +102,14 @@ static enum qd_status load_graph(struct qd_model *model, bool standard, struct q
     options.width = model->config.preprocess.crop_w ? model->config.preprocess.crop_w : model->config.preprocess.size_w;
     status = qd_onnx_load(buf.bytes, buf.size, &options, &model->graph, err);
     qd_buf_done(&buf);
-    *ret_hash = qd_hasher_finish(&hasher);
+    model->hash = qd_hasher_finish(&hasher);
     if (status != QD_OK)
         return qd_error_context(err, status, "'%s'", model->config.onnx_path);
     return prepare_graph(model, standard, err);
 }
 
-static enum qd_status new_model(const char *path, bool standard, struct qd_model **ret, struct qd_hash *ret_hash,
+/* size: {h, w} instead of what model.json says, or NULL. */
+static enum qd_status new_model(const char *path, bool standard, const int *size, struct qd_model **ret,
                                 struct qd_error *err)
 {
     struct qd_model *model = qd_alloc(sizeof(*model));
@@ -116,8 +120,13 @@ static enum qd_status new_model(const char *path, bool standard, struct qd_model
     atomic_init(&model->n_refs, 1);
     model->generation = 1;
     status = qd_model_config_load(path, &model->config, err);
+    if (status == QD_OK && size) {
+        model->config.has_crop = true;
+        model->config.preprocess.crop_h = size[0];
+        model->config.preprocess.crop_w = size[1];
+    }
     if (status == QD_OK)
-        status = load_graph(model, standard, ret_hash, err);
+        status = load_graph(model, standard, err);
     if (status != QD_OK) {
         qd_error_context(err, status, "model '%.60s'", model->config.name);
         qd_model_unref(model);
@@ -129,9 +138,43 @@ static enum qd_status new_model(const char *path, bool standard, struct qd_model
 
 enum qd_status qd_model_load_graph(const char *path, struct qd_model **ret, struct qd_error *err)
 {
-    struct qd_hash ignored;
+    return new_model(path, false, NULL, ret, err);
+}
 
-    return new_model(path, false, ret, &ignored, err);
+enum qd_status qd_model_resized(struct qd_model *base, int h, int w, const struct qd_model_options *options,
+                                struct qd_model **ret, struct qd_error *err)
+{
+    struct qd_plan_options plan = {
+        .precision = QD_PRECISION_Q8, .max_batch = options->max_batch, .kernels = options->kernels};
+    const int size[2] = {h, w};
+    struct qd_model *model = NULL;
+    enum qd_status status = new_model(base->config.path, false, size, &model, err);
+
+    if (status != QD_OK)
+        return status;
+    model->config.preprocess.resize = QD_STRETCH;
+    model->config.preprocess.size_h = h;
+    model->config.preprocess.size_w = w;
+    model->base = qd_model_ref(base);
+    model->result.scales = base->result.scales;
+    model->generation = base->generation;
+    model->profile = base->profile;
+    model->loaded_unix_us = base->loaded_unix_us;
+    model->calibrated_unix_us = base->calibrated_unix_us;
+    if (memcmp(&model->hash, &base->hash, sizeof(model->hash)) != 0)
+        status = qd_error_set(err, QD_CONFLICT, "'%s' has changed since the model was loaded", base->config.onnx_path);
+    model->graph->multiplier_bits = base->graph->multiplier_bits;
+    if (status == QD_OK)
+        status = qd_scales_apply(base->result.scales, model->graph, err);
+    if (status == QD_OK)
+        status = qd_plan_new(model->graph, &plan, &model->result.int8, err);
+    if (status != QD_OK) {
+        qd_error_context(err, status, "model '%.60s' at %d x %d", base->config.name, h, w);
+        qd_model_unref(model);
+        return status;
+    }
+    *ret = model;
+    return QD_OK;
 }
 
 /* The pictures that calibrate: the folder asked for, the model's own, or made-up ones where that is allowed. */
@@ -195,8 +238,7 @@ static enum qd_status form_of(struct qd_model *model, const struct qd_model_opti
     return status;
 }
 
-static enum qd_status calibrate(struct qd_model *model, const struct qd_hash *hash,
-                                const struct qd_model_options *options, struct qd_error *err)
+static enum qd_status calibrate(struct qd_model *model, const struct qd_model_options *options, struct qd_error *err)
 {
     const char *name = options->method ? options->method : model->config.method;
     const struct qd_method *method = qd_method_find(name);
@@ -211,7 +253,7 @@ static enum qd_status calibrate(struct qd_model *model, const struct qd_hash *ha
         .kernels = options->kernels,
         .preprocess = &model->config.preprocess,
         .limits = options->limits,
-        .model_hash = *hash,
+        .model_hash = model->hash,
         .cache_folder = options->cache_folder,
         .ignore_cache = options->ignore_cache,
         .progress = options->progress,
@@ -252,13 +294,12 @@ enum qd_status qd_model_load(const char *path, const struct qd_model_options *op
                              struct qd_error *err)
 {
     struct qd_model *model = NULL;
-    struct qd_hash hash = {{0}};
     int64_t start = qd_now_us();
-    enum qd_status status = new_model(path, options->standard_graph, &model, &hash, err);
+    enum qd_status status = new_model(path, options->standard_graph, NULL, &model, err);
 
     if (status != QD_OK)
         return status;
-    status = calibrate(model, &hash, options, err);
+    status = calibrate(model, options, err);
     if (status == QD_OK && !model->result.scales->gate_passed && model->config.gate_required && !options->ignore_gate)
         status = qd_error_set(err, QD_CONFLICT, "the gate refused it, and gate.required is set: %s",
                               model->result.scales->gate_text);

@@ -23,6 +23,8 @@ struct qd_model {
     /* private */
     atomic_int n_refs;
     char *images_folder;    /* what calibrated it */
+    struct qd_hash hash;    /* of its file and external data */
+    struct qd_model *base;  /* of qd_model_resized: whose scales it has; a reference */
 };
 
 struct qd_model_options {
@@ -49,6 +51,14 @@ struct qd_model_options {
  */
 enum qd_status qd_model_load(const char *path, const struct qd_model_options *options, struct qd_model **ret,
                              struct qd_error *err);
+
+/*
+ * The same model, its scales with it, for pictures of another size: a graph and an int8 plan of its own, no fp32 plan.
+ * Its preprocessing stretches pictures to h x w. QD_INVALID: the network's height or width is fixed, or its values at
+ * that size are not those that were calibrated. QD_CONFLICT: the file has changed since the model was loaded.
+ */
+enum qd_status qd_model_resized(struct qd_model *base, int h, int w, const struct qd_model_options *options,
+                                struct qd_model **ret, struct qd_error *err);
 
 struct qd_model *qd_model_ref(struct qd_model *model);
 void qd_model_unref(struct qd_model *model); /* NULL is fine */

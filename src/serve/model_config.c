@@ -508,6 +508,9 @@ enum qd_status qd_model_config_load(const char *path, struct qd_model_config *re
     c->min_sqnr_db = -INFINITY;
     c->preprocess = (struct qd_preprocess){.scale = 1, .std = {1, 1, 1}, .pad_value = 114};
     set_name(c, path);
+    c->path = qd_arena_strdup(&c->arena, path);
+    if (!c->path)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for a path");
     if (qd_is_file(path)) {
         c->folder = ".";
         c->onnx_path = qd_arena_strdup(&c->arena, path);

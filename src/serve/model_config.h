@@ -13,6 +13,7 @@
 struct qd_model_config {
     struct qd_arena arena; /* owns every text */
     char name[QD_MODEL_NAME_SIZE];
+    const char *path; /* what it was loaded from: a folder or a file */
     const char *folder;
     const char *onnx_path;
     int version;
