@@ -87,6 +87,7 @@ static const struct qd_elementwise add_functions = {
 
 const struct qd_op qd_op_add = {
     .name = "Add",
+    .limits = "int8: two of one shape, or a constant per channel or for all",
     .min_opset = 7,
     .max_opset = 22,
     .min_inputs = 2,
@@ -109,6 +110,7 @@ static const struct qd_elementwise sub_functions = {
 
 const struct qd_op qd_op_sub = {
     .name = "Sub",
+    .limits = "int8: two of one shape, or a constant per channel or for all",
     .min_opset = 7,
     .max_opset = 22,
     .min_inputs = 2,

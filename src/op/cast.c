@@ -83,6 +83,7 @@ static void cast_run(const struct qd_node *node, const struct qd_view *in, const
 
 const struct qd_op qd_op_cast = {
     .name = "Cast",
+    .limits = "no strings, no bfloat16",
     .min_opset = 7,
     .max_opset = 22,
     .min_inputs = 1,
@@ -94,6 +95,7 @@ const struct qd_op qd_op_cast = {
 
 const struct qd_op qd_op_cast_like = {
     .name = "CastLike",
+    .limits = "no strings, no bfloat16",
     .min_opset = 15,
     .max_opset = 22,
     .min_inputs = 2,

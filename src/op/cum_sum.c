@@ -82,6 +82,7 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
 
 const struct qd_op qd_op_cum_sum = {
     .name = "CumSum",
+    .limits = "a constant axis",
     .min_opset = 11,
     .max_opset = 22,
     .min_inputs = 2,

@@ -17,6 +17,7 @@ static const struct qd_elementwise functions = {
 
 const struct qd_op qd_op_div = {
     .name = "Div",
+    .limits = "int8: a constant divisor per channel, or one constant",
     .min_opset = 7,
     .max_opset = 22,
     .min_inputs = 2,

@@ -390,6 +390,7 @@ static int64_t macs(const struct qd_graph *graph, const struct qd_node *node)
 
 const struct qd_op qd_op_einsum = {
     .name = "Einsum",
+    .limits = "floats; at most 8 inputs and 24 labels",
     .min_opset = 12,
     .max_opset = 22,
     .min_inputs = 1,

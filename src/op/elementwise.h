@@ -130,13 +130,14 @@ enum qd_status qd_elementwise_prepared(struct qd_q8_prepare *prepare,
 /* fuses of an operator that can clamp what it gives. */
 bool qd_elementwise_fuses(const struct qd_node *node, const struct qd_activation *act);
 
+/* The fields of an operator that has no int8 form, and of one whose forms follow from its function. */
+#define QD_ELEMENTWISE_F32_FIELDS .n_outputs = 1, .run_f32 = qd_elementwise_run_f32
 #define QD_ELEMENTWISE_FIELDS                                                                                          \
-    .n_outputs = 1, .flags = QD_OP_STEPS, .run_f32 = qd_elementwise_run_f32,                                           \
-    .supports_q8 = qd_elementwise_supports_q8, .prepare_q8 = qd_elementwise_prepare_q8,                                \
-    .run_q8 = qd_elementwise_run_q8
+    QD_ELEMENTWISE_F32_FIELDS, .flags = QD_OP_STEPS, .supports_q8 = qd_elementwise_supports_q8,                        \
+                               .prepare_q8 = qd_elementwise_prepare_q8, .run_q8 = qd_elementwise_run_q8
 
-/* A row of the table, for operators of which there is no more to say. */
-#define QD_ELEMENTWISE_OP(symbol, onnx_name, first_opset, n, table)                                                    \
+/* A row of the table with those fields, for operators of which there is no more to say. */
+#define QD_ELEMENTWISE_OP(symbol, onnx_name, first_opset, n, table, fields)                                            \
     const struct qd_op symbol = {                                                                                      \
         .name = onnx_name,                                                                                             \
         .min_opset = first_opset,                                                                                      \
@@ -145,7 +146,7 @@ bool qd_elementwise_fuses(const struct qd_node *node, const struct qd_activation
         .max_inputs = n,                                                                                               \
         .functions = &table,                                                                                           \
         .infer = qd_elementwise_infer,                                                                                 \
-        QD_ELEMENTWISE_FIELDS,                                                                                         \
+        fields,                                                                                                        \
     }
 
 #endif

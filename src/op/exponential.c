@@ -7,7 +7,7 @@
 #define FUNCTION(name, onnx_name, first_opset, expression)                                                             \
     QD_ROW_1(name##_f32, float, float, expression)                                                                     \
     static const struct qd_elementwise name##_functions = {.rows = {[QD_F32] = name##_f32}};                           \
-    QD_ELEMENTWISE_OP(qd_op_##name, onnx_name, first_opset, 1, name##_functions)
+    QD_ELEMENTWISE_OP(qd_op_##name, onnx_name, first_opset, 1, name##_functions, QD_ELEMENTWISE_FIELDS)
 
 FUNCTION(acos, "Acos", 7, acosf(x));
 FUNCTION(acosh, "Acosh", 9, acoshf(x));

@@ -16,7 +16,7 @@
         .rows = {[QD_F32] = name##_f32, QD_INTEGER_ROWS_OF(name), __VA_ARGS__},                                        \
         .flags = QD_GIVES_BOOL,                                                                                        \
     };                                                                                                                 \
-    QD_ELEMENTWISE_OP(qd_op_##name, onnx_name, first_opset, 2, name##_functions)
+    QD_ELEMENTWISE_OP(qd_op_##name, onnx_name, first_opset, 2, name##_functions, QD_ELEMENTWISE_F32_FIELDS)
 
 COMPARE_ROWS(equal, ==)
 COMPARE_OP(equal, "Equal", 7, [QD_BOOL] = equal_u8);
@@ -32,7 +32,7 @@ COMPARE_OP(less_or_equal, "LessOrEqual", 12);
 #define LOGIC_OP(name, onnx_name, expression)                                                                          \
     QD_ROW_2(name##_bool, uint8_t, uint8_t, expression)                                                                \
     static const struct qd_elementwise name##_functions = {.rows = {[QD_BOOL] = name##_bool}};                         \
-    QD_ELEMENTWISE_OP(qd_op_##name, onnx_name, 7, 2, name##_functions)
+    QD_ELEMENTWISE_OP(qd_op_##name, onnx_name, 7, 2, name##_functions, QD_ELEMENTWISE_F32_FIELDS)
 
 LOGIC_OP(and, "And", a &&b);
 LOGIC_OP(or, "Or", a || b);
@@ -40,12 +40,12 @@ LOGIC_OP(xor, "Xor", !a != !b);
 
 QD_ROW_1(not_bool, uint8_t, uint8_t, !x)
 static const struct qd_elementwise not_functions = {.rows = {[QD_BOOL] = not_bool}};
-QD_ELEMENTWISE_OP(qd_op_not, "Not", 7, 1, not_functions);
+QD_ELEMENTWISE_OP(qd_op_not, "Not", 7, 1, not_functions, QD_ELEMENTWISE_F32_FIELDS);
 
 #define BIT_OP(name, onnx_name, first_opset, expression)                                                               \
     QD_INTEGER_ROWS_2(name, expression)                                                                                \
     static const struct qd_elementwise name##_functions = {.rows = {QD_INTEGER_ROWS_OF(name)}};                        \
-    QD_ELEMENTWISE_OP(qd_op_##name, onnx_name, first_opset, 2, name##_functions)
+    QD_ELEMENTWISE_OP(qd_op_##name, onnx_name, first_opset, 2, name##_functions, QD_ELEMENTWISE_F32_FIELDS)
 
 BIT_OP(bitwise_and, "BitwiseAnd", 18, a &b);
 BIT_OP(bitwise_or, "BitwiseOr", 18, a | b);
@@ -53,7 +53,7 @@ BIT_OP(bitwise_xor, "BitwiseXor", 18, a ^ b);
 
 QD_INTEGER_ROWS_1(bitwise_not, ~x)
 static const struct qd_elementwise bitwise_not_functions = {.rows = {QD_INTEGER_ROWS_OF(bitwise_not)}};
-QD_ELEMENTWISE_OP(qd_op_bitwise_not, "BitwiseNot", 18, 1, bitwise_not_functions);
+QD_ELEMENTWISE_OP(qd_op_bitwise_not, "BitwiseNot", 18, 1, bitwise_not_functions, QD_ELEMENTWISE_F32_FIELDS);
 
 /* direction: node->params is there for LEFT. What is shifted out on the left is lost; more bits than 63 leave 0. */
 static enum qd_status bit_shift_parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
@@ -101,5 +101,5 @@ const struct qd_op qd_op_bit_shift = {
     .functions = &bit_shift_functions,
     .parse = bit_shift_parse,
     .infer = qd_elementwise_infer,
-    QD_ELEMENTWISE_FIELDS,
+    QD_ELEMENTWISE_F32_FIELDS,
 };

@@ -49,6 +49,7 @@ static const struct qd_elementwise functions = {.rows = {[QD_F32] = mod_f32, QD_
 
 const struct qd_op qd_op_mod = {
     .name = "Mod",
+    .limits = "int8: one constant",
     .min_opset = 10,
     .max_opset = 22,
     .min_inputs = 2,

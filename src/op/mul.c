@@ -166,6 +166,7 @@ static const struct qd_elementwise functions = {
 
 const struct qd_op qd_op_mul = {
     .name = "Mul",
+    .limits = "int8: two of one shape, a gate per channel, or a constant per channel or for all",
     .min_opset = 7,
     .max_opset = 22,
     .min_inputs = 2,

@@ -71,4 +71,4 @@ static const struct qd_elementwise functions = {
     .flags = QD_MIXES_TYPES,
 };
 
-QD_ELEMENTWISE_OP(qd_op_pow, "Pow", 7, 2, functions);
+QD_ELEMENTWISE_OP(qd_op_pow, "Pow", 7, 2, functions, QD_ELEMENTWISE_FIELDS);

@@ -151,6 +151,7 @@ static const struct qd_elementwise functions = {
 
 const struct qd_op qd_op_prelu = {
     .name = "PRelu",
+    .limits = "int8: constant slopes, per channel or one",
     .min_opset = 7,
     .max_opset = 22,
     .min_inputs = 2,

@@ -232,7 +232,8 @@ QD_REDUCTION_ROWS(log_sum_exp, double, float, -INFINITY, x, log_add(a, b))
 
 #define REDUCE_OP(symbol, onnx_name, ...)                                                                              \
     static const struct qd_reduction symbol##_reduction = {__VA_ARGS__};                                               \
-    const struct qd_op qd_op_##symbol = {.name = onnx_name, .functions = &symbol##_reduction, QD_REDUCE_FIELDS}
+    const struct qd_op qd_op_##symbol = {                                                                              \
+        .name = onnx_name, .limits = "constant axes", .functions = &symbol##_reduction, QD_REDUCE_FIELDS}
 
 REDUCE_OP(reduce_l1, "ReduceL1", FLOATS(l1), INTEGERS(l1));
 REDUCE_OP(reduce_l2, "ReduceL2", FLOATS(squares), INTEGERS(squares), .finish = root_of, .finish_i64 = root_of_i64);

@@ -169,6 +169,7 @@ static void run_q8(const struct qd_q8_run *run, int thread, int n_threads)
 
 const struct qd_op qd_op_reduce_mean = {
     .name = "ReduceMean",
+    .limits = "constant axes; int8: height and width of [1,c,h,w]",
     .flags = QD_OP_F32_OUTPUT | QD_OP_STEPS,
     .functions = &reduction,
     QD_REDUCE_FIELDS,

@@ -61,6 +61,7 @@ static const struct qd_elementwise max_functions = {
 
 const struct qd_op qd_op_max = {
     .name = "Max",
+    .limits = "int8: one activation and constants of one element",
     .min_opset = 7,
     .infer = extremum_infer,
     .as_activation = max_as_activation,
@@ -74,6 +75,7 @@ static const struct qd_elementwise min_functions = {
 
 const struct qd_op qd_op_min = {
     .name = "Min",
+    .limits = "int8: one activation and constants of one element",
     .min_opset = 7,
     .infer = extremum_infer,
     .as_activation = min_as_activation,
@@ -84,6 +86,7 @@ static const struct qd_elementwise sum_functions = {.rows = {[QD_F32] = sum_f32}
 
 const struct qd_op qd_op_sum = {
     .name = "Sum",
+    .limits = "int8: one activation and constants of one element",
     .min_opset = 7,
     .infer = qd_elementwise_infer,
     VARIADIC(sum_functions),
@@ -97,6 +100,7 @@ static const struct qd_elementwise mean_functions = {
 
 const struct qd_op qd_op_mean = {
     .name = "Mean",
+    .limits = "int8: one activation and constants of one element",
     .min_opset = 7,
     .infer = qd_elementwise_infer,
     VARIADIC(mean_functions),

@@ -26,4 +26,4 @@ static const struct qd_elementwise functions = {
     .typed_by = 1,
 };
 
-QD_ELEMENTWISE_OP(qd_op_where, "Where", 9, 3, functions);
+QD_ELEMENTWISE_OP(qd_op_where, "Where", 9, 3, functions, QD_ELEMENTWISE_F32_FIELDS);
