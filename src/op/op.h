@@ -78,7 +78,8 @@ enum qd_op_flags {
     QD_OP_COPY = 16,  /* f32: the output has the input's elements in the same order (Reshape, Flatten, Identity...) */
     QD_OP_STEPS = 64, /* prepare_q8 follows in_steps and out_steps; other operators' tensors are contiguous */
     QD_OP_FINISHES_F32 = 128, /* run_f32 adds the fused residual and applies the activation itself */
-    QD_OP_KEEP = 256,         /* not folded when loading, also where all inputs are constant: import_qdq reads it */
+    QD_OP_MOVES = 256,        /* only copies elements, some of them, or constants beside them */
+    QD_OP_KEEP = 512,         /* not folded when loading, also where all inputs are constant: import_qdq reads it */
     QD_OP_FIXED_Q = 32,       /* output_q says the output's qparams (a constant range such as Sigmoid's) */
 };
 
@@ -96,6 +97,7 @@ struct qd_op {
     unsigned flags;
     const char *limits; /* for the list of operators: what is not taken, or runs in f32 only; NULL: nothing to say */
 
+    const void *functions; /* of the operator's family: its header says the type. NULL: of no family */
     /*
      * The operator is a composition: node n becomes its core, and nodes are added around it, when a model is loaded;
      * nothing below is called then. Nodes may move. Shapes are not known yet, but those of inputs and constants. NULL:
@@ -168,6 +170,12 @@ static inline struct qd_value *qd_node_output(const struct qd_graph *graph, cons
     return i < node->n_outputs && node->outputs[i] != QD_NO_VALUE ? &graph->values[node->outputs[i]] : NULL;
 }
 
+/* Whether inputs and outputs of the node have to share one scale. */
+static inline bool qd_node_shares_scale(const struct qd_node *node)
+{
+    return (node->op->flags & QD_OP_SAME_SCALE) && node->precision == QD_PRECISION_Q8;
+}
+
 /* Sets an output's shape and dtype; QD_TOO_LARGE when the shape passes QD_MAX_ELEMENTS. An absent output is skipped. */
 enum qd_status qd_op_set_output(struct qd_graph *graph, struct qd_node *node, int i, enum qd_dtype dtype,
                                 const struct qd_shape *shape, struct qd_error *err);
@@ -189,9 +197,10 @@ static inline void qd_share(int64_t total, int thread, int n_threads, int64_t *r
 
 /* Our own operators and those that passes and the plan must recognise. */
 extern const struct qd_op qd_op_conv, qd_op_batch_normalization, qd_op_add, qd_op_mul, qd_op_pad, qd_op_normalize,
-    qd_op_identity, qd_op_dropout, qd_op_gemm, qd_op_softmax, qd_op_clip, qd_op_div, qd_op_sigmoid, qd_op_silu,
-    qd_op_hard_sigmoid, qd_op_hard_swish, qd_op_reshape, qd_op_transpose, qd_op_channel_shuffle, qd_op_repeat_channels,
-    qd_op_tanh, qd_op_erf, qd_op_cast, qd_op_softplus, qd_op_gelu, qd_op_mish, qd_op_quantize_linear,
-    qd_op_dequantize_linear, qd_op_ms_quantize_linear, qd_op_ms_dequantize_linear, qd_op_requantize, qd_op_relu;
+    qd_op_identity, qd_op_dropout, qd_op_gemm, qd_op_softmax, qd_op_clip, qd_op_div, qd_op_sub, qd_op_sigmoid,
+    qd_op_silu, qd_op_hard_sigmoid, qd_op_hard_swish, qd_op_reshape, qd_op_transpose, qd_op_channel_shuffle,
+    qd_op_repeat_channels, qd_op_tanh, qd_op_erf, qd_op_cast, qd_op_softplus, qd_op_gelu, qd_op_mish,
+    qd_op_quantize_linear, qd_op_dequantize_linear, qd_op_ms_quantize_linear, qd_op_ms_dequantize_linear,
+    qd_op_requantize;
 
 #endif

@@ -29,5 +29,11 @@ const struct qd_op qd_op_requantize = {
     .max_opset = 1000,
     .min_inputs = 1,
     .max_inputs = 1,
-    QD_UNARY_FIELDS,
+    .n_outputs = 1,
+    .flags = QD_OP_STEPS,
+    .infer = qd_unary_infer,
+    .run_f32 = run_f32,
+    .supports_q8 = qd_unary_supports_q8,
+    .prepare_q8 = prepare_q8,
+    .run_q8 = qd_q8_table_run,
 };

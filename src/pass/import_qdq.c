@@ -11,6 +11,7 @@
 
 #include "op/normalize.h"
 #include "op/quantize_linear.h"
+#include "op/resize.h"
 
 static bool same_q(struct qd_qparams a, struct qd_qparams b)
 {
@@ -174,12 +175,21 @@ static bool moves_levels(const struct qd_graph *graph, const struct qd_node *nod
            is_float_activation(graph, node->outputs[0]);
 }
 
+/* Of those, whether rounding before is exactly rounding after. */
+static bool keeps_levels(const struct qd_graph *graph, const struct qd_node *node)
+{
+    bool resizes = node->op == &qd_op_resize || node->op == &qd_op_upsample;
+
+    return moves_levels(graph, node) &&
+           (!resizes || ((const struct qd_resize_params *)node->params)->attrs.mode == QD_RESIZE_NEAREST);
+}
+
 static void spread_forward(struct qd_graph *graph)
 {
     for (int n = 0; n < graph->n_nodes; n++) {
         const struct qd_node *node = &graph->nodes[n];
         struct qd_qparams q;
-        bool all = moves_levels(graph, node) && graph->values[node->inputs[0]].given;
+        bool all = keeps_levels(graph, node) && graph->values[node->inputs[0]].given;
 
         if (!all)
             continue;
@@ -203,7 +213,7 @@ static void spread_backward(struct qd_graph *graph)
     for (int n = graph->n_nodes - 1; n >= 0; n--) {
         struct qd_node *node = &graph->nodes[n];
 
-        if (!moves_levels(graph, node) || !graph->values[node->outputs[0]].given || node->n_outputs > 1)
+        if (!keeps_levels(graph, node) || !graph->values[node->outputs[0]].given || node->n_outputs > 1)
             continue;
         for (int i = 0; i < node->n_inputs; i++) {
             int in = node->inputs[i];
