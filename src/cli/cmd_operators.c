@@ -26,8 +26,8 @@ static int print_markdown(void)
         "| operator | opset | fp32 | int8 | limits |\n| --- | --- | --- | --- | --- |\n");
     for (int i = 0; (op = qd_op_at(i)); i++)
         if (!strchr(op->name, '.'))
-            printf("| %s | %d to %d | yes | %s | %s |\n", op->name, op->min_opset, last_opset(op),
-                   op->run_q8 ? "yes" : "", op->limits ? op->limits : "");
+            printf("| %s%s%s | %d to %d | yes | %s | %s |\n", op->domain ? op->domain : "", op->domain ? "." : "",
+                   op->name, op->min_opset, last_opset(op), op->run_q8 ? "yes" : "", op->limits ? op->limits : "");
     return ferror(stdout) ? 1 : 0;
 }
 
@@ -38,7 +38,8 @@ static int print_json(void)
 
     for (int i = 0; (op = qd_op_at(i)); i++)
         if (!strchr(op->name, '.'))
-            json_array_append_new(list, json_pack("{s:s, s:i, s:i, s:b, s:s}", "name", op->name, "first_opset",
+            json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:i, s:b, s:s}", "domain",
+                                                  op->domain ? op->domain : "", "name", op->name, "first_opset",
                                                   op->min_opset, "last_opset", last_opset(op), "int8",
                                                   op->run_q8 != NULL, "limits", op->limits ? op->limits : ""));
     return qd_cli_print_json(json_pack("{s:o}", "operators", list));

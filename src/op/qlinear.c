@@ -179,7 +179,7 @@ static enum qd_status expand(struct qd_graph *graph, int n, const struct form *f
         .min_inputs = 3 * (n_of) + 1,                                                                                  \
         .max_inputs = (last),                                                                                          \
         .n_outputs = 1,                                                                                                \
-        .limits = "becomes " onnx "'s float operator between DequantizeLinear and QuantizeLinear",                     \
+        .limits = "read as the operator on floats and its scales: int8 as that is",                                    \
         .expand = id##_expand,                                                                                         \
     };
 
@@ -229,7 +229,7 @@ const struct qd_op qd_op_q_gemm = {
     .min_inputs = 6,
     .max_inputs = 9,
     .n_outputs = 1,
-    .limits = "alpha 1; becomes Gemm between DequantizeLinear and QuantizeLinear",
+    .limits = "alpha 1; read as Gemm and its scales: int8 as that is",
     .expand = q_gemm_expand,
 };
 
@@ -264,7 +264,7 @@ const struct qd_op qd_op_qlinear_concat = {
     .min_inputs = 5,
     .max_inputs = -1,
     .n_outputs = 1,
-    .limits = "becomes Concat between DequantizeLinear and QuantizeLinear",
+    .limits = "read as Concat and its scales: int8 as that is",
     .expand = concat_expand,
 };
 

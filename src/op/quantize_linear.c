@@ -167,11 +167,12 @@ static void dequantize_run(const struct qd_node *node, const struct qd_view *in,
 #define QUANTIZE_FIELDS                                                                                                \
     .name = "QuantizeLinear", .min_inputs = 2, .max_inputs = 3, .n_outputs = 1, .parse = parse,                        \
     .infer = quantize_infer, .run_f32 = quantize_run,                                                                  \
-    .limits = "uint8 and int8; one scale, or one per index of an axis"
+    .limits = "uint8 and int8; one scale, or one per index of an axis; constant scales become those of int8 steps"
 
 #define DEQUANTIZE_FIELDS                                                                                              \
     .name = "DequantizeLinear", .min_inputs = 2, .max_inputs = 3, .n_outputs = 1, .flags = QD_OP_KEEP, .parse = parse, \
-    .infer = dequantize_infer, .run_f32 = dequantize_run, .limits = "one scale, or one per index of an axis"
+    .infer = dequantize_infer, .run_f32 = dequantize_run,                                                              \
+    .limits = "one scale, or one per index of an axis; constant scales become those of int8 steps"
 
 const struct qd_op qd_op_quantize_linear = {.min_opset = 10, .max_opset = 22, QUANTIZE_FIELDS};
 const struct qd_op qd_op_dequantize_linear = {.min_opset = 10, .max_opset = 22, DEQUANTIZE_FIELDS};

@@ -16,7 +16,7 @@ check "  but not with another weight" fails check_vectors "$work/acc"
 
 # Every form of activation, a residual, depthwise and dense, with multipliers of 15 and of 4 bits.
 mkdir -p "$work/tiny/1"
-python3 "$QD_SRC/tests/e2e/tiny_onnx.py" "$work/tiny/1/model.onnx"
+python3 -B "$QD_SRC/tests/e2e/tiny_onnx.py" "$work/tiny/1/model.onnx"
 printf '{"preprocess":{"color":"gray","resize":"stretch","size":[28,28],"scale":0.00392156862745098,"mean":[0.286],"std":[0.353]},
 "calibration":{"images":"%s"}}' "$model/calibration" >"$work/tiny/model.json"
 for bits in 15 4; do

@@ -1,41 +1,12 @@
 """tiny_onnx.py FILE: a network of 28x28 gray pictures with an activation of every form that integers have.
 
-Conv + SiLU, Conv + LeakyRelu, Conv + HardSwish, depthwise Conv + Relu with a residual, two MaxPools' Concat, mean, Gemm. The bytes of
-onnx.proto are written by hand, so that no package is needed.
+Conv + SiLU, Conv + LeakyRelu, Conv + HardSwish, depthwise Conv + Relu with a residual, two MaxPools' Concat, mean, Gemm.
 """
 import random
 import struct
 import sys
 
-
-def varint(x):
-    out = b""
-    while True:
-        out += bytes([x & 127 | (128 if x > 127 else 0)])
-        x >>= 7
-        if not x:
-            return out
-
-
-def field(number, value):
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    if isinstance(value, str):
-        value = value.encode()
-    if isinstance(value, float):
-        return varint(number << 3 | 5) + struct.pack("<f", value)
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
-def attribute(name, value):
-    kind, body = ((1, field(2, value)) if isinstance(value, float) else
-                  (2, field(3, value)) if isinstance(value, int) else (7, b"".join(field(8, v) for v in value)))
-    return field(1, name) + body + field(20, kind)
-
-
-def node(op, inputs, output, **attributes):
-    return field(1, b"".join(field(1, i) for i in inputs) + field(2, output) + field(3, output) + field(4, op) +
-                 b"".join(field(5, attribute(n, v)) for n, v in attributes.items()))
+from onnx_bytes import field, node, value
 
 
 def tensor(name, dims, scale):
@@ -44,11 +15,6 @@ def tensor(name, dims, scale):
         count *= d
     data = struct.pack(f"<{count}f", *(random.uniform(-scale, scale) for _ in range(count)))
     return field(5, b"".join(field(1, d) for d in dims) + field(2, 1) + field(8, name) + field(9, data))
-
-
-def value(name, dims):
-    shape = b"".join(field(1, field(1, d)) for d in dims)
-    return field(1, name) + field(2, field(1, field(1, 1) + field(2, shape)))
 
 
 def main(path):
