@@ -267,6 +267,27 @@ START_TEST(test_global_max_pool_q8)
 }
 END_TEST
 
+START_TEST(test_depth_and_space_q8)
+{
+    struct qd_attr attrs[] = {one("blocksize", 2), {.name = "mode", .kind = QD_ATTR_STRING, .s = "CRD"}};
+    int64_t widths[] = {0, 0, 0, 1};
+    struct qd_attr pads = ints("pads", 4, widths);
+    int inputs[2];
+
+    for (int n_attrs = 1; n_attrs <= 2; n_attrs++) {
+        int x = start_features(48);
+
+        end(node("DepthToSpace", "y", &x, 1, attrs, n_attrs));
+        check_q8(1);
+    }
+    inputs[0] = start_features(6);
+    inputs[1] = constant("w", (struct qd_shape){4, {6, 6, 1, 1}}, 1);
+    inputs[0] = node("Conv", "ten", inputs, 2, &pads, 1);
+    end(node("SpaceToDepth", "y", inputs, 1, attrs, 1));
+    check_q8(5);
+}
+END_TEST
+
 /* What has no int8 form is named, and runs. */
 START_TEST(test_ranks_run_in_float)
 {
@@ -300,4 +321,4 @@ START_TEST(test_ranks_run_in_float)
 END_TEST
 
 QD_UNIT_MAIN("window_ops", test_conv_ranks, test_pool_ranks, test_lp_pools, test_global_max_pool_q8,
-             test_ranks_run_in_float)
+             test_depth_and_space_q8, test_ranks_run_in_float)
