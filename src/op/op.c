@@ -16,6 +16,7 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_constant,
     &qd_op_constant_of_shape,
     &qd_op_conv,
+    &qd_op_conv_transpose,
     &qd_op_depth_to_space,
     &qd_op_div,
     &qd_op_dropout,

@@ -15,12 +15,6 @@ enum qd_status qd_pool_parse(struct qd_graph *graph, struct qd_node *node, struc
 enum qd_status qd_pool_parse_global(struct qd_graph *graph, struct qd_node *node, struct qd_error *err);
 enum qd_status qd_pool_infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err);
 
-/* Of n >= 0 and what is below: n / size, rounded up, and 0. */
-static inline int64_t qd_divide_up(int64_t n, int64_t size)
-{
-    return n <= 0 ? 0 : (n + size - 1) / size;
-}
-
 /* y = the sums of x under the window; shapes of 3 to 5 dimensions. */
 void qd_pool_sum(const struct qd_window *window, const struct qd_shape *in, const float *x, const struct qd_shape *out,
                  float *y);

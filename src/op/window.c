@@ -6,12 +6,8 @@
 static const enum qd_axis orders[][QD_N_AXES] = {
     {0}, {QD_AXIS_W}, {QD_AXIS_H, QD_AXIS_W}, {QD_AXIS_D, QD_AXIS_H, QD_AXIS_W}};
 
-/*
- * An attribute of one value per axis, or of two, all begins first; left alone where it is absent. The first attribute
- * that is there says of how many axes the others are.
- */
-static enum qd_status read_axes(const struct qd_node *node, const char *name, int64_t min, struct qd_window *window,
-                                int64_t *begins, int64_t *ends, struct qd_error *err)
+enum qd_status qd_window_read(const struct qd_node *node, const char *name, int64_t min, struct qd_window *window,
+                              int64_t *begins, int64_t *ends, struct qd_error *err)
 {
     const int64_t *values;
     int n_found, n, sides = ends ? 2 : 1;
@@ -66,13 +62,13 @@ enum qd_status qd_window_parse(const struct qd_node *node, struct qd_window *win
     }
     status = read_auto_pad(node, &window->auto_pad, err);
     if (status == QD_OK)
-        status = read_axes(node, "kernel_shape", 1, window, window->kernel, NULL, err);
+        status = qd_window_read(node, "kernel_shape", 1, window, window->kernel, NULL, err);
     if (status == QD_OK)
-        status = read_axes(node, "strides", 1, window, window->stride, NULL, err);
+        status = qd_window_read(node, "strides", 1, window, window->stride, NULL, err);
     if (status == QD_OK)
-        status = read_axes(node, "dilations", 1, window, window->dilation, NULL, err);
+        status = qd_window_read(node, "dilations", 1, window, window->dilation, NULL, err);
     if (status == QD_OK)
-        status = read_axes(node, "pads", 0, window, window->pad_begin, window->pad_end, err);
+        status = qd_window_read(node, "pads", 0, window, window->pad_begin, window->pad_end, err);
     if (status == QD_OK)
         status = qd_node_attr_int(node, "ceil_mode", 0, &ceil_mode, err);
     if (status != QD_OK)

@@ -12,6 +12,13 @@
 enum qd_status qd_window_parse(const struct qd_node *node, struct qd_window *window, struct qd_error *err);
 
 /*
+ * An attribute of one value per axis, min .. 65535, or of two, all begins first; left alone where it is absent. The
+ * first attribute that is there says of how many axes the others are. ends NULL: one value per axis.
+ */
+enum qd_status qd_window_read(const struct qd_node *node, const char *name, int64_t min, struct qd_window *window,
+                              int64_t *begins, int64_t *ends, struct qd_error *err);
+
+/*
  * Resolves auto_pad into pads and gives the output's rank and its sizes from dimension 2 on. in: [n,c,w], [n,c,h,w] or
  * [n,c,d,h,w]; QD_INVALID: the attributes are for another number of axes.
  */
@@ -36,6 +43,12 @@ static inline int64_t qd_axis_size(const struct qd_shape *shape, enum qd_axis ax
     int d = qd_axis_dim(shape->n_dims, axis);
 
     return d < 0 ? 1 : shape->dims[d];
+}
+
+/* n / size, rounded up; 0 of what is below 0. */
+static inline int64_t qd_divide_up(int64_t n, int64_t size)
+{
+    return n <= 0 ? 0 : (n + size - 1) / size;
 }
 
 /* Height and width of the window as the float kernels take it. */

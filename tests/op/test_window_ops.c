@@ -166,6 +166,76 @@ START_TEST(test_conv_ranks)
 }
 END_TEST
 
+/* The other way round: what a tap reads in a convolution from out to in, it writes here. */
+struct scatter {
+    const float *in, *weights;
+    double *out;
+};
+
+static void scatter_product(void *context, int64_t o, int64_t tap, int64_t i)
+{
+    struct scatter *s = context;
+
+    if (i >= 0)
+        s->out[i] += (double)s->in[o] * (double)s->weights[tap];
+}
+
+static void check_conv_transpose(const struct axes *out, int64_t images, int64_t c, int64_t n, int64_t group)
+{
+    struct qd_attr attrs[6];
+    int64_t pads[6], in_sizes[3], padding[3], n_taps = product(out->n, out->kernel), n_out = product(out->n, out->in);
+    int64_t n_in, c_group = c / group, n_group = n / group;
+    int inputs[3], y, n_attrs = window_attrs(out, pads, attrs);
+    const float *x, *w, *b;
+    float *found;
+
+    for (int i = 0; i < out->n; i++) {
+        int64_t room = out->in[i] + out->begin[i] + out->end[i] - (out->kernel[i] - 1) * out->dilation[i] - 1;
+
+        in_sizes[i] = room / out->stride[i] + 1;
+        padding[i] = room % out->stride[i];
+    }
+    n_in = product(out->n, in_sizes);
+    attrs[n_attrs++] = one("group", group);
+    attrs[n_attrs++] = ints("output_padding", out->n, padding);
+    begin(shape4(1, 1, 1));
+    inputs[0] = constant("in", shape_of(images, c, out->n, in_sizes), 1);
+    inputs[1] = constant("w", shape_of(c, n_group, out->n, out->kernel), 1);
+    inputs[2] = constant("b", (struct qd_shape){1, {n}}, 1);
+    y = node("ConvTranspose", "y", inputs, 3, attrs, n_attrs);
+    ck_assert_int_eq(qd_shape_count(&graph->values[y].shape), images * n * n_out);
+    found = run_last(y);
+    x = graph->values[inputs[0]].data;
+    w = graph->values[inputs[1]].data;
+    b = graph->values[inputs[2]].data;
+    for (int64_t o = 0; o < images * n; o++) {
+        int64_t image = o / n, g = o % n / n_group;
+        double *want = qd_alloc_array((size_t)n_out, sizeof(double));
+
+        for (int64_t i = 0; i < c_group; i++) {
+            int64_t channel = g * c_group + i;
+            struct scatter s = {x + (image * c + channel) * n_in, w + (channel * n_group + o % n_group) * n_taps, want};
+
+            each_tap(out, in_sizes, scatter_product, &s);
+        }
+        for (int64_t i = 0; i < n_out; i++)
+            ck_assert_double_eq_tol((double)found[o * n_out + i], want[i] + (double)b[o % n], 1e-5);
+        qd_free(want);
+    }
+    qd_free(found);
+    qd_graph_free(graph);
+}
+
+START_TEST(test_conv_transpose_ranks)
+{
+    for (size_t i = 0; i < QD_ARRAY_SIZE(windows); i++) {
+        check_conv_transpose(&windows[i], 1, 3, 5, 1);
+        check_conv_transpose(&windows[i], 3, 4, 6, 2);
+        check_conv_transpose(&windows[i], 2, 4, 4, 4);
+    }
+}
+END_TEST
+
 struct pool {
     const float *in;
     double largest[1024], sums[1024], counts[1024];
@@ -320,5 +390,5 @@ START_TEST(test_ranks_run_in_float)
 }
 END_TEST
 
-QD_UNIT_MAIN("window_ops", test_conv_ranks, test_pool_ranks, test_lp_pools, test_global_max_pool_q8,
-             test_depth_and_space_q8, test_ranks_run_in_float)
+QD_UNIT_MAIN("window_ops", test_conv_ranks, test_conv_transpose_ranks, test_pool_ranks, test_lp_pools,
+             test_global_max_pool_q8, test_depth_and_space_q8, test_ranks_run_in_float)
