@@ -6,6 +6,7 @@
 
 #include "op/conv.h"
 #include "op/ops.h"
+#include "pass/pass.h"
 #include "tests/op/check_q8.h"
 
 /* The node that was added last, on its constants; output 0 as floats, to be freed. */
@@ -236,6 +237,85 @@ START_TEST(test_conv_transpose_ranks)
 }
 END_TEST
 
+/* With a batch normalization and an activation behind it, as a convolution: floats as before, and int8. */
+static void check_expanded(int64_t kernel, int64_t stride, const int64_t *pads, int64_t padding, int opset)
+{
+    static const char *const names[] = {"gamma", "beta", "mean", "var"};
+    const int64_t kernels[] = {kernel, kernel}, strides[] = {stride, stride}, paddings[] = {padding, padding};
+    struct qd_attr attrs[4] = {ints("kernel_shape", 2, kernels), ints("strides", 2, strides), ints("pads", 4, pads),
+                               ints("output_padding", 2, paddings)};
+    struct qd_plan *plan, *passed_plan;
+    struct qd_frame *frame, *passed;
+    int inputs[5], y;
+
+    inputs[0] = start_features(6);
+    inputs[1] = constant("w", (struct qd_shape){4, {6, 5, kernel, kernel}}, 1);
+    inputs[2] = constant("b", (struct qd_shape){1, {5}}, 1);
+    inputs[0] = node("ConvTranspose", "up", inputs, 3, attrs, 4);
+    graph->nodes[graph->n_nodes - 1].opset = opset;
+    for (int i = 0; i < 4; i++) {
+        inputs[1 + i] = constant(names[i], (struct qd_shape){1, {5}}, 1);
+        for (int c = 0; c < 5 && i == 3; c++)
+            ((float *)(uintptr_t)graph->values[inputs[4]].data)[c] += 1;
+    }
+    y = node1("Relu", "y", node("BatchNormalization", "norm", inputs, 5, NULL, 0));
+    end(y);
+    frame = run_plan(QD_PRECISION_F32, qd_kernels_of(QD_ISA_SCALAR), 1, &plan);
+    ck_assert_ok(qd_passes_run(graph, &err), &err);
+    for (int n = 0; n < graph->n_nodes; n++)
+        ck_assert_str_ne(graph->nodes[n].op_name, "ConvTranspose");
+    passed = run_plan(QD_PRECISION_F32, qd_kernels_of(QD_ISA_SCALAR), 1, &passed_plan);
+    for (int64_t i = 0; i < qd_shape_count(&graph->values[y].shape); i++)
+        ck_assert_float_eq_tol(qd_frame_output(frame, 0, 0)[i], qd_frame_output(passed, 0, 0)[i], 1e-3f);
+    qd_frame_free(frame);
+    qd_plan_free(plan);
+    qd_frame_free(passed);
+    qd_plan_free(passed_plan);
+    check_q8(5);
+}
+
+START_TEST(test_conv_transpose_q8)
+{
+    static const int64_t none[] = {0, 0, 0, 0}, same[] = {1, 1, 1, 1}, uneven[] = {0, 3, 2, 1}, wide[] = {3, 3, 3, 3};
+
+    check_expanded(2, 2, none, 0, 13);
+    check_expanded(3, 2, same, 1, 13);
+    check_expanded(4, 2, same, 0, 13);
+    check_expanded(4, 2, uneven, 1, 9);
+    check_expanded(3, 1, same, 0, 13);
+    check_expanded(3, 1, wide, 0, 13);
+    check_expanded(5, 3, wide, 2, 13);
+}
+END_TEST
+
+/* Groups and volumes stay what they are; the line behind them goes into their weights. */
+START_TEST(test_conv_transpose_line)
+{
+    struct qd_attr attr = one("group", 2);
+    struct qd_plan *plan, *passed_plan;
+    struct qd_frame *frame, *passed;
+    int inputs[2], y;
+
+    inputs[0] = start_features(6);
+    inputs[1] = constant("w", (struct qd_shape){4, {6, 2, 3, 3}}, 1);
+    inputs[0] = node("ConvTranspose", "up", inputs, 2, &attr, 1);
+    inputs[1] = constant("k", shape4(4, 1, 1), 1);
+    y = node("Mul", "y", inputs, 2, NULL, 0);
+    end(y);
+    frame = run_plan(QD_PRECISION_F32, qd_kernels_of(QD_ISA_SCALAR), 1, &plan);
+    ck_assert_ok(qd_passes_run(graph, &err), &err);
+    ck_assert_int_eq(graph->n_nodes, 2);
+    passed = run_plan(QD_PRECISION_F32, qd_kernels_of(QD_ISA_SCALAR), 1, &passed_plan);
+    for (int64_t i = 0; i < qd_shape_count(&graph->values[y].shape); i++)
+        ck_assert_float_eq_tol(qd_frame_value_f32(frame, y, 0)[i], qd_frame_output(passed, 0, 0)[i], 1e-4f);
+    qd_frame_free(frame);
+    qd_plan_free(plan);
+    qd_frame_free(passed);
+    qd_plan_free(passed_plan);
+    qd_graph_free(graph);
+}
+END_TEST
+
 struct pool {
     const float *in;
     double largest[1024], sums[1024], counts[1024];
@@ -390,5 +470,5 @@ START_TEST(test_ranks_run_in_float)
 }
 END_TEST
 
-QD_UNIT_MAIN("window_ops", test_conv_ranks, test_conv_transpose_ranks, test_pool_ranks, test_lp_pools,
-             test_global_max_pool_q8, test_depth_and_space_q8, test_ranks_run_in_float)
+QD_UNIT_MAIN("window_ops", test_conv_ranks, test_conv_transpose_ranks, test_conv_transpose_q8, test_conv_transpose_line,
+             test_pool_ranks, test_lp_pools, test_global_max_pool_q8, test_depth_and_space_q8, test_ranks_run_in_float)
