@@ -408,6 +408,50 @@ START_TEST(test_lp_pools)
 }
 END_TEST
 
+/* One group over two channels of two pixels: mean 4, variance 5. */
+START_TEST(test_group_normalization)
+{
+    static const float x[] = {1, 3, 5, 7}, scale[] = {1, 2}, bias[] = {0, 1},
+                       want[] = {-1.3416408f, -0.4472136f, 1.8944272f, 3.6832816f};
+    struct qd_attr attrs[] = {one("num_groups", 1), {.name = "epsilon", .kind = QD_ATTR_FLOAT, .f = 0}};
+
+    for (int64_t n = 1; n <= 2; n++) {
+        int inputs[3], y;
+        float *found;
+
+        begin(shape4(1, 1, 1));
+        inputs[0] = constant("in", (struct qd_shape){3, {1, 2, 2}}, 1);
+        inputs[1] = constant("scale", (struct qd_shape){1, {n}}, 1);
+        inputs[2] = constant("bias", (struct qd_shape){1, {n}}, 1);
+        memcpy((void *)(uintptr_t)graph->values[inputs[0]].data, x, sizeof(x));
+        memcpy((void *)(uintptr_t)graph->values[inputs[1]].data, scale, (size_t)n * sizeof(float));
+        memcpy((void *)(uintptr_t)graph->values[inputs[2]].data, bias, (size_t)n * sizeof(float));
+        y = node("GroupNormalization", "y", inputs, 3, attrs, 2);
+        found = run_last(y);
+        for (int i = 0; i < 4; i++) /* of one scale and bias for the group the second channel is as the first */
+            ck_assert_float_eq_tol(found[i], n == 1 && i > 1 ? (want[i] - 1) / 2 : want[i], 1e-5f);
+        graph->nodes[0].opset = 21;
+        ck_assert_int_eq(graph->nodes[0].op->infer(graph, &graph->nodes[0], &err), n == 1 ? QD_INVALID : QD_OK);
+        err.text[0] = 0;
+        qd_free(found);
+        qd_graph_free(graph);
+    }
+}
+END_TEST
+
+START_TEST(test_lp_normalization)
+{
+    static const float x[] = {3, -4, 0, 0}, two[] = {0.6f, -0.8f, 0, 0}, ones[] = {3.0f / 7, -4.0f / 7, 0, 0},
+                       first[] = {1, -1, 0, 0};
+    struct qd_attr p = one("p", 1), axis = one("axis", 0);
+    struct qd_shape shape = {.n_dims = 2, .dims = {2, 2}};
+
+    check_by_hand("LpNormalization", shape, x, NULL, 0, 4, two);
+    check_by_hand("LpNormalization", shape, x, &p, 1, 4, ones);
+    check_by_hand("LpNormalization", shape, x, &axis, 1, 4, first);
+}
+END_TEST
+
 START_TEST(test_global_max_pool_q8)
 {
     int x = start_features(35);
@@ -471,4 +515,5 @@ START_TEST(test_ranks_run_in_float)
 END_TEST
 
 QD_UNIT_MAIN("window_ops", test_conv_ranks, test_conv_transpose_ranks, test_conv_transpose_q8, test_conv_transpose_line,
-             test_pool_ranks, test_lp_pools, test_global_max_pool_q8, test_depth_and_space_q8, test_ranks_run_in_float)
+             test_pool_ranks, test_lp_pools, test_group_normalization, test_lp_normalization, test_global_max_pool_q8,
+             test_depth_and_space_q8, test_ranks_run_in_float)
