@@ -3,6 +3,9 @@
 const ort = require('onnxruntime-node');
 const fs = require('fs');
 
+// Where the first of the largest numbers stands.
+const largestAt = (x) => x.reduce((best, v, i) => (v > x[best] ? i : best), 0);
+
 async function main() {
   const [file, folder, n, c, h, w, agreement] = process.argv.slice(2);
   const session = await ort.InferenceSession.create(file);
@@ -22,7 +25,7 @@ async function main() {
     }
     absolute = Math.max(absolute, difference);
     relative = Math.max(relative, difference / largest);
-    same += theirs.indexOf(Math.max(...theirs)) === ours.indexOf(Math.max(...ours));
+    same += largestAt(theirs) === largestAt(ours);
   }
   console.log(`${n} pictures: largest difference ${absolute.toExponential(2)}, of the largest output ` +
               `${relative.toExponential(2)}; same class ${same}`);

@@ -40,7 +40,7 @@ static const char *why_not_q8(const struct builder *b, int n)
     if (b->plan->options.precision == QD_PRECISION_F32)
         return "the plan is fp32";
     if (node->precision == QD_PRECISION_F32)
-        return "asked for";
+        return node->why_f32 ? node->why_f32 : "asked for";
     if (!node->op->supports_q8 || !node->op->prepare_q8)
         return "the operator has no int8 form";
     if (b->refused[n])

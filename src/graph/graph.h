@@ -82,7 +82,8 @@ struct qd_node {
     struct qd_attr *attrs;
     int n_attrs;
     void *params;                                 /* the operator's own struct, made by its parse */
-    enum qd_precision precision;                  /* F32: asked for by model.json or by the fallback */
+    enum qd_precision precision;                  /* F32: asked for by model.json or the fallback, or a pass's choice */
+    const char *why_f32;                          /* a pass's reason; NULL: asked for */
     const struct qd_layer_weights *layer_weights; /* or NULL: 8 bits, rounded to nearest */
 };
 

@@ -57,6 +57,7 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_relu,
     &qd_op_repeat_channels,
     &qd_op_reshape,
+    &qd_op_resize,
     &qd_op_scatter,
     &qd_op_scatter_elements,
     &qd_op_scatter_nd,
@@ -77,6 +78,7 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_transpose,
     &qd_op_trilu,
     &qd_op_unsqueeze,
+    &qd_op_upsample,
 };
 
 const struct qd_op *qd_op_find(const char *name)

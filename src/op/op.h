@@ -78,6 +78,7 @@ enum qd_op_flags {
     QD_OP_COPY = 16,      /* f32: the output has the input's elements in the same order (Reshape, Flatten, Identity...) */
     QD_OP_STEPS = 64,     /* prepare_q8 follows in_steps and out_steps; other operators' tensors are contiguous */
     QD_OP_FINISHES_F32 = 128, /* run_f32 adds the fused residual and applies the activation itself */
+    QD_OP_MOVES = 256, /* only copies elements, some of them, or constants beside them */
     QD_OP_FIXED_Q = 32, /* output_q says the output's qparams (a constant range such as Sigmoid's) */
 };
 
@@ -152,6 +153,12 @@ static inline const struct qd_value *qd_node_input(const struct qd_graph *graph,
 static inline struct qd_value *qd_node_output(const struct qd_graph *graph, const struct qd_node *node, int i)
 {
     return i < node->n_outputs && node->outputs[i] != QD_NO_VALUE ? &graph->values[node->outputs[i]] : NULL;
+}
+
+/* Whether inputs and outputs of the node have to share one scale. */
+static inline bool qd_node_shares_scale(const struct qd_node *node)
+{
+    return (node->op->flags & QD_OP_SAME_SCALE) && node->precision == QD_PRECISION_Q8;
 }
 
 /* Sets an output's shape and dtype; QD_TOO_LARGE when the shape passes QD_MAX_ELEMENTS. An absent output is skipped. */

@@ -17,6 +17,7 @@ enum qd_status qd_pass_fuse_shuffle(struct qd_graph *graph, struct qd_error *err
 enum qd_status qd_pass_name_activations(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_fuse_residual(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_fuse_activation(struct qd_graph *graph, struct qd_error *err);
+enum qd_status qd_pass_keep_tail_float(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_drop_dead(struct qd_graph *graph, struct qd_error *err);
 
 /* Makes the node, which keeps its outputs, another operator of one input: the last of a group that becomes one node. */

@@ -19,6 +19,7 @@ static const struct qd_pass qd_passes[] = {
     {"fuse_residual", qd_pass_fuse_residual, false},
     {"fuse_activation", qd_pass_fuse_activation, false},
     {"drop_dead", qd_pass_drop_dead, true},
+    {"keep_tail_float", qd_pass_keep_tail_float, true},
 };
 
 static enum qd_status run_rows(struct qd_graph *graph, bool only_standard, struct qd_error *err)

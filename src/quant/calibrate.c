@@ -41,7 +41,7 @@ static void find_classes(const struct qd_graph *graph, int *class_of)
     for (int n = 0; n < graph->n_nodes; n++) {
         const struct qd_node *node = &graph->nodes[n];
 
-        if (!(node->op->flags & QD_OP_SAME_SCALE) || !qd_is_measured(graph, node->outputs[0]))
+        if (!qd_node_shares_scale(node) || !qd_is_measured(graph, node->outputs[0]))
             continue;
         for (int i = 0; i < node->n_inputs; i++)
             if (node->inputs[i] != QD_NO_VALUE && qd_is_measured(graph, node->inputs[i]))
@@ -97,7 +97,7 @@ static enum qd_status fill_value(const struct calibration *c, int v, struct qd_q
 /* Whether the operator's multiplier is a ratio of activation scales alone, with no weights' scale to make it fit. */
 static bool joins_scales(const struct qd_node *node, int v)
 {
-    if (node->op->flags & QD_OP_SAME_SCALE)
+    if (qd_node_shares_scale(node))
         return false;
     if (!node->op->layer)
         return true;

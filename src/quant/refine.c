@@ -273,7 +273,7 @@ static struct qd_value_scale *scale_of(const struct qd_refinement *r, int l)
 
     for (int n = 0; n < r->graph->n_nodes; n++)
         for (int i = 0; i < r->graph->nodes[n].n_inputs; i++)
-            if (r->graph->nodes[n].inputs[i] == node->outputs[0] && (r->graph->nodes[n].op->flags & QD_OP_SAME_SCALE))
+            if (r->graph->nodes[n].inputs[i] == node->outputs[0] && qd_node_shares_scale(&r->graph->nodes[n]))
                 return NULL;
     for (size_t i = 0; i < r->scales->n_values; i++)
         if (strcmp(r->scales->values[i].name, r->graph->values[node->outputs[0]].name) == 0)

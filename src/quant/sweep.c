@@ -218,7 +218,7 @@ static bool has_own_scale(const struct qd_graph *graph, int v)
 {
     for (int n = 0; n < graph->n_nodes; n++)
         for (int i = 0; i < graph->nodes[n].n_inputs; i++)
-            if (graph->nodes[n].inputs[i] == v && (graph->nodes[n].op->flags & QD_OP_SAME_SCALE))
+            if (graph->nodes[n].inputs[i] == v && qd_node_shares_scale(&graph->nodes[n]))
                 return false;
     return true;
 }
