@@ -32,6 +32,7 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_global_average_pool,
     &qd_op_global_lp_pool,
     &qd_op_global_max_pool,
+    &qd_op_grid_sample,
     &qd_op_group_normalization,
     &qd_op_hard_sigmoid,
     &qd_op_hard_swish,
