@@ -3,8 +3,7 @@
 #include <stdlib.h>
 
 #include "export/internal.h"
-#include "op/ops.h"
-#include "op/q8.h"
+#include "op/elementwise.h"
 
 static bool is_constant(const struct qd_graph *graph, const struct qd_node *node, int i)
 {
@@ -24,7 +23,7 @@ struct add {
 
 static bool add_takes(const struct qd_graph *graph, const struct qd_node *node)
 {
-    return node->op == &qd_op_add && takes_two(graph, node);
+    return (node->op == &qd_op_add || node->op == &qd_op_sub) && takes_two(graph, node);
 }
 
 static enum qd_status add_make(const struct qd_integer_build *build, struct qd_integer_step *step, struct qd_error *err)
@@ -38,7 +37,8 @@ static enum qd_status add_make(const struct qd_integer_build *build, struct qd_i
     for (int i = 0; i < 2; i++) {
         struct qd_qparams q = qd_q8_of(build->graph, step->inputs[i]);
 
-        add->mult[i] = qd_fixed_of((double)q.scale / out, build->multiplier_bits);
+        add->mult[i] =
+            qd_fixed_of((i && step->node->op == &qd_op_sub ? -1 : 1) * (double)q.scale / out, build->multiplier_bits);
         add->zero[i] = q.zero_point;
     }
     if (!qd_integer_sum_fits(255, add->mult[0], 255, add->mult[1]))
@@ -161,7 +161,7 @@ struct line {
 static bool line_takes(const struct qd_graph *graph, const struct qd_node *node)
 {
     return node->op->run_q8 == qd_q8_lines_run ||
-           ((node->op == &qd_op_add || node->op == &qd_op_mul) && !takes_two(graph, node));
+           (node->op->run_q8 == qd_elementwise_run_q8 && qd_elementwise_is_line(graph, node));
 }
 
 /* The line of each channel, from the node's own definition: what it makes of 0 and of 1. */

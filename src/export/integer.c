@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "export/internal.h"
-#include "op/q8.h"
+#include "op/elementwise.h"
 
 /* The first that takes a node has it. */
 static const struct qd_integer_kind *const kinds[] = {
@@ -24,13 +24,19 @@ int64_t qd_integer_stored(const struct qd_shape *shape, int64_t i)
     return shape->n_dims == 4 ? i % plane * shape->dims[1] + i / plane : i;
 }
 
+bool qd_integer_is_table(const struct qd_graph *graph, const struct qd_node *node)
+{
+    return node->op->run_q8 == qd_q8_table_run ||
+           (node->op->run_q8 == qd_elementwise_run_q8 && qd_elementwise_is_table(graph, node));
+}
+
 /* Inputs and outputs in the node's order; a function of one byte is asked about 256 of them, whatever its shapes. */
 enum qd_status qd_integer_probe(const struct qd_integer_build *build, const struct qd_node *node, float *const *in,
                                 float *const *out, struct qd_error *err)
 {
     static const struct qd_shape bytes = {.n_dims = 1, .dims = {256}};
     const struct qd_graph *graph = build->graph;
-    bool is_table = node->op->run_q8 == qd_q8_table_run;
+    bool is_table = qd_integer_is_table(graph, node);
     struct qd_arena scratch = {0};
     struct qd_view *views =
         qd_arena_array(&scratch, (size_t)(node->n_inputs + node->n_outputs), sizeof(struct qd_view));

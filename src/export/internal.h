@@ -45,6 +45,9 @@ void qd_integer_pixels(const struct qd_shape *shape, int64_t *ret_pixels, int *r
 /* Where the element of ONNX's order i lies in the stored order. */
 int64_t qd_integer_stored(const struct qd_shape *shape, int64_t i);
 
+/* Whether the node's int8 form is a table of 256 bytes. */
+bool qd_integer_is_table(const struct qd_graph *graph, const struct qd_node *node);
+
 /* The node's function on floats of our choice, without residual and activation: what it does, from its definition. */
 enum qd_status qd_integer_probe(const struct qd_integer_build *build, const struct qd_node *node, float *const *in,
                                 float *const *out, struct qd_error *err);

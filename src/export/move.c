@@ -7,8 +7,7 @@
 
 static bool table_takes(const struct qd_graph *graph, const struct qd_node *node)
 {
-    (void)graph;
-    return node->op->run_q8 == qd_q8_table_run;
+    return qd_integer_is_table(graph, node);
 }
 
 /* y = f(x) for 256 reals, by the node's definition. */
@@ -39,7 +38,7 @@ static enum qd_status table_make(const struct qd_integer_build *build, struct qd
         x[b] = (float)(b - in.zero_point) * in.scale;
     status = function_of(build, step->node, x, y, err);
     for (int b = 0; b < 256 && status == QD_OK; b++)
-        table[b] = qd_q8_byte(y[b], out);
+        table[b] = qd_q8_byte((float)qd_activation_f64(&step->node->act, (double)y[b]), out);
     return status;
 }
 

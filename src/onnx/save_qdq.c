@@ -471,9 +471,10 @@ static void write_nodes(struct qdq *s)
 /* Operators whose attributes became inputs, or whose meaning changed, between opset 11 and 13. */
 static bool changed_until_13(const struct qd_graph *graph, const struct qd_node *node)
 {
-    if (node->op == &qd_op_softmax)
+    if (node->op == &qd_op_softmax || node->op == &qd_op_log_softmax || node->op == &qd_op_hardmax)
         return graph->values[node->inputs[0]].shape.n_dims != 2;
-    return node->op == &qd_op_squeeze || node->op == &qd_op_unsqueeze || node->op == &qd_op_split;
+    return node->op == &qd_op_squeeze || node->op == &qd_op_unsqueeze || node->op == &qd_op_split ||
+           node->op == &qd_op_reduce_sum;
 }
 
 static enum qd_status find_opset(const struct qd_graph *graph, int *ret, struct qd_error *err)

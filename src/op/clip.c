@@ -1,20 +1,35 @@
 #include <math.h>
 
-#include "op/unary.h"
+#include "op/elementwise.h"
 
+/* Before opset 11 the bounds are attributes; constant float bounds are put here too, for as_activation. */
 struct clip_params {
     float min, max;
+    bool constant;
 };
 
-static float clip(const void *params, float x)
-{
-    const struct clip_params *p = params;
-    float v = x < p->min ? p->min : x;
+#define CLIP_ROW(name, type, low, high)                                                                                \
+    static void name(const struct qd_row *row)                                                                         \
+    {                                                                                                                  \
+        const struct clip_params *params = row->params;                                                                \
+        const type *x = row->in[0];                                                                                    \
+        const type min = row->in[1] ? *(const type *)row->in[1] : (low);                                               \
+        const type max = row->in[2] ? *(const type *)row->in[2] : (high);                                              \
+        type *y = row->out;                                                                                            \
+                                                                                                                       \
+        (void)params;                                                                                                  \
+        for (int64_t i = 0; i < row->n; i++) {                                                                         \
+            type v = x[i] < min ? min : x[i];                                                                          \
+                                                                                                                       \
+            y[i] = v > max ? max : v;                                                                                  \
+        }                                                                                                              \
+    }
 
-    return v > p->max ? p->max : v;
-}
-
-QD_UNARY_RUNS(clip)
+CLIP_ROW(clip_f32, float, params->min, params->max)
+CLIP_ROW(clip_u8, uint8_t, 0, UINT8_MAX)
+CLIP_ROW(clip_s8, int8_t, INT8_MIN, INT8_MAX)
+CLIP_ROW(clip_i32, int32_t, INT32_MIN, INT32_MAX)
+CLIP_ROW(clip_i64, int64_t, INT64_MIN, INT64_MAX)
 
 static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
@@ -30,27 +45,26 @@ static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct
     return status;
 }
 
-/* Since opset 11 the bounds are inputs. */
-static enum qd_status bound(struct qd_graph *graph, const struct qd_node *node, int i, float *to, struct qd_error *err)
+static bool bound(const struct qd_graph *graph, const struct qd_node *node, int i, float *to)
 {
     const struct qd_value *value = qd_node_input(graph, node, i);
 
-    if (!value)
-        return QD_OK;
-    if (!value->data || value->dtype != QD_F32 || qd_shape_count(&value->shape) != 1)
-        return qd_error_set(err, QD_UNSUPPORTED, "input %d: expected one constant float", i);
-    *to = *(const float *)value->data;
-    return QD_OK;
+    if (value && value->data && value->dtype == QD_F32)
+        *to = *(const float *)value->data;
+    return !value || (value->data && value->dtype == QD_F32);
 }
 
 static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
     struct clip_params *params = node->params;
-    enum qd_status status = bound(graph, node, 1, &params->min, err);
+    enum qd_status status = qd_elementwise_infer(graph, node, err);
 
-    if (status == QD_OK)
-        status = bound(graph, node, 2, &params->max, err);
-    return status == QD_OK ? qd_unary_infer(graph, node, err) : status;
+    if (status != QD_OK)
+        return status;
+    params->constant = graph->values[node->inputs[0]].dtype == QD_F32;
+    params->constant = bound(graph, node, 1, &params->min) && params->constant;
+    params->constant = bound(graph, node, 2, &params->max) && params->constant;
+    return QD_OK;
 }
 
 static bool as_activation(const struct qd_graph *graph, const struct qd_node *node, struct qd_activation *ret)
@@ -59,8 +73,13 @@ static bool as_activation(const struct qd_graph *graph, const struct qd_node *no
 
     (void)graph;
     *ret = (struct qd_activation){.kind = QD_ACT_CLIP, .min = params->min, .max = params->max};
-    return params->min <= params->max;
+    return params->constant && params->min <= params->max;
 }
+
+static const struct qd_elementwise functions = {
+    .rows = {[QD_F32] = clip_f32, QD_INTEGER_ROWS_OF(clip)},
+    .flags = QD_TAKES_SCALARS,
+};
 
 const struct qd_op qd_op_clip = {
     .name = "Clip",
@@ -68,13 +87,9 @@ const struct qd_op qd_op_clip = {
     .max_opset = 22,
     .min_inputs = 1,
     .max_inputs = 3,
-    .n_outputs = 1,
-    .flags = QD_OP_STEPS,
+    .functions = &functions,
     .parse = parse,
     .infer = infer,
-    .run_f32 = run_f32,
     .as_activation = as_activation,
-    .supports_q8 = qd_unary_supports_q8,
-    .prepare_q8 = prepare_q8,
-    .run_q8 = qd_q8_table_run,
+    QD_ELEMENTWISE_FIELDS,
 };

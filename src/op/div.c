@@ -1,13 +1,8 @@
 #include "op/elementwise.h"
-#include "op/q8.h"
 
-QD_ELEMENTWISE_ROW(/)
-
-/* Constants only; a division that has no result gives 0. */
-static int64_t i64(int64_t a, int64_t b)
-{
-    return b == 0 || b == -1 ? (b ? (int64_t)(0 - (uint64_t)a) : 0) : a / b;
-}
+QD_ROW_2(div_f32, float, float, a / b)
+/* A division that has no result gives 0. */
+QD_INTEGER_ROWS_2(div, b == 0 || b == -1 ? (b ? 0 - (uint64_t)a : 0) : (uint64_t)(a / b))
 
 static void line(double b, double *ret_mult, double *ret_add)
 {
@@ -15,30 +10,20 @@ static void line(double b, double *ret_mult, double *ret_add)
     *ret_add = 0;
 }
 
-static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
-{
-    static const struct qd_elementwise functions = {f32_row, i64, line};
-
-    (void)graph;
-    (void)err;
-    /* Never written: params is not const because other operators' are filled by parse. */
-    node->params = (void *)(uintptr_t)&functions;
-    return QD_OK;
-}
+static const struct qd_elementwise functions = {
+    .rows = {[QD_F32] = div_f32, QD_INTEGER_ROWS_OF(div)},
+    .line = line,
+};
 
 const struct qd_op qd_op_div = {
     .name = "Div",
+    .limits = "int8: a constant divisor per channel, or one constant",
     .min_opset = 7,
     .max_opset = 22,
     .min_inputs = 2,
     .max_inputs = 2,
-    .n_outputs = 1,
-    .flags = QD_OP_STEPS,
-    .parse = parse,
+    .functions = &functions,
     .infer = qd_elementwise_infer,
-    .run_f32 = qd_elementwise_run_f32,
     .fuses = qd_elementwise_fuses,
-    .supports_q8 = qd_elementwise_is_line,
-    .prepare_q8 = qd_elementwise_prepare_line,
-    .run_q8 = qd_q8_lines_run,
+    QD_ELEMENTWISE_FIELDS,
 };

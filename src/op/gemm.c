@@ -2,6 +2,7 @@
 
 #include "op/conv_q8.h"
 #include "op/ops.h"
+#include "op/product.h"
 
 struct gemm_params {
     float alpha, beta;
@@ -92,7 +93,15 @@ static struct qd_conv_f32_params product_of(const float *a, const float *b, int 
                                        .scratch = scratch};
 }
 
-static size_t product_scratch(int64_t n, int64_t k)
+void qd_product_f32(const struct qd_kernels_f32 *kernels, const float *a, const float *b, int64_t m, int64_t n,
+                    int64_t k, float *out, void *scratch)
+{
+    struct qd_conv_f32_params product = product_of(a, b, (int)m, (int)n, (int)k, out, scratch);
+
+    kernels->conv(&product);
+}
+
+size_t qd_product_scratch(int64_t n, int64_t k)
 {
     struct qd_conv_f32_params product = product_of(NULL, NULL, 1, (int)n, (int)k, NULL, NULL);
 
@@ -106,7 +115,8 @@ static size_t scratch_f32(const struct qd_graph *graph, const struct qd_node *no
     const struct qd_shape *a = &graph->values[node->inputs[0]].shape;
     int64_t n = graph->values[node->outputs[0]].shape.dims[1];
 
-    return product_scratch(n, row_size(params, a)) + (params->trans_a ? (size_t)qd_shape_count(a) * sizeof(float) : 0);
+    return qd_product_scratch(n, row_size(params, a)) +
+           (params->trans_a ? (size_t)qd_shape_count(a) * sizeof(float) : 0);
 }
 
 /* A as [m][k]. */
@@ -126,7 +136,7 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
     const struct gemm_params *params = node->params;
     int m = (int)out[0].shape->dims[0], n = (int)out[0].shape->dims[1];
     int k = (int)row_size(params, in[0].shape);
-    float *y = out[0].data, *copy = (float *)(void *)((uint8_t *)run->scratch + product_scratch(n, k));
+    float *y = out[0].data, *copy = (float *)(void *)((uint8_t *)run->scratch + qd_product_scratch(n, k));
     const float *a = rows_of_a(params, in[0].data, m, k, copy), *b = in[1].data;
     const struct qd_kernels_f32 *kernels = run->kernels->f32;
 
@@ -134,9 +144,7 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
         for (int i = 0; i < m; i++)
             kernels->matvec(&(struct qd_matvec_f32_params){b, a + (int64_t)i * k, NULL, y + (int64_t)i * n, n, k});
     } else {
-        struct qd_conv_f32_params product = product_of(a, b, m, n, k, y, run->scratch);
-
-        kernels->conv(&product);
+        qd_product_f32(kernels, a, b, m, n, k, y, run->scratch);
     }
     for (int i = 0; i < m; i++) {
         for (int j = 0; j < n; j++) {
@@ -294,12 +302,16 @@ static void mat_mul_run_f32(const struct qd_node *node, const struct qd_view *in
                             const struct qd_f32_run *run)
 {
     struct qd_shape sa, sb, outer;
-    struct qd_conv_f32_params product;
     int64_t m, n, k, count, index[QD_MAX_DIMS] = {0};
 
     (void)node;
     as_matrix(in[0].shape, true, &sa);
     as_matrix(in[1].shape, false, &sb);
+    if (sb.n_dims == 2) { /* all rows of all matrices meet the same one */
+        sa.dims[0] = sa.dims[sa.n_dims - 1] ? qd_shape_count(&sa) / sa.dims[sa.n_dims - 1] : 0;
+        sa.dims[1] = sa.dims[sa.n_dims - 1];
+        sa.n_dims = 2;
+    }
     m = sa.dims[sa.n_dims - 2];
     k = sa.dims[sa.n_dims - 1];
     n = sb.dims[sb.n_dims - 1];
@@ -322,9 +334,9 @@ static void mat_mul_run_f32(const struct qd_node *node, const struct qd_view *in
             if (db >= 0)
                 at_b = at_b * sb.dims[db] + (sb.dims[db] == 1 ? 0 : index[d]);
         }
-        product = product_of((const float *)in[0].data + at_a * m * k, (const float *)in[1].data + at_b * k * n, (int)m,
-                             (int)n, (int)k, (float *)out[0].data + i * m * n, run->scratch);
-        run->kernels->f32->conv(&product);
+        qd_product_f32(run->kernels->f32, (const float *)in[0].data + at_a * m * k,
+                       (const float *)in[1].data + at_b * k * n, m, n, k, (float *)out[0].data + i * m * n,
+                       run->scratch);
         for (int d = outer.n_dims - 1; d >= 0 && ++index[d] == outer.dims[d]; d--)
             index[d] = 0;
     }
@@ -335,7 +347,7 @@ static size_t mat_mul_scratch_f32(const struct qd_graph *graph, const struct qd_
     struct qd_shape sb;
 
     as_matrix(&graph->values[node->inputs[1]].shape, false, &sb);
-    return product_scratch(sb.dims[sb.n_dims - 1], sb.dims[sb.n_dims - 2]);
+    return qd_product_scratch(sb.dims[sb.n_dims - 1], sb.dims[sb.n_dims - 2]);
 }
 
 static int64_t mat_mul_macs(const struct qd_graph *graph, const struct qd_node *node)

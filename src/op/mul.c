@@ -1,41 +1,12 @@
 #include "op/elementwise.h"
-#include "op/q8.h"
 
-QD_ELEMENTWISE_ROW(*)
-
-static int64_t i64(int64_t a, int64_t b)
-{
-    return (int64_t)((uint64_t)a * (uint64_t)b);
-}
+QD_ROW_2(mul_f32, float, float, a *b)
+QD_INTEGER_ROWS_2(mul, (uint64_t)a *(uint64_t)b)
 
 static void line(double b, double *ret_mult, double *ret_add)
 {
     *ret_mult = b;
     *ret_add = 0;
-}
-
-static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
-{
-    static const struct qd_elementwise functions = {f32_row, i64, line};
-
-    (void)graph;
-    (void)err;
-    /* Never written: params is not const because other operators' are filled by parse. */
-    node->params = (void *)(uintptr_t)&functions;
-    return QD_OK;
-}
-
-/* The activation first: an operand order that the quantized forms rely on. */
-static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
-{
-    enum qd_status status = qd_elementwise_infer(graph, node, err);
-    int first = node->inputs[0];
-
-    if (status == QD_OK && graph->values[first].data && !graph->values[node->inputs[1]].data) {
-        node->inputs[0] = node->inputs[1];
-        node->inputs[1] = first;
-    }
-    return status;
 }
 
 /* [1,c,1,1] against [1,c,h,w]: squeeze-and-excite. Returns the gate's position, or -1. */
@@ -61,7 +32,7 @@ static bool is_product(const struct qd_graph *graph, const struct qd_node *node)
 
 static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
 {
-    return qd_elementwise_is_line(graph, node) || is_product(graph, node);
+    return is_product(graph, node) || qd_elementwise_supports_q8(graph, node);
 }
 
 /* A gate's product is a line per channel, which takes steps up. */
@@ -78,65 +49,9 @@ struct mul_q8 {
     struct qd_mul_params params;
     struct qd_q8_pixels pixels;
     int c;
-    int gate;  /* the input that has one row for all, or -1 */
+    int gate;          /* the input that has one row for all, or -1 */
     const float *mult; /* [c], where there is a gate: params.mult with the steps per channel */
-    bool line; /* the second operand is constant */
-    const void *lines;
 };
-
-static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
-{
-    const struct qd_graph *graph = prepare->graph;
-    const struct qd_node *node = prepare->node;
-    const struct qd_shape *shape = &graph->values[node->outputs[0]].shape;
-    struct qd_qparams a, b, out = qd_q8_output(prepare);
-    struct mul_q8 *mul = qd_arena_alloc(prepare->arena, sizeof(*mul));
-    enum qd_status status;
-
-    if (!mul)
-        return qd_error_set(err, QD_NO_MEMORY, "no memory for a product");
-    if (qd_elementwise_is_line(graph, node)) {
-        status = qd_elementwise_prepare_line(prepare, err);
-        mul->line = true;
-        mul->lines = prepare->prepared;
-        prepare->prepared = mul;
-        return status;
-    }
-    mul->gate = qd_shape_equal(&graph->values[node->inputs[0]].shape, &graph->values[node->inputs[1]].shape)
-                    ? -1
-                    : gate_operand(graph, node);
-    a = qd_q8_input(prepare, mul->gate == 0 ? 1 : 0);
-    b = qd_q8_input(prepare, mul->gate == 0 ? 0 : 1);
-    mul->kernels = prepare->kernels;
-    mul->params.a_zero = a.zero_point;
-    mul->params.b_zero = b.zero_point;
-    mul->params.mult = qd_q8_multiplier(graph, (double)a.scale * (double)b.scale / (double)out.scale);
-    mul->params.zero = (float)out.zero_point;
-    qd_q8_clamp(&node->act, out, &mul->params.clamp_min, &mul->params.clamp_max);
-    if (!(65025.0 * (double)mul->params.mult < 0x1p30))
-        return qd_error_set(err, QD_UNSUPPORTED, "its values pass 2^30 output steps");
-    if (mul->gate >= 0) {
-        const float *in_steps = graph->values[node->inputs[1 - mul->gate]].channel_steps;
-        const float *out_steps = graph->values[node->outputs[0]].channel_steps;
-        float *mult;
-
-        mul->c = (int)shape->dims[1];
-        mul->mult = mult = qd_arena_array(prepare->arena, (size_t)mul->c, sizeof(float));
-        if (!mult)
-            return qd_error_set(err, QD_NO_MEMORY, "no memory for a product");
-        for (int c = 0; c < mul->c; c++)
-            mult[c] = qd_q8_multiplier(graph, (double)a.scale * (double)b.scale / (double)out.scale *
-                                                  (in_steps ? (double)in_steps[c] : 1) /
-                                                  (out_steps ? (double)out_steps[c] : 1));
-        prepare->scratch_size = 2 * (size_t)mul->c * sizeof(float) + QD_KERNEL_SLACK;
-    }
-    if (mul->gate >= 0) /* the gate is read by gate_pixels itself */
-        qd_q8_pixels_prepare(prepare, 1 - mul->gate, 1, &mul->pixels);
-    else
-        qd_q8_pixels_prepare(prepare, 0, 2, &mul->pixels);
-    prepare->prepared = mul;
-    return QD_OK;
-}
 
 struct gated {
     const struct mul_q8 *mul;
@@ -180,16 +95,13 @@ static void mul_pixels(const void *context, int image, const uint8_t *const *in,
     mul->kernels->mul(&params);
 }
 
-static void run_q8(const struct qd_q8_run *run, int thread, int n_threads)
+static void product_run(const struct qd_q8_run *run, int thread, int n_threads)
 {
     const struct mul_q8 *mul = run->prepared;
     struct qd_q8_run own = *run;
     const struct gated gated = {mul, run};
 
-    if (mul->line) {
-        own.prepared = mul->lines;
-        qd_q8_lines_run(&own, thread, n_threads);
-    } else if (mul->gate >= 0) {
+    if (mul->gate >= 0) {
         own.inputs = &run->inputs[1 - mul->gate];
         own.input_pitch = &run->input_pitch[1 - mul->gate];
         qd_q8_pixels_run(&mul->pixels, &own, thread, n_threads, gate_pixels, &gated);
@@ -198,20 +110,75 @@ static void run_q8(const struct qd_q8_run *run, int thread, int n_threads)
     }
 }
 
+static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
+{
+    const struct qd_graph *graph = prepare->graph;
+    const struct qd_node *node = prepare->node;
+    const struct qd_shape *shape = &graph->values[node->outputs[0]].shape;
+    struct qd_qparams a, b, out = qd_q8_output(prepare);
+    struct mul_q8 *mul;
+
+    if (!is_product(graph, node))
+        return qd_elementwise_prepare_q8(prepare, err);
+    mul = qd_arena_alloc(prepare->arena, sizeof(*mul));
+    if (!mul)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for a product");
+    mul->gate = qd_shape_equal(&graph->values[node->inputs[0]].shape, &graph->values[node->inputs[1]].shape)
+                    ? -1
+                    : gate_operand(graph, node);
+    a = qd_q8_input(prepare, mul->gate == 0 ? 1 : 0);
+    b = qd_q8_input(prepare, mul->gate == 0 ? 0 : 1);
+    mul->kernels = prepare->kernels;
+    mul->params.a_zero = a.zero_point;
+    mul->params.b_zero = b.zero_point;
+    mul->params.mult = qd_q8_multiplier(graph, (double)a.scale * (double)b.scale / (double)out.scale);
+    mul->params.zero = (float)out.zero_point;
+    qd_q8_clamp(&node->act, out, &mul->params.clamp_min, &mul->params.clamp_max);
+    if (!(65025.0 * (double)mul->params.mult < 0x1p30))
+        return qd_error_set(err, QD_UNSUPPORTED, "its values pass 2^30 output steps");
+    if (mul->gate >= 0) {
+        const float *in_steps = graph->values[node->inputs[1 - mul->gate]].channel_steps;
+        const float *out_steps = graph->values[node->outputs[0]].channel_steps;
+        float *mult;
+
+        mul->c = (int)shape->dims[1];
+        mul->mult = mult = qd_arena_array(prepare->arena, (size_t)mul->c, sizeof(float));
+        if (!mult)
+            return qd_error_set(err, QD_NO_MEMORY, "no memory for a product");
+        for (int c = 0; c < mul->c; c++)
+            mult[c] = qd_q8_multiplier(graph, (double)a.scale * (double)b.scale / (double)out.scale *
+                                                  (in_steps ? (double)in_steps[c] : 1) /
+                                                  (out_steps ? (double)out_steps[c] : 1));
+        prepare->scratch_size = 2 * (size_t)mul->c * sizeof(float) + QD_KERNEL_SLACK;
+    }
+    if (mul->gate >= 0) /* the gate is read by gate_pixels itself */
+        qd_q8_pixels_prepare(prepare, 1 - mul->gate, 1, &mul->pixels);
+    else
+        qd_q8_pixels_prepare(prepare, 0, 2, &mul->pixels);
+    prepare->prepared = mul;
+    return qd_elementwise_prepared(prepare, product_run, err);
+}
+
+static const struct qd_elementwise functions = {
+    .rows = {[QD_F32] = mul_f32, QD_INTEGER_ROWS_OF(mul)},
+    .line = line,
+};
+
 const struct qd_op qd_op_mul = {
     .name = "Mul",
+    .limits = "int8: two of one shape, a gate per channel, or a constant per channel or for all",
     .min_opset = 7,
     .max_opset = 22,
     .min_inputs = 2,
     .max_inputs = 2,
     .n_outputs = 1,
     .flags = QD_OP_STEPS,
-    .parse = parse,
-    .infer = infer,
+    .functions = &functions,
+    .infer = qd_elementwise_infer_swapped,
     .run_f32 = qd_elementwise_run_f32,
     .fuses = qd_elementwise_fuses,
     .supports_q8 = supports_q8,
     .channel_steps = channel_steps,
     .prepare_q8 = prepare_q8,
-    .run_q8 = run_q8,
+    .run_q8 = qd_elementwise_run_q8,
 };

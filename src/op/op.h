@@ -75,11 +75,11 @@ enum qd_op_flags {
     QD_OP_F32_OUTPUT = 2, /* run_q8 can leave its output 0 as float (in the order of the ONNX shape) */
     QD_OP_RESIDUAL = 4,   /* can add a fused residual before its activation */
     QD_OP_SHAPE_ONLY = 8, /* reads its input's shape, never its data: folds to a constant */
-    QD_OP_COPY = 16,      /* f32: the output has the input's elements in the same order (Reshape, Flatten, Identity...) */
-    QD_OP_STEPS = 64,     /* prepare_q8 follows in_steps and out_steps; other operators' tensors are contiguous */
+    QD_OP_COPY = 16,  /* f32: the output has the input's elements in the same order (Reshape, Flatten, Identity...) */
+    QD_OP_STEPS = 64, /* prepare_q8 follows in_steps and out_steps; other operators' tensors are contiguous */
     QD_OP_FINISHES_F32 = 128, /* run_f32 adds the fused residual and applies the activation itself */
-    QD_OP_MOVES = 256, /* only copies elements, some of them, or constants beside them */
-    QD_OP_FIXED_Q = 32, /* output_q says the output's qparams (a constant range such as Sigmoid's) */
+    QD_OP_MOVES = 256,        /* only copies elements, some of them, or constants beside them */
+    QD_OP_FIXED_Q = 32,       /* output_q says the output's qparams (a constant range such as Sigmoid's) */
 };
 
 #define QD_STEPS_OF_OUTPUT (-1)
@@ -91,6 +91,8 @@ struct qd_op {
     int n_outputs;              /* at most; 0: any number */
     unsigned flags;
     const char *limits; /* for the list of operators: what is not taken, or runs in f32 only; NULL: nothing to say */
+
+    const void *functions; /* of the operator's family: its header says the type. NULL: of no family */
 
     /* Attributes into node->params (in the graph's arena). NULL: no attributes. */
     enum qd_status (*parse)(struct qd_graph *graph, struct qd_node *node, struct qd_error *err);
@@ -127,7 +129,8 @@ struct qd_op {
     /* Whether this node (its shapes, constants, attributes) can run quantized. NULL: never. */
     bool (*supports_q8)(const struct qd_graph *graph, const struct qd_node *node);
     /*
-     * Whether input i may have a step per channel when quantized, or, i being QD_STEPS_OF_OUTPUT, output 0. NULL: neither.
+     * Whether input i may have a step per channel when quantized, or, i being QD_STEPS_OF_OUTPUT, output 0. NULL:
+     * neither.
      */
     bool (*channel_steps)(const struct qd_graph *graph, const struct qd_node *node, int i);
     /* The padding that run_q8 reads; needs QD_OP_STEPS. NULL: none. */
@@ -182,8 +185,8 @@ static inline void qd_share(int64_t total, int thread, int n_threads, int64_t *r
 
 /* Our own operators and those that passes and the plan must recognise. */
 extern const struct qd_op qd_op_conv, qd_op_batch_normalization, qd_op_add, qd_op_mul, qd_op_pad, qd_op_normalize,
-    qd_op_identity, qd_op_dropout, qd_op_gemm, qd_op_softmax, qd_op_clip, qd_op_div, qd_op_sigmoid, qd_op_silu,
-    qd_op_hard_sigmoid, qd_op_hard_swish, qd_op_reshape, qd_op_transpose, qd_op_channel_shuffle, qd_op_repeat_channels,
-    qd_op_tanh, qd_op_erf, qd_op_cast, qd_op_softplus, qd_op_gelu, qd_op_mish;
+    qd_op_identity, qd_op_dropout, qd_op_gemm, qd_op_softmax, qd_op_clip, qd_op_div, qd_op_sub, qd_op_sigmoid,
+    qd_op_silu, qd_op_hard_sigmoid, qd_op_hard_swish, qd_op_reshape, qd_op_transpose, qd_op_channel_shuffle,
+    qd_op_repeat_channels, qd_op_tanh, qd_op_erf, qd_op_cast, qd_op_softplus, qd_op_gelu, qd_op_mish;
 
 #endif

@@ -310,23 +310,34 @@ void qd_q8_pixels_run(const struct qd_q8_pixels *pixels, const struct qd_q8_run 
 struct table_q8 {
     const struct qd_kernels *kernels;
     struct qd_q8_pixels pixels;
+    int input;
     uint8_t table[256];
 };
 
-enum qd_status qd_q8_table_prepare(struct qd_q8_prepare *prepare, float (*f)(const void *context, float x),
-                                   const void *context, struct qd_error *err)
+enum qd_status qd_q8_table_of(struct qd_q8_prepare *prepare, int input, const float y[256], struct qd_error *err)
 {
     struct table_q8 *table = qd_arena_alloc(prepare->arena, sizeof(*table));
-    struct qd_qparams in = qd_q8_input(prepare, 0), out = qd_q8_output(prepare);
 
     if (!table)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a table");
     for (int b = 0; b < 256; b++)
-        table->table[b] = qd_q8_byte(f(context, (float)(b - in.zero_point) * in.scale), out);
+        table->table[b] = qd_q8_byte(y[b], qd_q8_output(prepare));
     table->kernels = prepare->kernels;
-    qd_q8_pixels_prepare(prepare, 0, 1, &table->pixels);
+    table->input = input;
+    qd_q8_pixels_prepare(prepare, input, 1, &table->pixels);
     prepare->prepared = table;
     return QD_OK;
+}
+
+enum qd_status qd_q8_table_prepare(struct qd_q8_prepare *prepare, float (*f)(const void *context, float x),
+                                   const void *context, struct qd_error *err)
+{
+    struct qd_qparams in = qd_q8_input(prepare, 0);
+    float y[256];
+
+    for (int b = 0; b < 256; b++)
+        y[b] = f(context, (float)(b - in.zero_point) * in.scale);
+    return qd_q8_table_of(prepare, 0, y, err);
 }
 
 static void table_pixels(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n)
@@ -340,8 +351,11 @@ static void table_pixels(const void *context, int image, const uint8_t *const *i
 void qd_q8_table_run(const struct qd_q8_run *run, int thread, int n_threads)
 {
     const struct table_q8 *table = run->prepared;
+    struct qd_q8_run own = *run;
 
-    qd_q8_pixels_run(&table->pixels, run, thread, n_threads, table_pixels, table);
+    own.inputs += table->input;
+    own.input_pitch += table->input;
+    qd_q8_pixels_run(&table->pixels, &own, thread, n_threads, table_pixels, table);
 }
 
 struct lines_q8 {

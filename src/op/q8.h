@@ -38,6 +38,8 @@ enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, con
 /* A function of one input as a table of 256 bytes: out = byte of f(real of in). */
 enum qd_status qd_q8_table_prepare(struct qd_q8_prepare *prepare, float (*f)(const void *context, float x),
                                    const void *context, struct qd_error *err);
+/* The same where the function's values are known: y[b] is f of byte b of that input. */
+enum qd_status qd_q8_table_of(struct qd_q8_prepare *prepare, int input, const float y[256], struct qd_error *err);
 void qd_q8_table_run(const struct qd_q8_run *run, int thread, int n_threads);
 
 /*

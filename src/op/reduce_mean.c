@@ -1,59 +1,34 @@
 #include <string.h>
 
-#include "op/ops.h"
 #include "op/q8.h"
+#include "op/reduce.h"
 
-struct reduce_params {
-    bool reduce[QD_MAX_DIMS]; /* set by infer */
-    int64_t keepdims;
-    const int64_t *axes;
-    int n_axes;
+QD_REDUCTION_ROWS(mean, double, float, 0, x, a + b)
+QD_REDUCTION_ROWS(mean_i64, int64_t, int64_t, 0, x, (uint64_t)a + (uint64_t)b)
+
+static double mean_of(double acc, int64_t count)
+{
+    return acc / (double)count;
+}
+
+static int64_t mean_of_i64(int64_t acc, int64_t count)
+{
+    return count ? acc / count : 0;
+}
+
+static const struct qd_reduction reduction = {
+    .row = mean_row,
+    .column = mean_column,
+    .finish = mean_of,
+    .row_i64 = mean_i64_row,
+    .column_i64 = mean_i64_column,
+    .finish_i64 = mean_of_i64,
 };
-
-static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
-{
-    struct reduce_params *params = qd_arena_alloc(&graph->arena, sizeof(*params));
-    enum qd_status status;
-
-    if (!params)
-        return qd_error_set(err, QD_NO_MEMORY, "no memory for attributes");
-    node->params = params;
-    status = qd_node_attr_int(node, "keepdims", 1, &params->keepdims, err);
-    if (status == QD_OK)
-        status = qd_node_attr_ints(node, "axes", &params->axes, &params->n_axes, err);
-    return status;
-}
-
-static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
-{
-    struct reduce_params *params = node->params;
-    const struct qd_shape *in = &qd_node_input(graph, node, 0)->shape;
-    struct qd_shape out = {0};
-    enum qd_status status = qd_op_need_f32(graph, node, 0, err);
-    int axis;
-
-    for (int d = 0; d < in->n_dims; d++)
-        params->reduce[d] = params->n_axes == 0;
-    for (int i = 0; i < params->n_axes && status == QD_OK; i++) {
-        status = qd_op_axis(params->axes[i], in->n_dims, &axis, err);
-        if (status == QD_OK)
-            params->reduce[axis] = true;
-    }
-    if (status != QD_OK)
-        return status;
-    for (int d = 0; d < in->n_dims; d++) {
-        if (!params->reduce[d])
-            out.dims[out.n_dims++] = in->dims[d];
-        else if (params->keepdims)
-            out.dims[out.n_dims++] = 1;
-    }
-    return qd_op_set_output(graph, node, 0, QD_F32, &out, err);
-}
 
 static enum qd_status global_parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
-    enum qd_status status = parse(graph, node, err);
-    struct reduce_params *params = node->params;
+    enum qd_status status = qd_reduce_parse(graph, node, err);
+    struct qd_reduce_params *params = node->params;
 
     if (status != QD_OK)
         return status;
@@ -64,7 +39,7 @@ static enum qd_status global_parse(struct qd_graph *graph, struct qd_node *node,
 
 static enum qd_status global_infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
-    struct reduce_params *params = node->params;
+    struct qd_reduce_params *params = node->params;
     struct qd_shape out = qd_node_input(graph, node, 0)->shape;
     char text[QD_SHAPE_TEXT_SIZE];
     enum qd_status status = qd_op_need_f32(graph, node, 0, err);
@@ -78,71 +53,6 @@ static enum qd_status global_infer(struct qd_graph *graph, struct qd_node *node,
         out.dims[d] = 1;
     }
     return qd_op_set_output(graph, node, 0, QD_F32, &out, err);
-}
-
-/* The sum of a row, in double, as eight that take every eighth element: vectors of a fixed size on every CPU. */
-static double sum_row(const float *x, int64_t n)
-{
-    double sums[8] = {0};
-    int64_t i = 0;
-
-    for (; i + 8 <= n; i += 8)
-        for (int j = 0; j < 8; j++)
-            sums[j] += (double)x[i + j];
-    for (; i < n; i++)
-        sums[i % 8] += (double)x[i];
-    return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
-}
-
-/* The dimensions that are reduced are the last ones. */
-static bool reduces_rows(const struct reduce_params *params, int n_dims)
-{
-    for (int d = 1; d < n_dims; d++)
-        if (params->reduce[d - 1] && !params->reduce[d])
-            return false;
-    return true;
-}
-
-/* Any dimensions, one element after the other. */
-static void sum_elements(const struct reduce_params *params, const struct qd_shape *shape, const float *x, double *sums)
-{
-    int64_t count = qd_shape_count(shape), index[QD_MAX_DIMS] = {0};
-
-    for (int64_t i = 0; i < count; i++) {
-        int64_t at = 0;
-
-        for (int d = 0; d < shape->n_dims; d++)
-            if (!params->reduce[d])
-                at = at * shape->dims[d] + index[d];
-        sums[at] += (double)x[i];
-        for (int d = shape->n_dims - 1; d >= 0 && ++index[d] == shape->dims[d]; d--)
-            index[d] = 0;
-    }
-}
-
-/* Sums in double: long rows of large values keep their low bits, and the order does not show. */
-static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
-                    const struct qd_f32_run *run)
-{
-    const struct reduce_params *params = node->params;
-    int64_t count = qd_shape_count(in[0].shape), n_out = qd_shape_count(out[0].shape), row = n_out ? count / n_out : 0;
-    double *sums = run->scratch;
-    const float *x = in[0].data;
-    float *y = out[0].data;
-
-    memset(sums, 0, (size_t)n_out * sizeof(double));
-    if (!reduces_rows(params, in[0].shape->n_dims))
-        sum_elements(params, in[0].shape, x, sums);
-    else
-        for (int64_t i = 0; i < n_out; i++)
-            sums[i] = sum_row(x + i * row, row);
-    for (int64_t i = 0; i < n_out; i++)
-        y[i] = (float)(sums[i] * (double)n_out / (double)count);
-}
-
-static size_t scratch_f32(const struct qd_graph *graph, const struct qd_node *node)
-{
-    return (size_t)qd_shape_count(&graph->values[node->outputs[0]].shape) * sizeof(double);
 }
 
 /* A cache line of channels: what threads share. */
@@ -169,11 +79,11 @@ struct mean_q8 {
 /* Quantized where exactly height and width of [1,c,h,w] are reduced. */
 static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
 {
-    const struct reduce_params *params = node->params;
+    const struct qd_reduce_params *params = node->params;
     const struct qd_shape *in = &qd_node_input(graph, node, 0)->shape;
 
-    return in->n_dims == 4 && !params->reduce[0] && !params->reduce[1] && params->reduce[2] && params->reduce[3] &&
-           in->dims[2] * in->dims[3] < (1 << 23);
+    return in->n_dims == 4 && qd_node_input(graph, node, 0)->dtype == QD_F32 && !params->reduce[0] &&
+           !params->reduce[1] && params->reduce[2] && params->reduce[3] && in->dims[2] * in->dims[3] < (1 << 23);
 }
 
 /* From a sum of pixels to steps of the output, or to real values. step: of the channel. */
@@ -259,16 +169,10 @@ static void run_q8(const struct qd_q8_run *run, int thread, int n_threads)
 
 const struct qd_op qd_op_reduce_mean = {
     .name = "ReduceMean",
-    .min_opset = 7,
-    .max_opset = 17,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .n_outputs = 1,
+    .limits = "constant axes; int8: height and width of [1,c,h,w]",
     .flags = QD_OP_F32_OUTPUT | QD_OP_STEPS,
-    .parse = parse,
-    .infer = infer,
-    .scratch_f32 = scratch_f32,
-    .run_f32 = run_f32,
+    .functions = &reduction,
+    QD_REDUCE_FIELDS,
     .supports_q8 = supports_q8,
     .channel_steps = channel_steps,
     .prepare_q8 = prepare_q8,
@@ -283,10 +187,11 @@ const struct qd_op qd_op_global_average_pool = {
     .max_inputs = 1,
     .n_outputs = 1,
     .flags = QD_OP_F32_OUTPUT | QD_OP_STEPS,
+    .functions = &reduction,
     .parse = global_parse,
     .infer = global_infer,
-    .scratch_f32 = scratch_f32,
-    .run_f32 = run_f32,
+    .scratch_f32 = qd_reduce_scratch_f32,
+    .run_f32 = qd_reduce_run_f32,
     .supports_q8 = supports_q8,
     .channel_steps = channel_steps,
     .prepare_q8 = prepare_q8,

@@ -1,5 +1,4 @@
-/* What makes constants: Shape, Constant, ConstantOfShape; and Cast, Expand and Gather, which shape arithmetic uses. */
-#include <math.h>
+/* What makes constants: Shape, Size, Constant, ConstantOfShape; and Expand, which shape arithmetic uses. */
 #include <string.h>
 
 #include "op/move.h"
@@ -198,86 +197,6 @@ const struct qd_op qd_op_constant_of_shape = {
     .parse = fill_parse,
     .infer = fill_infer,
     .run_f32 = fill_run,
-};
-
-static enum qd_status cast_infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
-{
-    enum qd_dtype dtype;
-    int64_t to;
-    enum qd_status status = qd_node_attr_int(node, "to", 0, &to, err);
-
-    if (status == QD_OK)
-        status = qd_op_dtype(to, &dtype, err);
-    if (status != QD_OK)
-        return qd_error_context(err, status, "to");
-    return qd_op_set_output(graph, node, 0, dtype, &qd_node_input(graph, node, 0)->shape, err);
-}
-
-static double element(const struct qd_view *view, int64_t i)
-{
-    switch (view->dtype) {
-    case QD_F32:
-        return (double)((const float *)view->data)[i];
-    case QD_U8:
-    case QD_BOOL:
-        return ((const uint8_t *)view->data)[i];
-    case QD_S8:
-        return ((const int8_t *)view->data)[i];
-    case QD_I32:
-        return ((const int32_t *)view->data)[i];
-    default:
-        return (double)((const int64_t *)view->data)[i];
-    }
-}
-
-/* A float as an integer of that range; what lies outside becomes the nearest bound, NaN 0. */
-static int64_t to_integer(double x, double low, double high)
-{
-    return isnan(x) ? 0 : (int64_t)(x < low ? low : x > high ? high : x);
-}
-
-static void cast_run(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
-                     const struct qd_f32_run *run)
-{
-    int64_t count = qd_shape_count(out[0].shape);
-
-    (void)node;
-    (void)run;
-    for (int64_t i = 0; i < count; i++) {
-        double x = element(&in[0], i);
-
-        switch (out[0].dtype) {
-        case QD_F32:
-            ((float *)out[0].data)[i] = (float)x;
-            break;
-        case QD_BOOL:
-            ((uint8_t *)out[0].data)[i] = x != 0;
-            break;
-        case QD_U8:
-            ((uint8_t *)out[0].data)[i] = (uint8_t)to_integer(x, 0, 255);
-            break;
-        case QD_S8:
-            ((int8_t *)out[0].data)[i] = (int8_t)to_integer(x, -128, 127);
-            break;
-        case QD_I32:
-            ((int32_t *)out[0].data)[i] = (int32_t)to_integer(x, INT32_MIN, INT32_MAX);
-            break;
-        default:
-            ((int64_t *)out[0].data)[i] =
-                in[0].dtype == QD_I64 ? ((const int64_t *)in[0].data)[i] : to_integer(x, -0x1p62, 0x1p62);
-        }
-    }
-}
-
-const struct qd_op qd_op_cast = {
-    .name = "Cast",
-    .min_opset = 7,
-    .max_opset = 22,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .n_outputs = 1,
-    .infer = cast_infer,
-    .run_f32 = cast_run,
 };
 
 static enum qd_status expand_infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)

@@ -1,3 +1,4 @@
+/* Softmax, LogSoftmax and Hardmax: functions of the elements along an axis. */
 #include <math.h>
 
 #include "op/ops.h"
@@ -41,37 +42,84 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
     return qd_op_infer_same(graph, node, err);
 }
 
-static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
-                    const struct qd_f32_run *run)
+/* n elements, stride apart. */
+typedef void along(const float *x, float *y, int64_t n, int64_t stride);
+
+static float largest_of(const float *x, int64_t n, int64_t stride)
+{
+    float largest = -INFINITY;
+
+    for (int64_t j = 0; j < n; j++)
+        largest = fmaxf(largest, x[j * stride]);
+    return largest;
+}
+
+static void softmax(const float *x, float *y, int64_t n, int64_t stride)
+{
+    float largest = largest_of(x, n, stride), sum = 0;
+
+    for (int64_t j = 0; j < n; j++) {
+        y[j * stride] = expf(x[j * stride] - largest);
+        sum += y[j * stride];
+    }
+    for (int64_t j = 0; j < n; j++)
+        y[j * stride] /= sum;
+}
+
+static void log_softmax(const float *x, float *y, int64_t n, int64_t stride)
+{
+    float largest = largest_of(x, n, stride), sum = 0;
+
+    for (int64_t j = 0; j < n; j++)
+        sum += expf(x[j * stride] - largest);
+    sum = logf(sum);
+    for (int64_t j = 0; j < n; j++)
+        y[j * stride] = x[j * stride] - largest - sum;
+}
+
+/* 1 for the first of the largest, 0 for the others. */
+static void hardmax(const float *x, float *y, int64_t n, int64_t stride)
+{
+    float largest = largest_of(x, n, stride);
+    bool found = false;
+
+    for (int64_t j = 0; j < n; j++) {
+        y[j * stride] = !found && x[j * stride] == largest;
+        found = found || x[j * stride] == largest;
+    }
+}
+
+static void run_along(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out, along *function)
 {
     const struct softmax_params *params = node->params;
     int64_t n = params->n, inner = params->inner;
 
-    (void)run;
     for (int64_t i = 0; i < params->outer * inner; i++) {
-        const float *x = (const float *)in[0].data + i / inner * n * inner + i % inner;
-        float *y = (float *)out[0].data + i / inner * n * inner + i % inner;
-        float largest = -INFINITY, sum = 0;
+        int64_t at = i / inner * n * inner + i % inner;
 
-        for (int64_t j = 0; j < n; j++)
-            largest = fmaxf(largest, x[j * inner]);
-        for (int64_t j = 0; j < n; j++) {
-            y[j * inner] = expf(x[j * inner] - largest);
-            sum += y[j * inner];
-        }
-        for (int64_t j = 0; j < n; j++)
-            y[j * inner] /= sum;
+        function((const float *)in[0].data + at, (float *)out[0].data + at, n, inner);
     }
 }
 
-const struct qd_op qd_op_softmax = {
-    .name = "Softmax",
-    .min_opset = 7,
-    .max_opset = 22,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .n_outputs = 1,
-    .parse = parse,
-    .infer = infer,
-    .run_f32 = run_f32,
-};
+#define OP(function, onnx_name)                                                                                        \
+    static void function##_run(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,        \
+                               const struct qd_f32_run *run)                                                           \
+    {                                                                                                                  \
+        (void)run;                                                                                                     \
+        run_along(node, in, out, function);                                                                            \
+    }                                                                                                                  \
+    const struct qd_op qd_op_##function = {                                                                            \
+        .name = onnx_name,                                                                                             \
+        .min_opset = 7,                                                                                                \
+        .max_opset = 22,                                                                                               \
+        .min_inputs = 1,                                                                                               \
+        .max_inputs = 1,                                                                                               \
+        .n_outputs = 1,                                                                                                \
+        .parse = parse,                                                                                                \
+        .infer = infer,                                                                                                \
+        .run_f32 = function##_run,                                                                                     \
+    }
+
+OP(softmax, "Softmax");
+OP(log_softmax, "LogSoftmax");
+OP(hardmax, "Hardmax");

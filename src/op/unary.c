@@ -15,8 +15,8 @@ bool qd_unary_supports_q8(const struct qd_graph *graph, const struct qd_node *no
     return node->act.kind == QD_ACT_NONE;
 }
 
-void qd_unary_activation_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
-                                 const struct qd_f32_run *run)
+void qd_unary_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                      const struct qd_f32_run *run)
 {
     int64_t count = qd_shape_count(in[0].shape);
     struct qd_activation act;
@@ -31,7 +31,7 @@ static float table_value(const void *context, float x)
     return (float)qd_activation_f64(context, (double)x);
 }
 
-enum qd_status qd_unary_activation_prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
+enum qd_status qd_unary_prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
 {
     struct qd_activation act;
 

@@ -56,7 +56,7 @@ static void line_of(const struct qd_graph *graph, const struct qd_node *node, in
     double of[5];
 
     if (is_elementwise(node->op)) {
-        ((const struct qd_elementwise *)node->params)
+        ((const struct qd_elementwise *)node->op->functions)
             ->line((double)((const float *)second->data)[qd_shape_count(&second->shape) == 1 ? 0 : c], ret_mult,
                    ret_add);
         return;

@@ -1,4 +1,7 @@
-/* The int8 form of the graph under construction against its float form. */
+/*
+ * The int8 form of a small graph against its float one, within a number of steps of the output, for every tier and 1 to
+ * 3 threads, all with the same bytes.
+ */
 #ifndef QD_TESTS_CHECK_Q8_H
 #define QD_TESTS_CHECK_Q8_H
 

@@ -2,8 +2,6 @@
  * Operators one by one: hand-worked float cases, and the int8 form against the float one within a stated number of
  * steps of the output, for every tier and 1 to 3 threads (all with the same bytes).
  */
-#include <string.h>
-
 #include "op/channel_shuffle.h"
 #include "op/conv.h"
 #include "pass/pass.h"

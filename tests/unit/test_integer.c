@@ -102,6 +102,19 @@ static void build_elementwise(void)
     end(classifier(node1("Sigmoid", "sigmoid", sum)));
 }
 
+/* One number on either side of a function: tables, and a clip behind one. */
+static void build_scalars(void)
+{
+    static const struct qd_activation clip = {.kind = QD_ACT_CLIP, .min = -0.5f, .max = 0.25f};
+    int x = features(6), a = conv_of("a", x, 6, 1, none, 1), y;
+
+    y = node1("Sigmoid", "sigmoid", node("Sub", "difference", (int[]){x, a}, 2, NULL, 0));
+    y = node("Sub", "rest", (int[]){constant("one", (struct qd_shape){0}, 1), y}, 2, NULL, 0);
+    graph->nodes[graph->n_nodes - 1].act = clip;
+    y = node("PRelu", "prelu", (int[]){y, constant("slope", (struct qd_shape){4, {1, 1, 1, 1}}, 1)}, 2, NULL, 0);
+    end(classifier(node1("Abs", "abs", y)));
+}
+
 static void build_moves(void)
 {
     const int64_t pads[] = {0, 2, 1, 0, 0, 1, 0, 3}, from[] = {1, 2}, to[] = {7, 6}, axes[] = {1, 2},
@@ -131,6 +144,7 @@ static const struct {
 } networks[] = {{"activations", build_activations},
                 {"residual", build_residual},
                 {"elementwise", build_elementwise},
+                {"scalars", build_scalars},
                 {"moves", build_moves}};
 
 static const int multiplier_bits[] = {24, 15, 8, 4, 1};
