@@ -60,6 +60,7 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_global_max_pool,
     &qd_op_greater,
     &qd_op_greater_or_equal,
+    &qd_op_grid_sample,
     &qd_op_group_normalization,
     &qd_op_hard_sigmoid,
     &qd_op_hard_swish,

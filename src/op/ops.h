@@ -23,8 +23,8 @@ extern const struct qd_op qd_op_abs, qd_op_acos, qd_op_acosh, qd_op_and, qd_op_a
     qd_op_xor;
 /* Over windows and whole pictures. */
 extern const struct qd_op qd_op_conv_transpose, qd_op_depth_to_space, qd_op_global_lp_pool, qd_op_global_max_pool,
-    qd_op_group_normalization, qd_op_instance_normalization, qd_op_layer_normalization, qd_op_lp_normalization,
-    qd_op_lp_pool, qd_op_lrn, qd_op_mean_variance_normalization, qd_op_space_to_depth;
+    qd_op_grid_sample, qd_op_group_normalization, qd_op_instance_normalization, qd_op_layer_normalization,
+    qd_op_lp_normalization, qd_op_lp_pool, qd_op_lrn, qd_op_mean_variance_normalization, qd_op_space_to_depth;
 
 /* What ONNX's number of an element type (an attribute) is here; QD_UNSUPPORTED: none. */
 enum qd_status qd_op_dtype(int64_t onnx, enum qd_dtype *ret, struct qd_error *err);
