@@ -1,9 +1,9 @@
 /*
  * dump_outputs MODEL-FOLDER OUT-FOLDER N [int8|standard [CACHE [LIMIT]]]: for N pictures of the evaluation set, the
  * float tensor that another runtime gets (preprocessed, NCHW) as OUT/I.in, and quantd's fp32 (or int8) output as
- * OUT/I.out, little-endian floats; further outputs as OUT/I.out.1 and so on. bench/ort/compare.js feeds the first to ONNX Runtime and compares. standard: int8 of
- * the graph that is exported, with the integers that stand in the QDQ file. CACHE: the scale cache; LIMIT: of
- * calibration pictures.
+ * OUT/I.out, little-endian floats; OUT/labels holds a picture's class per line; further outputs as OUT/I.out.1 and so
+ * on. bench/ort/compare.js feeds the first to ONNX Runtime and compares. standard: int8 of the graph that is exported,
+ * with the integers that stand in the QDQ file. CACHE: the scale cache; LIMIT: of calibration pictures.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +59,22 @@ static enum qd_status dump_one(const struct qd_model *model, struct qd_frame *fr
     return status;
 }
 
+static enum qd_status write_labels(const struct qd_image_set *set, const char *folder, struct qd_error *err)
+{
+    char path[4096];
+    struct qd_buf text;
+    enum qd_status status = QD_OK;
+
+    snprintf(path, sizeof(path), "%s/labels", folder);
+    qd_buf_init(&text, (size_t)1 << 24);
+    for (size_t i = 0; i < set->n_files && status == QD_OK; i++)
+        status = qd_buf_printf(&text, err, "%d\n", set->files[i].label);
+    if (status == QD_OK)
+        status = qd_file_write_atomic(path, text.bytes, text.size, err);
+    qd_buf_done(&text);
+    return status;
+}
+
 /* The fp32 plan needs no scales; the int8 one comes with a calibrated model. */
 static enum qd_status load(int argc, char **argv, struct qd_model **ret, const struct qd_plan **ret_plan,
                            struct qd_error *err)
@@ -100,6 +116,8 @@ int main(int argc, char **argv)
     if (status == QD_OK)
         status = qd_image_set_load(model->config.evaluation_folder, model->config.evaluation_labels,
                                    (size_t)atoi(argv[3]), &set, &err);
+    if (status == QD_OK)
+        status = write_labels(&set, argv[2], &err);
     if (status == QD_OK)
         status = qd_frame_new(plan, 1, &frame, &err);
     for (size_t i = 0; i < set.n_files && status == QD_OK; i++)

@@ -1,6 +1,8 @@
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/cli.h"
+#include "quant/given.h"
 
 static const struct qd_cli_flag flags[] = {
     {"--json", NULL, "print one JSON object", QD_FLAG_SWITCH, offsetof(struct qd_cli_options, json)},
@@ -52,9 +54,12 @@ static int run(int argc, char **argv)
         json_object_set_new(json, "gate_passed", json_boolean(model->result.scales->gate_passed));
         code = qd_cli_print_json(json);
     } else {
-        printf("%s: %zu pictures, calibrated by %s on %d in %.1f s%s\n", model->config.name, a.n_images,
-               model->result.scales->method, model->result.scales->n_images, model->result.seconds,
-               model->result.from_cache ? " (from the cache)" : "");
+        if (strcmp(model->result.scales->method, QD_METHOD_GIVEN) == 0)
+            printf("%s: %zu pictures, scales given by the model\n", model->config.name, a.n_images);
+        else
+            printf("%s: %zu pictures, calibrated by %s on %d in %.1f s%s\n", model->config.name, a.n_images,
+                   model->result.scales->method, model->result.scales->n_images, model->result.seconds,
+                   model->result.from_cache ? " (from the cache)" : "");
         printf("        top-1    top-5\n");
         printf("fp32  %6.2f %%  %6.2f %%\n", 100 * a.fp32_top1, 100 * a.fp32_top5);
         printf("int8  %6.2f %%  %6.2f %%\n", 100 * a.int8_top1, 100 * a.int8_top5);

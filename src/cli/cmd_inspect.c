@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 #include "op/op.h"
+#include "quant/given.h"
 
 static const struct qd_cli_flag flags[] = {
     {"--json", NULL, "print one JSON object", QD_FLAG_SWITCH, offsetof(struct qd_cli_options, json)},
@@ -67,6 +68,10 @@ static int print_plan(const struct qd_model *model, bool as_json)
         printf("%s: %d nodes, %d steps, %.1f M multiply-accumulates, %.1f %% of them int8\n", model->config.name,
                model->graph->n_nodes, qd_plan_n_steps(plan), (double)macs / 1e6,
                macs ? 100.0 * (double)macs_q8 / (double)macs : 0.0);
+        if (strcmp(model->result.scales->method, QD_METHOD_GIVEN) == 0)
+            printf("scales: given by the model\n");
+        else
+            printf("scales: %s on %d pictures\n", model->result.scales->method, model->result.scales->n_images);
         printf("%-28s %-18s %-16s %-18s %8s  %10s %3s %6s %6s\n", "name", "operator", "runs as", "shape", "M macs",
                "scale", "Z", "alone", "cumul.");
     }
@@ -83,8 +88,9 @@ static int print_plan(const struct qd_model *model, bool as_json)
         json_decref(steps);
         return 0;
     }
-    return qd_cli_print_json(json_pack("{s:s, s:i, s:I, s:o, s:o}", "model", model->config.name, "nodes",
-                                       model->graph->n_nodes, "macs", (json_int_t)macs, "int8_macs_share",
+    return qd_cli_print_json(json_pack("{s:s, s:s, s:i, s:I, s:o, s:o}", "model", model->config.name, "method",
+                                       model->result.scales->method, "nodes", model->graph->n_nodes, "macs",
+                                       (json_int_t)macs, "int8_macs_share",
                                        qd_json_real(macs ? (double)macs_q8 / (double)macs : 0), "steps", steps));
 }
 

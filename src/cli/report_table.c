@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "quant/given.h"
+
 #define CELL_SIZE 64
 #define NAMED_LAYERS 3
 
@@ -186,6 +188,10 @@ static void print_worst(const struct qd_report *report)
 
 static void print_gate(const struct qd_scales *s)
 {
+    if (!s->gate.n_images) {
+        printf("gate: not run, there are no pictures\n");
+        return;
+    }
     printf("gate on %zu held-out pictures: %s; agreement %.2f %%, output SQNR %.1f dB, KL %.5f\n", s->gate.n_images,
            s->gate_passed ? "passed" : "FAILED", 100 * s->gate.agreement, s->gate.sqnr_db, s->gate.kl);
     if (s->gate_text[0])
@@ -196,8 +202,11 @@ void qd_print_report(const struct qd_report *report)
 {
     const struct qd_scales *s = report->result->scales;
 
-    printf("%s: %s on %d pictures (%d unreadable), profile %s\n", report->model, s->method, s->n_images, s->n_skipped,
-           report->profile);
+    if (strcmp(s->method, QD_METHOD_GIVEN) == 0)
+        printf("%s: scales given by the model\n", report->model);
+    else
+        printf("%s: %s on %d pictures (%d unreadable), profile %s\n", report->model, s->method, s->n_images,
+               s->n_skipped, report->profile);
     print_layers(report);
     print_stages(s);
     print_worst(report);

@@ -231,6 +231,16 @@ static void set_view(const struct qd_frame *frame, int value, int image, struct 
     view->data = v->data ? (void *)(uintptr_t)v->data : place_at(frame, QD_FORM_F32, value, image);
 }
 
+/* Rounding that is part of the model: floats become those of the levels. */
+static void round_given(const struct qd_value *value, const struct qd_view *view)
+{
+    float *x = view->data;
+    int64_t count = qd_shape_count(view->shape);
+
+    for (int64_t i = 0; i < count; i++)
+        x[i] = (float)(qd_q8_byte(x[i], value->q) - value->q.zero_point) * value->q.scale;
+}
+
 static void run_node_f32(struct qd_frame *frame, const struct qd_node *node, int image, int thread)
 {
     struct qd_view *in = frame->views + (size_t)thread * (size_t)(frame->plan->max_views + 1);
@@ -243,12 +253,14 @@ static void run_node_f32(struct qd_frame *frame, const struct qd_node *node, int
     for (int i = 0; i < node->n_outputs; i++)
         set_view(frame, node->outputs[i], image, &out[i]);
     node->op->run_f32(node, in, out, &run);
-    if (out[0].dtype != QD_F32 || node->op->flags & QD_OP_FINISHES_F32)
-        return;
     count = qd_shape_count(out[0].shape);
-    if (node->residual >= 0 || node->act.kind != QD_ACT_NONE)
+    if (out[0].dtype == QD_F32 && !(node->op->flags & QD_OP_FINISHES_F32) &&
+        (node->residual >= 0 || node->act.kind != QD_ACT_NONE))
         run.kernels->f32->activate(&node->act, node->residual >= 0 ? in[node->residual].data : NULL, out[0].data,
                                    (size_t)count);
+    for (int i = 0; i < node->n_outputs; i++)
+        if (node->outputs[i] != QD_NO_VALUE && frame->plan->graph->values[node->outputs[i]].given)
+            round_given(&frame->plan->graph->values[node->outputs[i]], &out[i]);
 }
 
 /* Pixels [first, first + n) between the place's [pixel][c] and planes [c][n]. */

@@ -84,7 +84,7 @@ static void decide_precisions(struct builder *b)
             b->why_f32[n] = "its readers take floats";
         b->node_q8[n] = !b->why_f32[n];
         b->output_f32[n] = b->node_q8[n] && (node->op->flags & QD_OP_F32_OUTPUT) && read_as_f32_only(b, out) &&
-                           node->act.kind == QD_ACT_NONE && node->residual < 0;
+                           !graph->values[out].given && node->act.kind == QD_ACT_NONE && node->residual < 0;
         for (int i = 0; i < node->n_inputs; i++) {
             if (!is_activation(graph, node->inputs[i]))
                 continue;

@@ -34,6 +34,12 @@ static bool takes_steps(const struct qd_graph *graph, const struct qd_node *node
     return node->op->channel_steps && node->op->channel_steps(graph, node, i);
 }
 
+/* An output without a scale, which nobody can read as bytes, can be floats. */
+static bool can_leave_floats(const struct qd_node *node, int output)
+{
+    return output == 0 && (node->op->flags & QD_OP_F32_OUTPUT) && node->act.kind == QD_ACT_NONE && node->residual < 0;
+}
+
 const char *qd_why_not_scales(const struct qd_graph *graph, const struct qd_node *node)
 {
     for (int i = 0; i < node->n_inputs; i++) {
@@ -47,7 +53,7 @@ const char *qd_why_not_scales(const struct qd_graph *graph, const struct qd_node
     for (int i = 0; i < node->n_outputs; i++) {
         if (node->outputs[i] == QD_NO_VALUE)
             continue;
-        if (!has_q(graph, node->outputs[i]))
+        if (!has_q(graph, node->outputs[i]) && !can_leave_floats(node, i))
             return "an output has no scale";
         if (graph->values[node->outputs[i]].channel_steps && !(i == 0 && takes_steps(graph, node, QD_STEPS_OF_OUTPUT)))
             return "an output has a step per channel";

@@ -1,5 +1,6 @@
 #include "graph/graph.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define GRAPH_MAX_BYTES ((size_t)8 << 30)
@@ -313,6 +314,14 @@ static bool is_among(const int *list, int n, int value)
         if (list[i] == value)
             return true;
     return false;
+}
+
+const char *qd_graph_new_name(const struct qd_graph *graph, const char *base, char *text, size_t size)
+{
+    snprintf(text, size, "%s", base);
+    for (int i = 1; qd_graph_find_value(graph, text) >= 0; i++)
+        snprintf(text, size, "%.*s.%d", (int)size - 16, base, i);
+    return text;
 }
 
 bool qd_graph_is_output(const struct qd_graph *graph, int value)

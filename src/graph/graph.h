@@ -31,6 +31,7 @@ struct qd_value {
     int producer;               /* the node that makes it; -1 for inputs and constants; set by qd_graph_sort */
     struct qd_qparams q;        /* scale 0: none */
     const float *channel_steps; /* [c], or NULL: all 1. real = (byte - zero_point) * scale * channel_steps[c] */
+    bool given;                 /* the model itself rounds the value to q (import_qdq): a float run does so too */
 };
 
 /* What a calibration found for a layer's weights. Owned by whoever set it, which outlives the graph's plans. */
@@ -97,7 +98,8 @@ struct qd_graph {
     size_t nodes_capacity;
     int *inputs, *outputs; /* value indices */
     int n_inputs, n_outputs;
-    int pixels;          /* the input that takes a picture's bytes, or QD_NO_VALUE; others take elements of their type */
+    int pixels; /* the input that takes a picture's bytes, or QD_NO_VALUE; others take elements of their type */
+    bool forgets_scales; /* import_qdq leaves no qparams: a calibration is to find new ones */
     int multiplier_bits; /* of requantisation multipliers: 1 (a shift) .. 24; 0 means 24 */
     int *index;          /* private: open hash of value names, value + 1 or 0 */
     size_t index_size;
@@ -126,6 +128,9 @@ enum qd_status qd_graph_add_node(struct qd_graph *graph, const char *name, const
 
 /* Sets input i of a node; inputs between its last and i become QD_NO_VALUE. */
 enum qd_status qd_graph_set_input(struct qd_graph *graph, struct qd_node *node, int i, int value, struct qd_error *err);
+
+/* A value name that is not taken: base, then base.1, base.2 ... into text. */
+const char *qd_graph_new_name(const struct qd_graph *graph, const char *base, char *text, size_t size);
 
 /* The value's index, or -1. */
 int qd_graph_find_value(const struct qd_graph *graph, const char *name);

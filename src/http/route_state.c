@@ -20,8 +20,11 @@ static json_t *model_to_json(struct qd_entry *entry)
     if (!model)
         return json;
     s = model->result.scales;
-    gate = json_pack("{s:s, s:o}", "status", s->gate_passed ? "passed" : "failed", "held_out",
-                     qd_accuracy_to_json(&s->gate));
+    gate = json_pack("{s:s, s:o}", "status",
+                     !s->gate.n_images ? "not run"
+                     : s->gate_passed  ? "passed"
+                                       : "failed",
+                     "held_out", qd_accuracy_to_json(&s->gate));
     if (s->gate_text[0])
         json_object_set_new(gate, "reason", json_string(s->gate_text));
     json_object_set_new(json, "gate", gate);
@@ -30,7 +33,8 @@ static json_t *model_to_json(struct qd_entry *entry)
     json_object_set_new(json, "calibrated_at", json_real((double)model->calibrated_unix_us / 1e6));
     json_object_set_new(json, "calibration",
                         json_pack("{s:s, s:i, s:i, s:b, s:f}", "method", s->method, "images", s->n_images, "skipped",
-                                  s->n_skipped, "from_cache", model->result.from_cache, "seconds", model->result.seconds));
+                                  s->n_skipped, "from_cache", model->result.from_cache, "seconds",
+                                  model->result.seconds));
     json_object_set_new(json, "macs", json_integer((json_int_t)qd_plan_macs(model->result.int8, false)));
     json_object_set_new(json, "int8_macs", json_integer((json_int_t)qd_plan_macs(model->result.int8, true)));
     json_object_set_new(json, "classes", json_integer((json_int_t)qd_plan_output_count(model->result.int8, 0)));
@@ -111,7 +115,8 @@ void qd_route_readyz(struct qd_exchange *exchange)
     if (atomic_load(&exchange->http->draining))
         qd_reply_error_as(exchange, 503, qd_status_name(QD_UNAVAILABLE), "draining");
     else if (!qd_registry_is_ready(exchange->http->options.registry))
-        qd_reply_error_as(exchange, 503, qd_status_name(QD_UNAVAILABLE), "models are still loading, or none could be loaded");
+        qd_reply_error_as(exchange, 503, qd_status_name(QD_UNAVAILABLE),
+                          "models are still loading, or none could be loaded");
     else
         qd_reply_json(exchange, 200, json_pack("{s:s}", "status", "ready"));
 }

@@ -78,11 +78,18 @@ static const char *node_name(const Onnx__NodeProto *node, char *text, size_t siz
     return text;
 }
 
+static const struct qd_op *find_op(const Onnx__NodeProto *node)
+{
+    return qd_op_find_in(is_default_domain(node->domain) ? NULL : node->domain, node->op_type);
+}
+
 static bool is_supported(const struct loader *loader, const Onnx__NodeProto *node)
 {
-    const struct qd_op *op = is_default_domain(node->domain) ? qd_op_find(node->op_type) : NULL;
+    const struct qd_op *op = find_op(node);
 
-    return op && !strchr(op->name, '.') && loader->opset >= op->min_opset && loader->opset <= op->max_opset;
+    /* Of other domains there is one opset. */
+    return op && !strchr(op->name, '.') &&
+           (op->domain || (loader->opset >= op->min_opset && loader->opset <= op->max_opset));
 }
 
 /* One error for all unsupported operators, each once with the first node that has it. */
@@ -390,7 +397,7 @@ static enum qd_status check_arity(const struct qd_op *op, const Onnx__NodeProto 
 static enum qd_status add_node(struct loader *loader, const Onnx__NodeProto *proto, const char *name,
                                struct qd_error *err)
 {
-    const struct qd_op *op = qd_op_find(proto->op_type);
+    const struct qd_op *op = find_op(proto);
     struct qd_graph *graph = loader->graph;
     struct qd_arena scratch = {0};
     int *inputs = qd_arena_array(&scratch, proto->n_input + 1, sizeof(int));
@@ -493,6 +500,8 @@ static enum qd_status build_graph(struct loader *loader, const Onnx__ModelProto 
         status = turn_channels(loader, err);
     if (status == QD_OK)
         status = qd_graph_sort(loader->graph, err);
+    if (status == QD_OK)
+        status = qd_pass_expand(loader->graph, err);
     if (status == QD_OK)
         status = parse_nodes(loader->graph, err);
     if (status == QD_OK)

@@ -34,13 +34,16 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_constant,
     &qd_op_constant_of_shape,
     &qd_op_conv,
+    &qd_op_conv_integer,
     &qd_op_conv_transpose,
     &qd_op_cos,
     &qd_op_cosh,
     &qd_op_cum_sum,
     &qd_op_depth_to_space,
+    &qd_op_dequantize_linear,
     &qd_op_div,
     &qd_op_dropout,
+    &qd_op_dynamic_quantize_linear,
     &qd_op_einsum,
     &qd_op_elu,
     &qd_op_equal,
@@ -79,6 +82,7 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_lp_pool,
     &qd_op_lrn,
     &qd_op_mat_mul,
+    &qd_op_mat_mul_integer,
     &qd_op_max,
     &qd_op_max_pool,
     &qd_op_mean,
@@ -86,6 +90,8 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_min,
     &qd_op_mish,
     &qd_op_mod,
+    &qd_op_ms_dequantize_linear,
+    &qd_op_ms_quantize_linear,
     &qd_op_mul,
     &qd_op_neg,
     &qd_op_non_max_suppression,
@@ -97,6 +103,17 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_pad,
     &qd_op_pow,
     &qd_op_prelu,
+    &qd_op_q_gemm,
+    &qd_op_qlinear_add,
+    &qd_op_qlinear_average_pool,
+    &qd_op_qlinear_concat,
+    &qd_op_qlinear_conv,
+    &qd_op_qlinear_global_average_pool,
+    &qd_op_qlinear_leaky_relu,
+    &qd_op_qlinear_mat_mul,
+    &qd_op_qlinear_mul,
+    &qd_op_qlinear_sigmoid,
+    &qd_op_quantize_linear,
     &qd_op_range,
     &qd_op_reciprocal,
     &qd_op_reduce_l1,
@@ -111,6 +128,7 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_reduce_sum_square,
     &qd_op_relu,
     &qd_op_repeat_channels,
+    &qd_op_requantize,
     &qd_op_reshape,
     &qd_op_resize,
     &qd_op_round,
@@ -149,12 +167,18 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_xor,
 };
 
-const struct qd_op *qd_op_find(const char *name)
+const struct qd_op *qd_op_find_in(const char *domain, const char *name)
 {
     for (size_t i = 0; i < QD_ARRAY_SIZE(qd_ops); i++)
-        if (strcmp(qd_ops[i]->name, name) == 0)
+        if (strcmp(qd_ops[i]->name, name) == 0 &&
+            (domain && qd_ops[i]->domain ? strcmp(qd_ops[i]->domain, domain) == 0 : domain == qd_ops[i]->domain))
             return qd_ops[i];
     return NULL;
+}
+
+const struct qd_op *qd_op_find(const char *name)
+{
+    return qd_op_find_in(NULL, name);
 }
 
 const struct qd_op *qd_op_at(int i)

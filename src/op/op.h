@@ -79,13 +79,18 @@ enum qd_op_flags {
     QD_OP_STEPS = 64, /* prepare_q8 follows in_steps and out_steps; other operators' tensors are contiguous */
     QD_OP_FINISHES_F32 = 128, /* run_f32 adds the fused residual and applies the activation itself */
     QD_OP_MOVES = 256,        /* only copies elements, some of them, or constants beside them */
+    QD_OP_KEEP = 512,         /* not folded when loading, also where all inputs are constant: import_qdq reads it */
     QD_OP_FIXED_Q = 32,       /* output_q says the output's qparams (a constant range such as Sigmoid's) */
 };
 
 #define QD_STEPS_OF_OUTPUT (-1)
 
+/* The operators that ONNX Runtime adds; their opset is 1. */
+#define QD_DOMAIN_MICROSOFT "com.microsoft"
+
 struct qd_op {
-    const char *name; /* ONNX's; a name with a dot ("quantd.Normalize") is our own, no file can name it */
+    const char *domain; /* NULL: ONNX's own */
+    const char *name;   /* ONNX's; a name with a dot ("quantd.Normalize") is our own, no file can name it */
     int min_opset, max_opset;
     int min_inputs, max_inputs; /* max -1: any number */
     int n_outputs;              /* at most; 0: any number */
@@ -93,7 +98,12 @@ struct qd_op {
     const char *limits; /* for the list of operators: what is not taken, or runs in f32 only; NULL: nothing to say */
 
     const void *functions; /* of the operator's family: its header says the type. NULL: of no family */
-
+    /*
+     * The operator is a composition: node n becomes its core, and nodes are added around it, when a model is loaded;
+     * nothing below is called then. Nodes may move. Shapes are not known yet, but those of inputs and constants. NULL:
+     * it is itself.
+     */
+    enum qd_status (*expand)(struct qd_graph *graph, int n, struct qd_error *err);
     /* Attributes into node->params (in the graph's arena). NULL: no attributes. */
     enum qd_status (*parse)(struct qd_graph *graph, struct qd_node *node, struct qd_error *err);
     /*
@@ -140,8 +150,10 @@ struct qd_op {
     void (*run_q8)(const struct qd_q8_run *run, int thread, int n_threads);
 };
 
-/* The operator by ONNX's name, or NULL. */
+/* The operator of ONNX's own domain by its name, or NULL. */
 const struct qd_op *qd_op_find(const char *name);
+/* The same of any domain; NULL is ONNX's own. */
+const struct qd_op *qd_op_find_in(const char *domain, const char *name);
 /* The table, for listings: row i, or NULL past the end. */
 const struct qd_op *qd_op_at(int i);
 
@@ -187,6 +199,8 @@ static inline void qd_share(int64_t total, int thread, int n_threads, int64_t *r
 extern const struct qd_op qd_op_conv, qd_op_batch_normalization, qd_op_add, qd_op_mul, qd_op_pad, qd_op_normalize,
     qd_op_identity, qd_op_dropout, qd_op_gemm, qd_op_softmax, qd_op_clip, qd_op_div, qd_op_sub, qd_op_sigmoid,
     qd_op_silu, qd_op_hard_sigmoid, qd_op_hard_swish, qd_op_reshape, qd_op_transpose, qd_op_channel_shuffle,
-    qd_op_repeat_channels, qd_op_tanh, qd_op_erf, qd_op_cast, qd_op_softplus, qd_op_gelu, qd_op_mish;
+    qd_op_repeat_channels, qd_op_tanh, qd_op_erf, qd_op_cast, qd_op_softplus, qd_op_gelu, qd_op_mish,
+    qd_op_quantize_linear, qd_op_dequantize_linear, qd_op_ms_quantize_linear, qd_op_ms_dequantize_linear,
+    qd_op_requantize;
 
 #endif

@@ -16,7 +16,8 @@ static enum qd_status merge(struct qd_graph *graph, struct qd_node *second, bool
     int n_dims;
     bool nothing = true;
 
-    if (!first || first->op != &qd_op_transpose)
+    if (!first || first->op != &qd_op_transpose || qd_pass_loses_rounding(graph, second->inputs[0], first->inputs[0]) ||
+        qd_pass_loses_rounding(graph, second->outputs[0], first->inputs[0]))
         return QD_OK;
     a = first->params;
     n_dims = graph->values[first->inputs[0]].shape.n_dims;

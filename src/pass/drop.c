@@ -27,6 +27,8 @@ enum qd_status qd_pass_drop_identity(struct qd_graph *graph, struct qd_error *er
         /* A second output (Dropout's mask) that somebody reads keeps the node. */
         if (node->n_outputs > 1 && node->outputs[1] != QD_NO_VALUE && qd_graph_n_uses(graph, node->outputs[1]))
             continue;
+        if (qd_pass_loses_rounding(graph, node->outputs[0], node->inputs[0]))
+            continue;
         if (in->producer < 0 && qd_graph_is_output(graph, node->outputs[0]))
             continue;
         qd_graph_replace_uses(graph, node->outputs[0], node->inputs[0]);

@@ -59,7 +59,7 @@ static enum qd_status add_named(struct qd_graph *graph, const char *node_name, c
     char base[160], name[256];
 
     snprintf(base, sizeof(base), "%.100s.%s", node_name, what);
-    return qd_graph_add_value(graph, qd_pass_new_name(graph, base, name, sizeof(name)), ret, err);
+    return qd_graph_add_value(graph, qd_graph_new_name(graph, base, name, sizeof(name)), ret, err);
 }
 
 /* The convolution's weights: output (ry * s + rx) * n + o has taps of output o. */
@@ -79,11 +79,11 @@ static enum qd_status turn_weights(struct qd_graph *graph, struct qd_node *node,
     enum qd_status status;
 
     snprintf(base, sizeof(base), "%.100s.weights", node->name);
-    status = qd_graph_add_constant(graph, qd_pass_new_name(graph, base, name, sizeof(name)), QD_F32, &shape, NULL,
+    status = qd_graph_add_constant(graph, qd_graph_new_name(graph, base, name, sizeof(name)), QD_F32, &shape, NULL,
                                    &index, &to, err);
     snprintf(base, sizeof(base), "%.100s.bias", node->name);
     if (status == QD_OK)
-        status = qd_graph_add_constant(graph, qd_pass_new_name(graph, base, name, sizeof(name)), QD_F32, &bias_shape,
+        status = qd_graph_add_constant(graph, qd_graph_new_name(graph, base, name, sizeof(name)), QD_F32, &bias_shape,
                                        NULL, &bias_index, &bias, err);
     if (status != QD_OK)
         return status;
@@ -172,7 +172,7 @@ static enum qd_status add_slice(struct qd_graph *graph, const char *node_name, i
         void *data;
 
         snprintf(base, sizeof(base), "%.100s.%s", node_name, names[i]);
-        status = qd_graph_add_constant(graph, qd_pass_new_name(graph, base, name, sizeof(name)), QD_I64, &shape,
+        status = qd_graph_add_constant(graph, qd_graph_new_name(graph, base, name, sizeof(name)), QD_I64, &shape,
                                        lists[i], &inputs[1 + i], &data, err);
         if (status != QD_OK)
             return status;

@@ -39,7 +39,7 @@ static struct qd_node *conv_before(struct qd_graph *graph, const struct qd_node 
     const struct qd_value *in = qd_node_input(graph, line, 0);
     struct qd_node *conv = in && in->producer >= 0 ? &graph->nodes[in->producer] : NULL;
 
-    if (!conv || (conv->op != &qd_op_conv && conv->op != &qd_op_conv_transpose) || conv->residual >= 0 ||
+    if (!conv || (conv->op != &qd_op_conv && conv->op != &qd_op_conv_transpose) || in->given || conv->residual >= 0 ||
         conv->act.kind != QD_ACT_NONE)
         return NULL;
     if (!all_constant(graph, conv, 1))

@@ -117,14 +117,20 @@ enum qd_status qd_pass_fold_preprocessing(struct qd_graph *graph, struct qd_erro
     value = norm->outputs[0];
     c = graph->values[value].shape.dims[1];
     /* Absorbed nodes stay without readers, for drop_dead. */
-    while ((user = qd_graph_only_user(graph, value)) && absorb(graph, params, c, user, value)) {
+    while (!graph->values[value].given && (user = qd_graph_only_user(graph, value)) &&
+           absorb(graph, params, c, user, value)) {
         int out = user->outputs[0];
 
+        graph->values[value].q = graph->values[out].q;
+        graph->values[value].given = graph->values[out].given;
         qd_graph_replace_uses(graph, out, value);
         for (int i = 0; i < user->n_inputs; i++)
             if (user->inputs[i] == value)
                 user->inputs[i] = norm->inputs[0];
     }
+    /* Where the model rounds its input that stays a step of its own, and the weights stay the model's integers. */
+    if (graph->values[value].given)
+        return QD_OK;
     for (int64_t i = 0; i < c; i++)
         if (params->scale[i] == 0)
             return QD_OK;

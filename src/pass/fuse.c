@@ -8,6 +8,9 @@ static struct qd_node *can_take_residual(struct qd_graph *graph, const struct qd
 
     if (!node || !(node->op->flags & QD_OP_RESIDUAL) || node->residual >= 0 || node->act.kind != QD_ACT_NONE)
         return NULL;
+    /* The model rounds the sum's operand. */
+    if (graph->values[value].given)
+        return NULL;
     return qd_graph_only_user(graph, value) == add ? node : NULL;
 }
 
@@ -45,6 +48,28 @@ enum qd_status qd_pass_fuse_residual(struct qd_graph *graph, struct qd_error *er
     return status;
 }
 
+/*
+ * Whether the activation may go into the node in front of it although the model rounds between them: a clip of levels
+ * is a clip before they are rounded, but the bound has to be a level where nothing rounds it.
+ */
+static bool absorbs_rounding(struct qd_graph *graph, int between, int after, const struct qd_activation *act)
+{
+    struct qd_value *a = &graph->values[between], *b = &graph->values[after];
+    float top = (float)(255 - a->q.zero_point) * a->q.scale;
+
+    if (!a->given)
+        return true;
+    if (act->kind != QD_ACT_CLIP)
+        return false;
+    if (b->given)
+        return !qd_pass_loses_rounding(graph, between, after);
+    if ((act->min != 0 && act->min > -(float)a->q.zero_point * a->q.scale) || act->max < top)
+        return false;
+    b->q = a->q;
+    b->given = true;
+    return true;
+}
+
 /* An activation behind a node that can absorb it. */
 enum qd_status qd_pass_fuse_activation(struct qd_graph *graph, struct qd_error *err)
 {
@@ -65,7 +90,8 @@ enum qd_status qd_pass_fuse_activation(struct qd_graph *graph, struct qd_error *
         maker = producer >= 0 ? &graph->nodes[producer] : NULL;
         if (!maker || maker->act.kind != QD_ACT_NONE || !maker->op->fuses || !maker->op->fuses(maker, &act))
             continue;
-        if (qd_graph_only_user(graph, node->inputs[0]) != node || maker->outputs[0] != node->inputs[0])
+        if (qd_graph_only_user(graph, node->inputs[0]) != node || maker->outputs[0] != node->inputs[0] ||
+            !absorbs_rounding(graph, node->inputs[0], node->outputs[0], &act))
             continue;
         maker->act = act;
         maker->outputs[0] = node->outputs[0];

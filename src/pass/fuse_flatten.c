@@ -19,6 +19,7 @@ enum qd_status qd_pass_fuse_flatten(struct qd_graph *graph, struct qd_error *err
         picture = &graph->values[flatten->inputs[0]].shape;
         /* One row in, one row out: then transA, if it is there, says nothing. Pixels stay with their Flatten. */
         if (picture->n_dims != 4 || picture->dims[0] != 1 || graph->values[flatten->inputs[0]].producer < 0 ||
+            qd_pass_loses_rounding(graph, gemm->inputs[0], flatten->inputs[0]) ||
             graph->values[gemm->inputs[0]].shape.dims[0] != 1 || graph->values[gemm->outputs[0]].shape.dims[0] != 1)
             continue;
         gemm->inputs[0] = flatten->inputs[0];

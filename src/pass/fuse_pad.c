@@ -34,7 +34,8 @@ enum qd_status qd_pass_fuse_pad(struct qd_graph *graph, struct qd_error *err)
         if (!is_zero_pad(graph, node))
             continue;
         user = qd_graph_only_user(graph, node->outputs[0]);
-        if (!user || user->op != &qd_op_conv || user->inputs[0] != node->outputs[0])
+        if (!user || user->op != &qd_op_conv || user->inputs[0] != node->outputs[0] ||
+            qd_pass_loses_rounding(graph, node->outputs[0], node->inputs[0]))
             continue;
         conv = user->params;
         for (int i = 0; i < 2; i++) {

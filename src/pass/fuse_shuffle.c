@@ -30,7 +30,9 @@ static enum qd_status fuse(struct qd_graph *graph, struct qd_node *node, bool *k
     const struct qd_shape *in, *grouped;
     struct qd_channel_shuffle_params *params;
 
-    if (!reshape || !swaps_groups(graph, transpose))
+    if (!reshape || !swaps_groups(graph, transpose) ||
+        qd_pass_loses_rounding(graph, node->inputs[0], reshape->inputs[0]) ||
+        qd_pass_loses_rounding(graph, transpose->inputs[0], reshape->inputs[0]))
         return QD_OK;
     in = &graph->values[reshape->inputs[0]].shape;
     grouped = &graph->values[reshape->outputs[0]].shape;

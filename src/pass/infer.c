@@ -7,7 +7,7 @@
 
 static bool can_fold(const struct qd_graph *graph, const struct qd_node *node)
 {
-    if (!node->op->run_f32 || !node->n_outputs)
+    if (!node->op->run_f32 || !node->n_outputs || node->op->flags & QD_OP_KEEP)
         return false;
     if (node->op->flags & QD_OP_SHAPE_ONLY)
         return true;
@@ -24,8 +24,7 @@ static void set_view(const struct qd_value *value, struct qd_view *view)
     view->data = (void *)(uintptr_t)value->data;
 }
 
-/* Runs the node now; its outputs become constants. */
-static enum qd_status fold(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
+enum qd_status qd_pass_fold_node(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
     struct qd_arena scratch = {0};
     struct qd_view *in = qd_arena_array(&scratch, (size_t)node->n_inputs + 1, sizeof(*in));
@@ -76,7 +75,23 @@ static enum qd_status infer_node(struct qd_graph *graph, struct qd_node *node, b
             return qd_error_set(err, QD_TOO_LARGE, "output '%s' has no shape or too many elements", value->name);
     }
     *ret_folded = can_fold(graph, node);
-    return *ret_folded ? fold(graph, node, err) : QD_OK;
+    return *ret_folded ? qd_pass_fold_node(graph, node, err) : QD_OK;
+}
+
+enum qd_status qd_pass_fold_constants(struct qd_graph *graph, struct qd_error *err)
+{
+    bool *keep = qd_alloc_array((size_t)graph->n_nodes + 1, sizeof(bool));
+    enum qd_status status = keep ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for constants");
+
+    for (int n = 0; n < graph->n_nodes && status == QD_OK; n++) {
+        keep[n] = !can_fold(graph, &graph->nodes[n]);
+        if (!keep[n])
+            status = qd_pass_fold_node(graph, &graph->nodes[n], err);
+    }
+    if (status == QD_OK)
+        qd_graph_keep_nodes(graph, keep);
+    qd_free(keep);
+    return status;
 }
 
 enum qd_status qd_pass_infer(struct qd_graph *graph, struct qd_error *err)

@@ -15,7 +15,7 @@ enum qd_status qd_pass_insert_normalize(struct qd_graph *graph, const float *sca
     if (graph->values[input].shape.dims[1] != n_channels)
         return qd_error_set(err, QD_INVALID, "preprocessing gives %d channels, the model's input '%s' has %lld",
                             n_channels, graph->values[input].name, (long long)graph->values[input].shape.dims[1]);
-    status = qd_graph_add_value(graph, qd_pass_new_name(graph, "quantd.normalized", name, sizeof(name)), &output, err);
+    status = qd_graph_add_value(graph, qd_graph_new_name(graph, "quantd.normalized", name, sizeof(name)), &output, err);
     if (status != QD_OK)
         return status;
     graph->values[output].has_shape = true;

@@ -5,6 +5,7 @@
 #include "op/op.h"
 #include "pass/pass.h"
 
+enum qd_status qd_pass_import_qdq(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_drop_identity(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_cancel_transposes(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_fold_batch_norm(struct qd_graph *graph, struct qd_error *err);
@@ -20,11 +21,16 @@ enum qd_status qd_pass_fuse_activation(struct qd_graph *graph, struct qd_error *
 enum qd_status qd_pass_keep_tail_float(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_drop_dead(struct qd_graph *graph, struct qd_error *err);
 
+/* Runs the node now; its outputs become constants. */
+enum qd_status qd_pass_fold_node(struct qd_graph *graph, struct qd_node *node, struct qd_error *err);
+/* All nodes whose inputs are constant, as qd_pass_infer does; shapes are known. */
+enum qd_status qd_pass_fold_constants(struct qd_graph *graph, struct qd_error *err);
+
+/* Whether a value that goes away is rounded by the model itself, in another way than the one that is read instead. */
+bool qd_pass_loses_rounding(const struct qd_graph *graph, int gone, int instead);
+
 /* Makes the node, which keeps its outputs, another operator of one input: the last of a group that becomes one node. */
 void qd_pass_become(struct qd_node *node, const struct qd_op *op, int input, void *params);
-
-/* A value name that is not taken: base, then base.1, base.2 ... into text. */
-const char *qd_pass_new_name(const struct qd_graph *graph, const char *base, char *text, size_t size);
 
 /*
  * A convolution's weights and bias, made its own: copies where others share them, a bias of zeros where there was none.

@@ -24,7 +24,8 @@ static struct qd_node *maker(struct qd_graph *graph, int value, const struct qd_
 {
     int producer = graph->values[value].producer;
 
-    if (producer < 0 || graph->nodes[producer].op != op || graph->nodes[producer].act.kind != QD_ACT_NONE)
+    if (producer < 0 || graph->values[value].given || graph->nodes[producer].op != op ||
+        graph->nodes[producer].act.kind != QD_ACT_NONE)
         return NULL;
     return qd_graph_only_user(graph, value) ? &graph->nodes[producer] : NULL;
 }

@@ -6,6 +6,7 @@
 
 /* In the order in which they run. Residuals before activations, so that Conv, Add, Relu becomes one node. */
 static const struct qd_pass qd_passes[] = {
+    {"import_qdq", qd_pass_import_qdq, true},
     {"drop_identity", qd_pass_drop_identity, true},
     {"cancel_transposes", qd_pass_cancel_transposes, true},
     {"fold_batch_norm", qd_pass_fold_batch_norm, true},
@@ -50,12 +51,11 @@ enum qd_status qd_passes_run_standard(struct qd_graph *graph, struct qd_error *e
     return run_rows(graph, true, err);
 }
 
-const char *qd_pass_new_name(const struct qd_graph *graph, const char *base, char *text, size_t size)
+bool qd_pass_loses_rounding(const struct qd_graph *graph, int gone, int instead)
 {
-    snprintf(text, size, "%s", base);
-    for (int i = 1; qd_graph_find_value(graph, text) >= 0; i++)
-        snprintf(text, size, "%.*s.%d", (int)size - 16, base, i);
-    return text;
+    const struct qd_value *a = &graph->values[gone], *b = &graph->values[instead];
+
+    return a->given && !(b->given && a->q.scale == b->q.scale && a->q.zero_point == b->q.zero_point);
 }
 
 void qd_pass_become(struct qd_node *node, const struct qd_op *op, int input, void *params)
@@ -81,19 +81,20 @@ enum qd_status qd_pass_own_weights(struct qd_graph *graph, struct qd_node *node,
     enum qd_status status;
     int index;
 
+    node->layer_weights = NULL; /* they were the old ones' integers */
     if (qd_graph_n_uses(graph, node->inputs[1]) == 1) {
         /* The graph's own memory, that nobody else reads: no second copy of what may be tens of megabytes. */
         weights = (void *)(uintptr_t)old.data;
     } else {
         snprintf(base, sizeof(base), "%.100s.weights", node->name);
-        status = qd_graph_add_constant(graph, qd_pass_new_name(graph, base, name, sizeof(name)), QD_F32, &old.shape,
+        status = qd_graph_add_constant(graph, qd_graph_new_name(graph, base, name, sizeof(name)), QD_F32, &old.shape,
                                        old.data, &index, &weights, err);
         if (status != QD_OK)
             return status;
         node->inputs[1] = index;
     }
     snprintf(base, sizeof(base), "%.100s.bias", node->name);
-    status = qd_graph_add_constant(graph, qd_pass_new_name(graph, base, name, sizeof(name)), QD_F32, &bias_shape,
+    status = qd_graph_add_constant(graph, qd_graph_new_name(graph, base, name, sizeof(name)), QD_F32, &bias_shape,
                                    bias_data, &index, &bias, err);
     if (status == QD_OK)
         status = qd_graph_set_input(graph, node, 2, index, err);

@@ -13,8 +13,15 @@ struct qd_pass {
 };
 
 /*
+ * Operators that are compositions become what they are made of, and what moves bytes moves floats, between
+ * DequantizeLinear and QuantizeLinear. Loading calls it before attributes are parsed.
+ */
+enum qd_status qd_pass_expand(struct qd_graph *graph, struct qd_error *err);
+
+/*
  * Shapes of everything, in topological order; nodes whose inputs are all constant (or that read shapes only) are run
- * and become constants. Loading calls it first. A node that cannot be inferred is an error that names it.
+ * and become constants, but for those of QD_OP_KEEP. Loading calls it first. A node that cannot be inferred is an error
+ * that names it.
  */
 enum qd_status qd_pass_infer(struct qd_graph *graph, struct qd_error *err);
 

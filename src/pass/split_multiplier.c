@@ -29,7 +29,7 @@ static enum qd_status repeat_input(struct qd_graph *graph, int n, int64_t times,
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a pass");
     params->times = times;
     snprintf(base, sizeof(base), "%.100s.repeated", graph->nodes[n].name);
-    qd_pass_new_name(graph, base, name, sizeof(name));
+    qd_graph_new_name(graph, base, name, sizeof(name));
     status = qd_graph_add_value(graph, name, &output, err);
     if (status == QD_OK)
         status = qd_graph_add_node(graph, name, qd_op_repeat_channels.name, &qd_op_repeat_channels, &input, 1, &output,
@@ -38,6 +38,8 @@ static enum qd_status repeat_input(struct qd_graph *graph, int n, int64_t times,
         return status;
     repeat->params = params;
     graph->nodes[n].inputs[0] = output;
+    graph->values[output].q = graph->values[input].q;
+    graph->values[output].given = graph->values[input].given;
     return qd_op_repeat_channels.infer(graph, repeat, err);
 }
 

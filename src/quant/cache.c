@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "quant/given.h"
 #include "util/file.h"
 
 #define FORMAT "quantd-scales-3"
@@ -21,10 +22,12 @@ void qd_cache_key_hex(const struct qd_cache_key *key, char ret_hex[QD_HASH_HEX_S
     qd_preprocess_hash(key->preprocess, &hasher);
     for (size_t i = 0; i < key->n_files; i++)
         qd_hasher_add(&hasher, key->files[i]->hash.bytes, QD_HASH_SIZE);
-    n = snprintf(text, sizeof(text), "\nmethod %s %d\nbits %d %d %d\nlayerwise %d\nzero %d\npower %d\nskipped %x\ngate %.17g %.17g\n",
-                 key->method->name, key->method->version, key->form->activation_bits, key->form->weight_bits,
-                 key->form->multiplier_bits, key->form->layerwise, key->form->plain_zero, key->form->power_of_two,
-                 key->skipped_stages, key->min_agreement, key->min_sqnr_db);
+    n = snprintf(text, sizeof(text),
+                 "\nmethod %s %d\nbits %d %d %d\nlayerwise %d\nzero %d\npower %d\nskipped %x\ngate %.17g %.17g\n",
+                 key->method ? key->method->name : QD_METHOD_GIVEN, key->method ? key->method->version : 1,
+                 key->form->activation_bits, key->form->weight_bits, key->form->multiplier_bits, key->form->layerwise,
+                 key->form->plain_zero, key->form->power_of_two, key->skipped_stages, key->min_agreement,
+                 key->min_sqnr_db);
     qd_hasher_add(&hasher, text, (size_t)n);
     qd_hasher_add(&hasher, key->settings, strlen(key->settings));
     hash = qd_hasher_finish(&hasher);

@@ -187,36 +187,6 @@ static enum qd_status choose_scales(struct calibration *c, struct qd_error *err)
     return status;
 }
 
-/* The layers with weights, in the order of the statistics' where those have them. */
-static enum qd_status list_layers(struct calibration *c, struct qd_error *err)
-{
-    struct qd_graph *graph = c->graph;
-
-    c->scales->layers = qd_arena_array(&c->scales->arena, (size_t)graph->n_nodes + 1, sizeof(*c->scales->layers));
-    if (!c->scales->layers)
-        return qd_error_set(err, QD_NO_MEMORY, "no memory for scales");
-    for (int n = 0; n < graph->n_nodes; n++) {
-        const struct qd_node *node = &graph->nodes[n];
-        struct qd_layer_scale *layer = &c->scales->layers[c->scales->n_layers];
-        int64_t channels;
-
-        if (!node->op->layer || !node->op->supports_q8 || !node->op->supports_q8(graph, node))
-            continue;
-        channels = graph->values[node->outputs[0]].shape.dims[1];
-        layer->name = qd_arena_strdup(&c->scales->arena, node->name);
-        if (!layer->name)
-            return qd_error_set(err, QD_NO_MEMORY, "no memory for scales");
-        layer->n = (int)channels;
-        layer->k = (int)(qd_shape_count(&graph->values[node->inputs[1]].shape) / channels);
-        layer->macs = node->op->macs ? node->op->macs(graph, node) : 0;
-        layer->precision = node->precision;
-        layer->weights.bits = c->options->form.weight_bits;
-        layer->weights_db = layer->sensitivity = (double)NAN;
-        c->scales->n_layers++;
-    }
-    return QD_OK;
-}
-
 static enum qd_status measure(struct calibration *c, const struct qd_image_file *const *files, size_t n_files,
                               struct qd_arena *memory, struct qd_error *err)
 {
@@ -282,7 +252,7 @@ enum qd_status qd_calibrate(struct qd_graph *graph, const struct qd_image_file *
     if (status == QD_OK)
         status = choose_scales(&c, err);
     if (status == QD_OK)
-        status = list_layers(&c, err);
+        status = qd_scales_list_layers(c.scales, graph, options->form.weight_bits, err);
     if (status == QD_OK)
         status = qd_scales_apply(c.scales, graph, err);
     if (status == QD_OK)

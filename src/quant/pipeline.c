@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "quant/given.h"
 #include "util/clock.h"
 
 #define MIN_IMAGES_TO_SPLIT 8
@@ -20,14 +21,14 @@ struct parts {
     size_t n_all, n_calibration, n_gate;
 };
 
-static enum qd_status split(const struct qd_image_set *images, size_t max_images, struct qd_arena *arena,
-                            struct parts *p, struct qd_error *err)
+static enum qd_status split(const struct qd_image_set *images, const struct qd_pipeline_options *options,
+                            struct qd_arena *arena, struct parts *p, struct qd_error *err)
 {
-    size_t n = max_images && images->n_files > max_images ? max_images : images->n_files;
+    size_t max = options->max_images, n = max && images->n_files > max ? max : images->n_files;
 
-    p->all = qd_arena_array(arena, n, sizeof(*p->all));
-    p->calibration = qd_arena_array(arena, n, sizeof(*p->calibration));
-    p->gate = qd_arena_array(arena, n, sizeof(*p->gate));
+    p->all = qd_arena_array(arena, n + 1, sizeof(*p->all));
+    p->calibration = qd_arena_array(arena, n + 1, sizeof(*p->calibration));
+    p->gate = qd_arena_array(arena, n + 1, sizeof(*p->gate));
     if (!p->all || !p->calibration || !p->gate)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for an image set");
     for (size_t i = 0; i < n; i++) {
@@ -39,7 +40,11 @@ static enum qd_status split(const struct qd_image_set *images, size_t max_images
         else
             p->calibration[p->n_calibration++] = file;
     }
-    if (!p->n_gate || !p->n_calibration) {
+    if (!options->method) {
+        p->gate = p->all;
+        p->n_gate = n;
+        p->n_calibration = 0;
+    } else if (!p->n_gate || !p->n_calibration) {
         p->gate = p->calibration = p->all;
         p->n_gate = p->n_calibration = p->n_all;
     }
@@ -99,7 +104,7 @@ static void judge(const struct qd_pipeline_options *options, struct qd_scales *s
     const struct qd_value_scale *worst = worst_tensor(scales);
 
     scales->gate_text[0] = 0; /* a cached verdict may be from other thresholds */
-    scales->gate_passed = passes(options, &scales->gate);
+    scales->gate_passed = !scales->gate.n_images || passes(options, &scales->gate);
     if (!scales->gate_passed)
         snprintf(
             scales->gate_text, sizeof(scales->gate_text),
@@ -145,7 +150,7 @@ static enum qd_status run_gate(struct parts *parts, const struct qd_evaluation_o
     enum qd_status status =
         qd_evaluate(result->fp32, result->int8, parts->gate, parts->n_gate, options, &s->gate, &why);
 
-    if (status == QD_INVALID && parts->gate != parts->calibration) {
+    if (status == QD_INVALID && parts->n_calibration && parts->gate != parts->calibration) {
         if (!s->first_skipped[0])
             memcpy(s->first_skipped, why.text, sizeof(why.text));
         parts->gate = parts->calibration;
@@ -232,16 +237,19 @@ static enum qd_status calibrate(struct qd_graph *graph, struct parts *parts, con
     };
     struct qd_evaluation_options evaluation = {options->n_threads, options->preprocess, options->limits,
                                                options->progress};
-    enum qd_status status =
-        qd_calibrate(graph, parts->calibration, parts->n_calibration, &calibration, &result->scales, err);
+    enum qd_status status = options->method ? qd_calibrate(graph, parts->calibration, parts->n_calibration,
+                                                           &calibration, &result->scales, err)
+                                            : qd_scales_given(graph, &result->scales, err);
 
+    if (status == QD_OK && !options->method)
+        status = qd_scales_apply(result->scales, graph, err);
     if (status == QD_OK)
         status = make_plans(graph, options, result, err);
-    if (status == QD_OK)
+    if (status == QD_OK && parts->n_gate)
         status = run_gate(parts, &evaluation, result, err);
-    if (status == QD_OK)
+    if (status == QD_OK && parts->n_gate)
         status = fall_back(graph, parts, options, &evaluation, result, err);
-    if (status == QD_OK)
+    if (status == QD_OK && parts->n_gate)
         status = qd_measure_layers(graph, options->kernels, parts->gate,
                                    parts->n_gate < REPORT_IMAGES ? parts->n_gate : REPORT_IMAGES, &evaluation,
                                    result->scales, err);
@@ -292,7 +300,7 @@ enum qd_status qd_pipeline_run(struct qd_graph *graph, const struct qd_image_set
     struct qd_pipeline_options tracked = *options;
     char key[QD_HASH_HEX_SIZE];
     int64_t start = qd_now_us();
-    enum qd_status status = split(images, options->max_images, &arena, &parts, err);
+    enum qd_status status = split(images, options, &arena, &parts, err);
 
     if (options->progress) {
         progress.step = options->progress->step;
@@ -315,13 +323,14 @@ enum qd_status qd_pipeline_run(struct qd_graph *graph, const struct qd_image_set
         if (!use_cache(graph, key, options, &result)) {
             struct qd_error why = {""};
 
-            qd_work_begin(&work, parts.n_calibration, parts.n_gate, options->method->staged, options->skipped_stages);
+            qd_work_begin(&work, parts.n_calibration, parts.n_gate, options->method && options->method->staged,
+                          options->skipped_stages);
             status = calibrate(graph, &parts, &tracked, &result, err);
             qd_progress_end(&progress);
             if (status == QD_OK && options->cache_folder &&
                 qd_cache_save(options->cache_folder, key, result.scales, &why) != QD_OK)
                 warn(&result, "%s", why.text);
-            if (status == QD_OK)
+            if (status == QD_OK && options->method)
                 warn_about_images(&parts, images->n_duplicates, &result);
         }
     }

@@ -9,7 +9,7 @@
 #include "quant/evaluate.h"
 
 struct qd_pipeline_options {
-    const struct qd_method *method;
+    const struct qd_method *method; /* NULL: the scales are the graph's own, see given.h */
     struct qd_calibration_form form;
     unsigned skipped_stages; /* see refine.h */
     int n_threads;
@@ -41,9 +41,11 @@ struct qd_pipeline_result {
 };
 
 /*
- * The image set is split by content: a quarter (hash byte 0 divisible by 4) is the gate's, the rest calibrates; a set
- * too small to split (fewer than 8), or whose quarter cannot be read, serves as both. The result is good whether or not
- * the gate passed: scales->gate_passed.
+ * Where the scales are the graph's own, no picture is needed: those that there are serve the gate, which compares the
+ * int8 plan with what the file means (a float run that rounds where the file does), and without any it lets all pass.
+ * Else the image set is split by content: a quarter (hash byte 0 divisible by 4) is the gate's, the rest calibrates; a
+ * set too small to split (fewer than 8), or whose quarter cannot be read, serves as both. The result is good whether or
+ * not the gate passed: scales->gate_passed.
  */
 enum qd_status qd_pipeline_run(struct qd_graph *graph, const struct qd_image_set *images,
                                const struct qd_pipeline_options *options, struct qd_pipeline_result *ret,

@@ -1,8 +1,10 @@
 #include "quant/scales.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "op/op.h"
+#include "quant/given.h"
 
 struct qd_scales *qd_scales_new(void)
 {
@@ -32,6 +34,7 @@ static enum qd_status check_values(const struct qd_scales *scales, const struct 
 {
     bool *found = qd_alloc_array((size_t)graph->n_values + 1, sizeof(bool));
     enum qd_status status = found ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for scales");
+    bool complete;
 
     for (size_t i = 0; i < scales->n_values && status == QD_OK; i++) {
         const struct qd_value_scale *s = &scales->values[i];
@@ -50,11 +53,46 @@ static enum qd_status check_values(const struct qd_scales *scales, const struct 
         else
             found[v] = true;
     }
-    for (int v = 0; v < graph->n_values && status == QD_OK; v++)
+    /* A model with scales of its own need not have one for every tensor. */
+    complete = strcmp(scales->method, QD_METHOD_GIVEN) != 0;
+    for (int v = 0; v < graph->n_values && status == QD_OK && complete; v++)
         if (has_scale(&graph->values[v]) && !found[v])
             status = qd_error_set(err, QD_INVALID, "no scale for tensor '%s'", graph->values[v].name);
     qd_free(found);
     return status;
+}
+
+bool qd_is_scaled_layer(const struct qd_graph *graph, const struct qd_node *node)
+{
+    return node->op->layer && node->op->supports_q8 && node->op->supports_q8(graph, node);
+}
+
+enum qd_status qd_scales_list_layers(struct qd_scales *scales, const struct qd_graph *graph, int weight_bits,
+                                     struct qd_error *err)
+{
+    scales->layers = qd_arena_array(&scales->arena, (size_t)graph->n_nodes + 1, sizeof(*scales->layers));
+    if (!scales->layers)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for scales");
+    for (int n = 0; n < graph->n_nodes; n++) {
+        const struct qd_node *node = &graph->nodes[n];
+        struct qd_layer_scale *layer = &scales->layers[scales->n_layers];
+        int64_t channels;
+
+        if (!qd_is_scaled_layer(graph, node))
+            continue;
+        channels = graph->values[node->outputs[0]].shape.dims[1];
+        layer->name = qd_arena_strdup(&scales->arena, node->name);
+        if (!layer->name)
+            return qd_error_set(err, QD_NO_MEMORY, "no memory for scales");
+        layer->n = (int)channels;
+        layer->k = (int)(qd_shape_count(&graph->values[node->inputs[1]].shape) / channels);
+        layer->macs = node->op->macs ? node->op->macs(graph, node) : 0;
+        layer->precision = node->precision;
+        layer->weights.bits = weight_bits;
+        layer->weights_db = layer->sensitivity = (double)NAN;
+        scales->n_layers++;
+    }
+    return QD_OK;
 }
 
 /* The node of a layer, sought from *at on: both stand in one order. */

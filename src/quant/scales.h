@@ -55,7 +55,7 @@ struct qd_accuracy {
 
 struct qd_scales {
     struct qd_arena arena; /* holds all that is pointed to */
-    char method[32];
+    char method[32];                        /* that found them; QD_METHOD_GIVEN: they are the model's own */
     int multiplier_bits;                    /* of requantisation, 24: all of a float's */
     int n_images, n_skipped;                /* that calibrated; that could not be decoded */
     char first_skipped[QD_ERROR_TEXT_SIZE]; /* which was the first of those, and why; not kept in JSON */
@@ -73,6 +73,13 @@ struct qd_scales {
 /* Empty, with 24 multiplier bits; NULL without memory. */
 struct qd_scales *qd_scales_new(void);
 void qd_scales_free(struct qd_scales *scales);
+
+/* Whether the node has a row among the layers: it has weights and an int8 form. */
+bool qd_is_scaled_layer(const struct qd_graph *graph, const struct qd_node *node);
+
+/* The graph's layers, in the nodes' order, without weights yet. */
+enum qd_status qd_scales_list_layers(struct qd_scales *scales, const struct qd_graph *graph, int weight_bits,
+                                     struct qd_error *err);
 
 /*
  * Sets the graph's qparams, channel steps, layer weights and precisions by name; the scales must outlive the graph's

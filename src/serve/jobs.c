@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "quant/given.h"
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -180,7 +181,7 @@ enum qd_status qd_jobs_start(struct qd_jobs *jobs, struct qd_entry *entry, const
     char methods[QD_METHOD_LIST_SIZE];
     enum qd_status status;
 
-    if (method && !qd_method_find(method))
+    if (method && strcmp(method, QD_METHOD_GIVEN) != 0 && !qd_method_find(method))
         return qd_error_set(err, QD_INVALID, "method: expected one of %s, found '%.40s'",
                             qd_method_list(methods, sizeof(methods)), method);
     pthread_mutex_lock(&jobs->lock);

@@ -8,11 +8,13 @@
 #include "onnx/onnx.h"
 #include "op/op.h"
 #include "pass/pass.h"
+#include "quant/given.h"
 #include "serve/synthetic.h"
 #include "util/clock.h"
 #include "util/file.h"
 
 #define MAX_MODEL_BYTES ((size_t)4 << 30)
+#define DEFAULT_METHOD "adlq"
 
 struct qd_model *qd_model_ref(struct qd_model *model)
 {
@@ -76,6 +78,7 @@ static enum qd_status prepare_graph(struct qd_model *model, bool standard, struc
         scale[c] = p->scale / p->std[c];
         bias[c] = -p->mean[c] / p->std[c];
     }
+    model->graph->forgets_scales = model->forgets_scales;
     status = qd_pass_insert_normalize(model->graph, scale, bias, qd_preprocess_channels(p), err);
     if (status == QD_OK)
         status = standard ? qd_passes_run_standard(model->graph, err) : qd_passes_run(model->graph, err);
@@ -108,9 +111,21 @@ static enum qd_status load_graph(struct qd_model *model, bool standard, struct q
     return prepare_graph(model, standard, err);
 }
 
-/* size: {h, w} instead of what model.json says, or NULL. */
-static enum qd_status new_model(const char *path, bool standard, const int *size, struct qd_model **ret,
-                                struct qd_error *err)
+/* Whether something asks for a calibration, also where the network has scales of its own. */
+static bool wants_calibration(const struct qd_model_config *config, const struct qd_model_options *options)
+{
+    const char *method = options->method ? options->method : config->method;
+
+    if (method)
+        return strcmp(method, QD_METHOD_GIVEN) != 0;
+    return options->profile || config->profile != qd_profile_at(0) || options->weight_bits ||
+           options->activation_bits || options->multiplier_bits || config->weight_bits || config->activation_bits ||
+           config->multiplier_bits;
+}
+
+/* size: {h, w} instead of what model.json says, or NULL. options, or NULL: the network as it is. */
+static enum qd_status new_model(const char *path, const struct qd_model_options *options, const int *size,
+                                struct qd_model **ret, struct qd_error *err)
 {
     struct qd_model *model = qd_alloc(sizeof(*model));
     enum qd_status status;
@@ -125,8 +140,9 @@ static enum qd_status new_model(const char *path, bool standard, const int *size
         model->config.preprocess.crop_h = size[0];
         model->config.preprocess.crop_w = size[1];
     }
+    model->forgets_scales = options && wants_calibration(&model->config, options);
     if (status == QD_OK)
-        status = load_graph(model, standard, err);
+        status = load_graph(model, options && options->standard_graph, err);
     if (status != QD_OK) {
         qd_error_context(err, status, "model '%.60s'", model->config.name);
         qd_model_unref(model);
@@ -138,7 +154,7 @@ static enum qd_status new_model(const char *path, bool standard, const int *size
 
 enum qd_status qd_model_load_graph(const char *path, struct qd_model **ret, struct qd_error *err)
 {
-    return new_model(path, false, NULL, ret, err);
+    return new_model(path, NULL, NULL, ret, err);
 }
 
 enum qd_status qd_model_resized(struct qd_model *base, int h, int w, const struct qd_model_options *options,
@@ -147,8 +163,9 @@ enum qd_status qd_model_resized(struct qd_model *base, int h, int w, const struc
     struct qd_plan_options plan = {
         .precision = QD_PRECISION_Q8, .max_batch = options->max_batch, .kernels = options->kernels};
     const int size[2] = {h, w};
+    struct qd_model_options own = {.method = base->forgets_scales ? DEFAULT_METHOD : QD_METHOD_GIVEN};
     struct qd_model *model = NULL;
-    enum qd_status status = new_model(base->config.path, false, size, &model, err);
+    enum qd_status status = new_model(base->config.path, &own, size, &model, err);
 
     if (status != QD_OK)
         return status;
@@ -184,6 +201,8 @@ static enum qd_status load_images(struct qd_model *model, const struct qd_model_
     const char *folder = options->images ? options->images : model->config.calibration_folder;
     enum qd_status status;
 
+    if (!folder && qd_has_given_scales(model->graph))
+        return QD_OK;
     if (!folder && options->allow_synthetic) {
         status = qd_synthetic_make(&model->config.preprocess, synthetic, err);
         folder = synthetic->folder;
@@ -240,8 +259,10 @@ static enum qd_status form_of(struct qd_model *model, const struct qd_model_opti
 
 static enum qd_status calibrate(struct qd_model *model, const struct qd_model_options *options, struct qd_error *err)
 {
-    const char *name = options->method ? options->method : model->config.method;
-    const struct qd_method *method = qd_method_find(name);
+    bool given = qd_has_given_scales(model->graph);
+    const char *asked = options->method ? options->method : model->config.method;
+    const char *name = asked ? asked : DEFAULT_METHOD;
+    const struct qd_method *method = given ? NULL : qd_method_find(name);
     struct qd_pipeline_options pipeline = {
         .method = method,
         .skipped_stages = options->skipped_stages,
@@ -264,11 +285,13 @@ static enum qd_status calibrate(struct qd_model *model, const struct qd_model_op
     char methods[QD_METHOD_LIST_SIZE];
     enum qd_status status;
 
-    if (!method)
+    if (!given && strcmp(name, QD_METHOD_GIVEN) == 0)
+        return qd_error_set(err, QD_INVALID, "calibration.method: 'model' is for networks that are quantized already");
+    if (!given && !method)
         return qd_error_set(err, QD_INVALID, "calibration.method: expected one of %s, found '%.40s'",
                             qd_method_list(methods, sizeof(methods)), name);
     status = form_of(model, options, &pipeline.form, err);
-    if (status == QD_OK && !method->staged &&
+    if (status == QD_OK && method && !method->staged &&
         (pipeline.form.plain_zero || pipeline.form.power_of_two || pipeline.form.multiplier_bits < 24))
         status = qd_error_set(err, QD_INVALID,
                               "method '%s' gives scales of any kind: profile '%s' and multiplier bits need adlq", name,
@@ -295,7 +318,7 @@ enum qd_status qd_model_load(const char *path, const struct qd_model_options *op
 {
     struct qd_model *model = NULL;
     int64_t start = qd_now_us();
-    enum qd_status status = new_model(path, options->standard_graph, NULL, &model, err);
+    enum qd_status status = new_model(path, options, NULL, &model, err);
 
     if (status != QD_OK)
         return status;

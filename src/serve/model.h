@@ -19,6 +19,7 @@ struct qd_model {
     double load_seconds;
     struct qd_accuracy evaluation; /* n_images 0: not evaluated */
     const char *profile;    /* the name of the one that calibrated it */
+    bool forgets_scales;    /* the network was quantized, but these scales are a calibration's */
     bool synthetic;         /* calibrated on made-up pictures, because there is no image set */
     /* private */
     atomic_int n_refs;
@@ -32,7 +33,7 @@ struct qd_model_options {
     const struct qd_kernels *kernels;
     const char *cache_folder; /* or NULL */
     struct qd_image_limits limits;
-    const char *method;       /* NULL: the model's own */
+    const char *method;       /* NULL: the model's own: model.json's, or the scales of a quantized network, or adlq */
     const char *images;       /* NULL: the model's own calibration folder */
     size_t max_images;        /* 0: the model's own */
     bool ignore_cache;

@@ -501,7 +501,6 @@ enum qd_status qd_model_config_load(const char *path, struct qd_model_config *re
 
     memset(c, 0, sizeof(*c));
     c->version = 1;
-    c->method = "adlq";
     c->profile = qd_profile_at(0);
     c->max_images = 512;
     c->min_agreement = 0.95;

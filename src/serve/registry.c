@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quant/given.h"
 #include "util/file.h"
 #include "util/log.h"
 #include "util/name.h"
@@ -59,8 +60,8 @@ void qd_registry_free(struct qd_registry *registry)
 static enum qd_status add_entry(struct qd_registry *registry, const char *name, const char *path, struct qd_error *err)
 {
     const struct qd_serve_options *o = &registry->options;
-    struct qd_batcher_options batcher = {o->model.max_batch, o->max_delay_us, o->queue_limit, o->deadline_ms,
-                                         o->model.n_threads, o->model.limits};
+    struct qd_batcher_options batcher = {o->model.max_batch, o->max_delay_us,    o->queue_limit,
+                                         o->deadline_ms,     o->model.n_threads, o->model.limits};
     struct qd_entry *entry;
     enum qd_status status;
 
@@ -132,8 +133,8 @@ enum qd_status qd_registry_add_folder(struct qd_registry *registry, const char *
     }
     free(list);
     if (status == QD_OK && !registry->n_entries)
-        status = qd_error_set(err, QD_NOT_FOUND, "model repository '%s': expected folders with <version>/model.onnx, found none",
-                              folder);
+        status = qd_error_set(err, QD_NOT_FOUND,
+                              "model repository '%s': expected folders with <version>/model.onnx, found none", folder);
     return status;
 }
 
@@ -143,8 +144,8 @@ const struct qd_serve_options *qd_registry_options(const struct qd_registry *reg
 }
 
 /*
- * The known-answer check of readiness: the first calibration picture through the int8 plan, twice in one batch, must give
- * the same bytes at both places.
+ * The known-answer check of readiness: the first calibration picture through the int8 plan, twice in one batch, must
+ * give the same bytes at both places.
  */
 static bool check_known_answers(const struct qd_model *model, int n_threads)
 {
@@ -170,10 +171,13 @@ static void log_model(const struct qd_model *model)
 
     for (int i = 0; i < model->result.n_warnings; i++)
         qd_log(QD_LOG_WARNING, "model '%s': %s", model->config.name, model->result.warnings[i]);
-    qd_log(QD_LOG_INFO, "model '%s' version %d generation %d: scales %s by %s, agreement %.3f, SQNR %.1f dB, ready in %.2f s",
+    qd_log(QD_LOG_INFO,
+           "model '%s' version %d generation %d: scales %s by %s, agreement %.3f, SQNR %.1f dB, ready in %.2f s",
            model->config.name, model->config.version, model->generation,
-           model->result.from_cache ? "from the cache" : "calibrated", s->method, s->gate.agreement, s->gate.sqnr_db,
-           model->load_seconds);
+           strcmp(s->method, QD_METHOD_GIVEN) == 0 ? "given"
+           : model->result.from_cache              ? "from the cache"
+                                                   : "calibrated",
+           s->method, s->gate.agreement, s->gate.sqnr_db, model->load_seconds);
     if (!s->gate_passed)
         qd_log(QD_LOG_WARNING, "model '%s': gate: failed: %s", model->config.name, s->gate_text);
 }

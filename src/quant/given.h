@@ -1,0 +1,19 @@
+/* Scales that the model brings along: it is quantized already, nothing is calibrated. */
+#ifndef QD_QUANT_GIVEN_H
+#define QD_QUANT_GIVEN_H
+
+#include "quant/scales.h"
+
+/* The "method" of such scales. */
+#define QD_METHOD_GIVEN "model"
+
+/* Whether the model itself says how values are rounded. */
+bool qd_has_given_scales(const struct qd_graph *graph);
+
+/*
+ * The scales that the graph holds after its passes, and its layers' integers. Values that the model does not round have
+ * none. Ranges are those of the levels; nothing is measured. QD_NO_MEMORY.
+ */
+enum qd_status qd_scales_given(const struct qd_graph *graph, struct qd_scales **ret, struct qd_error *err);
+
+#endif
