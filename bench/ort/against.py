@@ -9,12 +9,12 @@ import numpy
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def make_folder(folder, onnx, config, pictures, calibration):
+def make_folder(folder, onnx, config, pictures, calibration, method="adlq"):
     """A model folder for an ONNX file, evaluated on a folder of pictures."""
     os.makedirs(os.path.join(folder, "1"))
     os.symlink(os.path.abspath(onnx), os.path.join(folder, "1", "model.onnx"))
     names = sorted(n for n in os.listdir(pictures) if n.lower().endswith((".jpg", ".jpeg", ".png")))
-    config = dict(config, calibration={"images": os.path.abspath(calibration)},
+    config = dict(config, calibration={"images": os.path.abspath(calibration), "method": method},
                   evaluation={"images": os.path.abspath(pictures), "labels": "evaluation.tsv"})
     with open(os.path.join(folder, "model.json"), "w", encoding="utf-8") as file:
         json.dump(config, file)

@@ -27,7 +27,7 @@ def main():
                                  "interpolation": "bilinear", "scale": 1 / 255, **norm}}
         with tempfile.TemporaryDirectory() as scratch:
             folder = os.path.join(scratch, "model")
-            n = min(against.make_folder(folder, os.path.join(models, name + ".onnx"), config, pictures, pictures), 4)
+            n = min(against.make_folder(folder, os.path.join(models, name + ".onnx"), config, pictures, pictures, "mse"), 4)
             print(f"{name} at {h} x {w}, {n} pictures")
             against.dump(program, folder, scratch + "/fp32", n)
             well = against.compare_fp32(folder, scratch + "/fp32", n, 3, h, w) and well

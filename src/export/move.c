@@ -1,5 +1,6 @@
 /* Bytes for bytes: functions of one byte as tables, and all that moves bytes without touching them as index maps. */
 #include "export/internal.h"
+#include "op/resize.h"
 #include "op/ops.h"
 #include "op/q8.h"
 
@@ -71,9 +72,13 @@ struct copy {
     uint8_t fill;
 };
 
+/* Resize shares a scale too, but only nearest copies. */
 static bool copy_takes(const struct qd_graph *graph, const struct qd_node *node)
 {
     (void)graph;
+    if (node->op->run_q8 == qd_resize_run_q8 &&
+        ((const struct qd_resize_params *)node->params)->attrs.mode != QD_RESIZE_NEAREST)
+        return false;
     return (node->op->flags & QD_OP_SAME_SCALE) != 0;
 }
 

@@ -386,7 +386,8 @@ static void write_constant(struct qdq *s, int v)
 
 static void write_attrs(struct qdq *s, const struct qd_node *node, bool is_layer, Onnx__NodeProto *to)
 {
-    if (node->op == &qd_op_conv)
+    /* No pass changes a convolution of another rank. */
+    if (node->op == &qd_op_conv && s->graph->values[node->outputs[0]].shape.n_dims == 4)
         write_conv_attrs(s, node, to);
     else if (is_layer)
         write_gemm_attrs(s, node, to);

@@ -8,7 +8,7 @@
 static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
     struct qd_batch_norm_params *params = qd_arena_alloc(&graph->arena, sizeof(*params));
-    int64_t training;
+    int64_t training, spatial = 1;
     enum qd_status status;
 
     if (!params)
@@ -19,24 +19,28 @@ static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct
         status = qd_node_attr_int(node, "training_mode", 0, &training, err);
     if (status == QD_OK && training)
         return qd_error_set(err, QD_UNSUPPORTED, "training_mode: expected 0, found 1");
+    if (status == QD_OK && node->opset < 9)
+        status = qd_node_attr_int(node, "spatial", 1, &spatial, err);
+    if (status == QD_OK && !spatial)
+        return qd_error_set(err, QD_UNSUPPORTED, "spatial: expected 1, found 0");
     return status;
 }
 
 static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
     const struct qd_value *in = qd_node_input(graph, node, 0);
+    int64_t c;
     char text[QD_SHAPE_TEXT_SIZE];
 
-    if (in->shape.n_dims < 2)
-        return qd_error_set(err, QD_INVALID, "expected 2 dimensions or more, found %s",
-                            qd_shape_text(&in->shape, text));
+    if (in->shape.n_dims < 1)
+        return qd_error_set(err, QD_INVALID, "expected 1 dimension or more, found %s", qd_shape_text(&in->shape, text));
+    c = in->shape.n_dims > 1 ? in->shape.dims[1] : 1; /* [n] is of one channel */
     for (int i = 1; i < 5; i++) {
         const struct qd_value *value = qd_node_input(graph, node, i);
 
-        if (value->dtype != QD_F32 || value->shape.n_dims != 1 || value->shape.dims[0] != in->shape.dims[1])
-            return qd_error_set(err, QD_INVALID, "input %d: expected float [%lld], found %s %s", i,
-                                (long long)in->shape.dims[1], qd_dtype_name(value->dtype),
-                                qd_shape_text(&value->shape, text));
+        if (value->dtype != QD_F32 || value->shape.n_dims != 1 || value->shape.dims[0] != c)
+            return qd_error_set(err, QD_INVALID, "input %d: expected float [%lld], found %s %s", i, (long long)c,
+                                qd_dtype_name(value->dtype), qd_shape_text(&value->shape, text));
     }
     return qd_op_infer_same(graph, node, err);
 }
@@ -46,9 +50,11 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
 {
     const struct qd_batch_norm_params *params = node->params;
     const float *x = in[0].data, *gamma = in[1].data, *beta = in[2].data, *mean = in[3].data, *var = in[4].data;
-    int64_t n = in[0].shape->dims[0], c = in[0].shape->dims[1], size = qd_shape_count(in[0].shape) / (n * c);
+    int64_t n = in[0].shape->dims[0], c = in[1].shape->dims[0], size = 1;
     float *y = out[0].data;
 
+    for (int d = 2; d < in[0].shape->n_dims; d++)
+        size *= in[0].shape->dims[d];
     for (int64_t i = 0; i < n * c; i++) {
         float factor = gamma[i % c] / sqrtf(var[i % c] + params->epsilon);
         float shift = beta[i % c] - mean[i % c] * factor;

@@ -6,12 +6,16 @@
 
 enum qd_auto_pad { QD_PAD_NOTSET, QD_PAD_SAME_UPPER, QD_PAD_SAME_LOWER, QD_PAD_VALID };
 
-/* A window over h and w: convolutions and pools alike. */
+/* A picture's axes. [n,c,w] has no height, and only [n,c,d,h,w] has a depth: a missing axis is one of size 1. */
+enum qd_axis { QD_AXIS_H, QD_AXIS_W, QD_AXIS_D, QD_N_AXES };
+
+/* A window over a picture: convolutions and pools alike. Arrays are by axis. */
 struct qd_window {
-    int64_t kernel[2], stride[2], dilation[2]; /* h, w */
-    int64_t pad_begin[2], pad_end[2];          /* resolved by infer where auto_pad asks for it */
+    int64_t kernel[QD_N_AXES], stride[QD_N_AXES], dilation[QD_N_AXES];
+    int64_t pad_begin[QD_N_AXES], pad_end[QD_N_AXES]; /* resolved by infer where auto_pad asks for it */
     enum qd_auto_pad auto_pad;
     int ceil_mode;
+    int n_axes; /* that the attributes are of; 0: there is none */
 };
 
 struct qd_conv_attrs {

@@ -24,6 +24,10 @@ extern const struct qd_op qd_op_abs, qd_op_acos, qd_op_acosh, qd_op_and, qd_op_a
     qd_op_reduce_prod, qd_op_reduce_sum, qd_op_reduce_sum_square, qd_op_round, qd_op_selu, qd_op_shrink, qd_op_sign,
     qd_op_sin, qd_op_sinh, qd_op_softsign, qd_op_sqrt, qd_op_sum, qd_op_tan, qd_op_thresholded_relu, qd_op_where,
     qd_op_xor;
+/* Over windows and whole pictures. */
+extern const struct qd_op qd_op_conv_transpose, qd_op_depth_to_space, qd_op_global_lp_pool, qd_op_global_max_pool,
+    qd_op_grid_sample, qd_op_group_normalization, qd_op_instance_normalization, qd_op_layer_normalization,
+    qd_op_lp_normalization, qd_op_lp_pool, qd_op_lrn, qd_op_mean_variance_normalization, qd_op_space_to_depth;
 
 /* What ONNX's number of an element type (an attribute) is here; QD_UNSUPPORTED: none. */
 enum qd_status qd_op_dtype(int64_t onnx, enum qd_dtype *ret, struct qd_error *err);

@@ -27,7 +27,7 @@ static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct
     static const char *const coordinates[] = {"half_pixel",        "half_pixel_symmetric", "pytorch_half_pixel",
                                               "align_corners",     "asymmetric",           "tf_half_pixel_for_nn",
                                               "tf_crop_and_resize"};
-    static const char *const nearest[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
+    static const char *const nearest[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil", "simple"};
     bool is_old = node->opset < 11 || strcmp(node->op->name, "Upsample") == 0; /* before there was a choice */
     struct qd_resize_params *params = qd_arena_alloc(&graph->arena, sizeof(*params));
     struct qd_resize_attrs *a;
@@ -43,7 +43,7 @@ static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct
                              is_old ? "asymmetric" : "half_pixel", &a->coordinates, err);
     if (status == QD_OK)
         status =
-            read_choice(node, "nearest_mode", nearest, 4, is_old ? "floor" : "round_prefer_floor", &a->nearest, err);
+            read_choice(node, "nearest_mode", nearest, 5, is_old ? "simple" : "round_prefer_floor", &a->nearest, err);
     if (status == QD_OK)
         status = qd_node_attr_float(node, "cubic_coeff_a", -0.75f, &a->cubic_a, err);
     if (status == QD_OK)

@@ -14,7 +14,13 @@ enum qd_resize_coordinates {
     QD_COORDINATES_TF_HALF_PIXEL_FOR_NN,
     QD_COORDINATES_TF_CROP_AND_RESIZE
 };
-enum qd_resize_nearest { QD_NEAREST_PREFER_FLOOR, QD_NEAREST_PREFER_CEIL, QD_NEAREST_FLOOR, QD_NEAREST_CEIL };
+enum qd_resize_nearest {
+    QD_NEAREST_PREFER_FLOOR,
+    QD_NEAREST_PREFER_CEIL,
+    QD_NEAREST_FLOOR,
+    QD_NEAREST_CEIL,
+    QD_NEAREST_SIMPLE /* before opset 11, as ONNX Runtime has it: up where it shrinks, down where it grows */
+};
 
 /* ONNX's attributes. */
 struct qd_resize_attrs {

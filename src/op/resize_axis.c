@@ -30,7 +30,7 @@ static float coordinate(const struct qd_resize_attrs *attrs, int64_t in, int64_t
     }
 }
 
-static float round_nearest(const struct qd_resize_attrs *attrs, float x)
+static float round_nearest(const struct qd_resize_attrs *attrs, float scale, float x)
 {
     switch ((enum qd_resize_nearest)attrs->nearest) {
     case QD_NEAREST_PREFER_FLOOR:
@@ -39,6 +39,8 @@ static float round_nearest(const struct qd_resize_attrs *attrs, float x)
         return floorf(x + 0.5f);
     case QD_NEAREST_FLOOR:
         return floorf(x);
+    case QD_NEAREST_SIMPLE:
+        return scale < 1 ? ceilf(x) : floorf(x);
     case QD_NEAREST_CEIL:
     default:
         return ceilf(x);
@@ -108,7 +110,7 @@ enum qd_status qd_resize_axis_init(const struct qd_resize_attrs *attrs, int64_t 
             axis->outside[i] = x < 0 || x > (float)(in - 1);
         x = fminf(fmaxf(x, -4), (float)in + 4);
         if (attrs->mode == QD_RESIZE_NEAREST) {
-            axis->indices[i] = (int32_t)clamp((int64_t)round_nearest(attrs, x), in);
+            axis->indices[i] = (int32_t)clamp((int64_t)round_nearest(attrs, scale, x), in);
             axis->weights[i] = 1;
         } else {
             fill_taps(attrs, x, shrink, axis, axis->indices + i * axis->n_taps, axis->weights + i * axis->n_taps);

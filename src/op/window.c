@@ -2,24 +2,32 @@
 
 #include <string.h>
 
-/* An attribute of n values into to[0..n-1], each in min..max; left alone where it is absent. */
-static enum qd_status read_ints(const struct qd_node *node, const char *name, int n, int64_t min, int64_t max,
-                                int64_t *to, struct qd_error *err)
+/* ONNX's order of axes, by how many there are. */
+static const enum qd_axis orders[][QD_N_AXES] = {
+    {0}, {QD_AXIS_W}, {QD_AXIS_H, QD_AXIS_W}, {QD_AXIS_D, QD_AXIS_H, QD_AXIS_W}};
+
+enum qd_status qd_window_read(const struct qd_node *node, const char *name, int64_t min, struct qd_window *window,
+                              int64_t *begins, int64_t *ends, struct qd_error *err)
 {
     const int64_t *values;
-    int n_found;
+    int n_found, n, sides = ends ? 2 : 1;
     enum qd_status status = qd_node_attr_ints(node, name, &values, &n_found, err);
 
     if (status != QD_OK || !values)
         return status;
-    if (n_found != n)
-        return qd_error_set(err, n_found * 2 == n || n_found * 2 == 3 * n ? QD_UNSUPPORTED : QD_INVALID,
-                            "%s: expected %d values, found %d", name, n, n_found);
-    for (int i = 0; i < n; i++) {
-        if (values[i] < min || values[i] > max)
-            return qd_error_set(err, QD_INVALID, "%s: expected %lld..%lld, found %lld", name, (long long)min,
-                                (long long)max, (long long)values[i]);
-        to[i] = values[i];
+    if (!window->n_axes && n_found % sides)
+        return qd_error_set(err, QD_INVALID, "%s: expected two values per axis, found %d", name, n_found);
+    n = window->n_axes ? window->n_axes : n_found / sides;
+    if (n_found != n * sides)
+        return qd_error_set(err, QD_INVALID, "%s: expected %d values, found %d", name, n * sides, n_found);
+    if (n < 1 || n > QD_N_AXES)
+        return qd_error_set(err, QD_UNSUPPORTED, "%s: expected values for 1 to 3 axes, found %d", name, n_found);
+    window->n_axes = n;
+    for (int i = 0; i < n_found; i++) {
+        if (values[i] < min || values[i] > 65535)
+            return qd_error_set(err, QD_INVALID, "%s: expected %lld..65535, found %lld", name, (long long)min,
+                                (long long)values[i]);
+        (i < n ? begins : ends)[orders[n][i % n]] = values[i];
     }
     return QD_OK;
 }
@@ -38,65 +46,83 @@ static enum qd_status read_auto_pad(const struct qd_node *node, enum qd_auto_pad
             return QD_OK;
         }
     }
-    return qd_error_set(err, QD_INVALID, "auto_pad: expected NOTSET, SAME_UPPER, SAME_LOWER or VALID, found '%.40s'", text);
+    return qd_error_set(err, QD_INVALID, "auto_pad: expected NOTSET, SAME_UPPER, SAME_LOWER or VALID, found '%.40s'",
+                        text);
 }
 
 enum qd_status qd_window_parse(const struct qd_node *node, struct qd_window *window, struct qd_error *err)
 {
-    int64_t pads[4] = {0, 0, 0, 0}, ceil_mode;
+    bool has_kernel = qd_node_attr(node, "kernel_shape") != NULL;
+    int64_t ceil_mode;
     enum qd_status status;
 
-    window->stride[0] = window->stride[1] = window->dilation[0] = window->dilation[1] = 1;
-    status = read_ints(node, "kernel_shape", 2, 1, 65535, window->kernel, err);
+    for (int i = 0; i < QD_N_AXES; i++) {
+        window->kernel[i] = has_kernel;
+        window->stride[i] = window->dilation[i] = 1;
+    }
+    status = read_auto_pad(node, &window->auto_pad, err);
     if (status == QD_OK)
-        status = read_ints(node, "strides", 2, 1, 65535, window->stride, err);
+        status = qd_window_read(node, "kernel_shape", 1, window, window->kernel, NULL, err);
     if (status == QD_OK)
-        status = read_ints(node, "dilations", 2, 1, 65535, window->dilation, err);
+        status = qd_window_read(node, "strides", 1, window, window->stride, NULL, err);
     if (status == QD_OK)
-        status = read_ints(node, "pads", 4, 0, 65535, pads, err);
+        status = qd_window_read(node, "dilations", 1, window, window->dilation, NULL, err);
     if (status == QD_OK)
-        status = read_auto_pad(node, &window->auto_pad, err);
+        status = qd_window_read(node, "pads", 0, window, window->pad_begin, window->pad_end, err);
     if (status == QD_OK)
         status = qd_node_attr_int(node, "ceil_mode", 0, &ceil_mode, err);
     if (status != QD_OK)
         return status;
     window->ceil_mode = ceil_mode != 0;
-    for (int i = 0; i < 2; i++) {
-        window->pad_begin[i] = window->auto_pad == QD_PAD_NOTSET ? pads[i] : 0;
-        window->pad_end[i] = window->auto_pad == QD_PAD_NOTSET ? pads[2 + i] : 0;
-    }
+    for (int i = 0; i < QD_N_AXES && window->auto_pad != QD_PAD_NOTSET; i++)
+        window->pad_begin[i] = window->pad_end[i] = 0;
     return QD_OK;
 }
 
-enum qd_status qd_window_infer(struct qd_window *window, const struct qd_shape *in, int64_t ret_out[2],
+void qd_window_spread(struct qd_window *window, enum qd_axis axis, int64_t total)
+{
+    total = total > 0 ? total : 0;
+    window->pad_begin[axis] = window->auto_pad == QD_PAD_SAME_LOWER ? total - total / 2 : total / 2;
+    window->pad_end[axis] = total - window->pad_begin[axis];
+}
+
+static enum qd_status infer_axis(struct qd_window *window, enum qd_axis i, int64_t size, int64_t *ret_out,
+                                 struct qd_error *err)
+{
+    int64_t extent = (window->kernel[i] - 1) * window->dilation[i] + 1, stride = window->stride[i], room, out;
+
+    if (window->auto_pad == QD_PAD_SAME_UPPER || window->auto_pad == QD_PAD_SAME_LOWER)
+        qd_window_spread(window, i, ((size + stride - 1) / stride - 1) * stride + extent - size);
+    room = size + window->pad_begin[i] + window->pad_end[i] - extent;
+    if (room < 0)
+        return qd_error_set(err, QD_INVALID, "a window of %lld does not fit into %lld padded to %lld",
+                            (long long)extent, (long long)size, (long long)(room + extent));
+    out = (room + (window->ceil_mode ? stride - 1 : 0)) / stride + 1;
+    /* A last window that would begin in the end padding is left out. */
+    if (window->ceil_mode && (out - 1) * stride >= size + window->pad_begin[i])
+        out--;
+    *ret_out = out;
+    return QD_OK;
+}
+
+enum qd_status qd_window_infer(struct qd_window *window, const struct qd_shape *in, struct qd_shape *out,
                                struct qd_error *err)
 {
     char text[QD_SHAPE_TEXT_SIZE];
+    int n_axes = in->n_dims - 2;
 
-    if (in->n_dims != 4)
-        return qd_error_set(err, QD_UNSUPPORTED, "expected an input [n,c,h,w], found %s", qd_shape_text(in, text));
-    for (int i = 0; i < 2; i++) {
-        int64_t size = in->dims[2 + i], extent = (window->kernel[i] - 1) * window->dilation[i] + 1;
-        int64_t room, out;
+    if (n_axes < 1 || n_axes > QD_N_AXES)
+        return qd_error_set(err, QD_UNSUPPORTED, "expected an input [n,c,w], [n,c,h,w] or [n,c,d,h,w], found %s",
+                            qd_shape_text(in, text));
+    if (window->n_axes && window->n_axes != n_axes)
+        return qd_error_set(err, QD_INVALID, "expected a window of %d axes over an input %s, found one of %d", n_axes,
+                            qd_shape_text(in, text), window->n_axes);
+    out->n_dims = in->n_dims;
+    for (int i = 0; i < n_axes; i++) {
+        enum qd_status status = infer_axis(window, orders[n_axes][i], in->dims[2 + i], &out->dims[2 + i], err);
 
-        if (window->auto_pad == QD_PAD_SAME_UPPER || window->auto_pad == QD_PAD_SAME_LOWER) {
-            int64_t total;
-
-            out = (size + window->stride[i] - 1) / window->stride[i];
-            total = (out - 1) * window->stride[i] + extent - size;
-            total = total > 0 ? total : 0;
-            window->pad_begin[i] = window->auto_pad == QD_PAD_SAME_UPPER ? total / 2 : total - total / 2;
-            window->pad_end[i] = total - window->pad_begin[i];
-        }
-        room = size + window->pad_begin[i] + window->pad_end[i] - extent;
-        if (room < 0)
-            return qd_error_set(err, QD_INVALID, "a window of %lld does not fit into %lld padded to %lld",
-                                (long long)extent, (long long)size, (long long)(room + extent));
-        out = (room + (window->ceil_mode ? window->stride[i] - 1 : 0)) / window->stride[i] + 1;
-        /* A last window that would begin in the end padding is left out. */
-        if (window->ceil_mode && (out - 1) * window->stride[i] >= size + window->pad_begin[i])
-            out--;
-        ret_out[i] = out;
+        if (status != QD_OK)
+            return status;
     }
     return QD_OK;
 }

@@ -2,7 +2,9 @@
 
 #include "op/batch_normalization.h"
 #include "op/conv.h"
+#include "op/conv_transpose.h"
 #include "op/elementwise.h"
+#include "op/ops.h"
 #include "pass/internal.h"
 
 static bool all_constant(const struct qd_graph *graph, const struct qd_node *node, int first)
@@ -31,13 +33,14 @@ static bool is_line(const struct qd_graph *graph, const struct qd_node *node)
     return is_elementwise(node->op) && qd_elementwise_is_line(graph, node);
 }
 
-/* The convolution in front of a line, when nobody else reads it. */
+/* The convolution, transposed or not, in front of a line, when nobody else reads it. */
 static struct qd_node *conv_before(struct qd_graph *graph, const struct qd_node *line)
 {
     const struct qd_value *in = qd_node_input(graph, line, 0);
     struct qd_node *conv = in && in->producer >= 0 ? &graph->nodes[in->producer] : NULL;
 
-    if (!conv || conv->op != &qd_op_conv || in->given || conv->residual >= 0 || conv->act.kind != QD_ACT_NONE)
+    if (!conv || (conv->op != &qd_op_conv && conv->op != &qd_op_conv_transpose) || in->given || conv->residual >= 0 ||
+        conv->act.kind != QD_ACT_NONE)
         return NULL;
     if (!all_constant(graph, conv, 1))
         return NULL;
@@ -64,22 +67,37 @@ static void line_of(const struct qd_graph *graph, const struct qd_node *node, in
     *ret_add = of[2] - of[3] * *ret_mult;
 }
 
+/* The output channel of weight i: [n][c][taps], transposed [c][n / group][taps]. */
+static int64_t channel_of(const struct qd_node *conv, const struct qd_shape *w, int64_t i)
+{
+    int64_t block = qd_shape_count(w) / w->dims[0], taps = block / w->dims[1], c_group;
+
+    if (conv->op == &qd_op_conv)
+        return i / block;
+    c_group = w->dims[0] / ((const struct qd_conv_transpose_attrs *)conv->params)->group;
+    return i / block / c_group * w->dims[1] + i / taps % w->dims[1];
+}
+
 static enum qd_status fold(struct qd_graph *graph, struct qd_node *conv, const struct qd_node *line,
                            struct qd_error *err)
 {
-    const struct qd_shape *shape = &graph->values[conv->inputs[1]].shape;
-    int64_t n = shape->dims[0], k = n ? qd_shape_count(shape) / n : 0;
+    const struct qd_shape shape = graph->values[conv->inputs[1]].shape;
+    int64_t n = graph->values[conv->outputs[0]].shape.dims[1];
     float *weights, *bias;
     enum qd_status status = qd_pass_own_weights(graph, conv, &weights, &bias, err);
 
     if (status != QD_OK)
         return status;
+    for (int64_t i = 0; i < qd_shape_count(&shape); i++) {
+        double mult, add;
+
+        line_of(graph, line, channel_of(conv, &shape, i), &mult, &add);
+        weights[i] = (float)((double)weights[i] * mult);
+    }
     for (int64_t c = 0; c < n; c++) {
         double mult, add;
 
         line_of(graph, line, c, &mult, &add);
-        for (int64_t i = 0; i < k; i++)
-            weights[c * k + i] = (float)((double)weights[c * k + i] * mult);
         bias[c] = (float)((double)bias[c] * mult + add);
     }
     return QD_OK;

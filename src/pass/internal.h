@@ -9,6 +9,7 @@ enum qd_status qd_pass_import_qdq(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_drop_identity(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_cancel_transposes(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_fold_batch_norm(struct qd_graph *graph, struct qd_error *err);
+enum qd_status qd_pass_expand_conv_transpose(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_fuse_pad(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_fold_preprocessing(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_split_multiplier(struct qd_graph *graph, struct qd_error *err);

@@ -10,6 +10,7 @@ static const struct qd_pass qd_passes[] = {
     {"drop_identity", qd_pass_drop_identity, true},
     {"cancel_transposes", qd_pass_cancel_transposes, true},
     {"fold_batch_norm", qd_pass_fold_batch_norm, true},
+    {"expand_conv_transpose", qd_pass_expand_conv_transpose, true},
     {"fuse_pad", qd_pass_fuse_pad, true},
     {"fold_preprocessing", qd_pass_fold_preprocessing, false},
     {"split_multiplier", qd_pass_split_multiplier, false},
@@ -73,7 +74,7 @@ enum qd_status qd_pass_own_weights(struct qd_graph *graph, struct qd_node *node,
 {
     struct qd_value old = graph->values[node->inputs[1]];
     const struct qd_value *old_bias = qd_node_input(graph, node, 2);
-    struct qd_shape bias_shape = {.n_dims = 1, .dims = {old.shape.dims[0]}};
+    struct qd_shape bias_shape = {.n_dims = 1, .dims = {graph->values[node->outputs[0]].shape.dims[1]}};
     const float *bias_data = old_bias ? old_bias->data : NULL;
     char name[256], base[128];
     void *weights, *bias;

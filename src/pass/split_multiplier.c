@@ -14,7 +14,7 @@ static int64_t multiplier(const struct qd_graph *graph, const struct qd_node *no
         return 1;
     in = &graph->values[node->inputs[0]].shape;
     out = &graph->values[node->outputs[0]].shape;
-    return conv->group == in->dims[1] && conv->group > 1 ? out->dims[1] / conv->group : 1;
+    return in->n_dims == 4 && conv->group == in->dims[1] && conv->group > 1 ? out->dims[1] / conv->group : 1;
 }
 
 static enum qd_status repeat_input(struct qd_graph *graph, int n, int64_t times, struct qd_error *err)

@@ -43,7 +43,7 @@ write("unsupported", model([helper.make_node("Det", ["x"], ["e"], name="e1"),
                             helper.make_node("STFT", ["e", "e"], ["y"], name="e2")]),
       "unsupported", "Det (node 'e1'), STFT (node 'e2')")
 write("pads", model([helper.make_node("Conv", ["x", "w"], ["y"], name="conv1", pads=[1, 1, 1])], [W]), "invalid",
-      "node 'conv1' (Conv): pads: expected 4 values, found 3")
+      "node 'conv1' (Conv): pads: expected two values per axis, found 3")
 write("attribute_kind", model([helper.make_node("Conv", ["x", "w"], ["y"], name="conv1", group="two")], [W]), "invalid",
       "group: expected an int, found a string")
 write("channels", model([conv], [numpy_helper.from_array(np.ones((4, 5, 3, 3), np.float32), "w")]), "invalid",
