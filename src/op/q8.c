@@ -364,6 +364,31 @@ struct lines_q8 {
     struct qd_affine_params params;
 };
 
+/* Few channels fill no vector: where pixels follow each other, so many at a time are one of more channels. */
+#define GROUPED_PIXELS 16
+
+static void group_pixels(struct lines_q8 *lines, float *mult, float *offset)
+{
+    struct qd_q8_pixels *pixels = &lines->pixels;
+    int c = lines->params.c;
+
+    if (pixels->span == pixels->n)
+        pixels->w = pixels->n;
+    if (c >= GROUPED_PIXELS || pixels->w % GROUPED_PIXELS || pixels->span % GROUPED_PIXELS)
+        return;
+    for (int i = c; i < c * GROUPED_PIXELS; i++) {
+        mult[i] = mult[i - c];
+        offset[i] = offset[i - c];
+    }
+    lines->params.c = c * GROUPED_PIXELS;
+    pixels->c *= GROUPED_PIXELS;
+    pixels->n /= GROUPED_PIXELS;
+    pixels->w /= GROUPED_PIXELS;
+    pixels->span /= GROUPED_PIXELS;
+    pixels->in[0].x *= GROUPED_PIXELS;
+    pixels->out.x *= GROUPED_PIXELS;
+}
+
 enum qd_status qd_q8_lines_prepare(struct qd_q8_prepare *prepare,
                                    void (*line)(const void *context, int c, double *ret_mult, double *ret_add),
                                    const void *context, struct qd_error *err)
@@ -372,8 +397,9 @@ enum qd_status qd_q8_lines_prepare(struct qd_q8_prepare *prepare,
     struct qd_qparams in = qd_q8_input(prepare, 0), out = qd_q8_output(prepare);
     int c = (int)(shape->n_dims == 4 ? shape->dims[1] : shape->n_dims ? shape->dims[shape->n_dims - 1] : 1);
     struct lines_q8 *lines = qd_arena_alloc(prepare->arena, sizeof(*lines));
-    float *mult = qd_arena_array(prepare->arena, (size_t)c + 16, sizeof(float));
-    float *offset = qd_arena_array(prepare->arena, (size_t)c + 16, sizeof(float));
+    size_t room = (size_t)(c < GROUPED_PIXELS ? c * GROUPED_PIXELS : c) + 16;
+    float *mult = qd_arena_array(prepare->arena, room, sizeof(float));
+    float *offset = qd_arena_array(prepare->arena, room, sizeof(float));
 
     if (!lines || !mult || !offset)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for scales");
@@ -397,6 +423,7 @@ enum qd_status qd_q8_lines_prepare(struct qd_q8_prepare *prepare,
         lines->pixels.c = c;
         lines->pixels.in[0].x = lines->pixels.out.x = c;
     }
+    group_pixels(lines, mult, offset);
     qd_q8_clamp(&prepare->node->act, out, &lines->params.clamp_min, &lines->params.clamp_max);
     prepare->prepared = lines;
     return QD_OK;
