@@ -190,7 +190,16 @@ static struct qd_node *activation_behind(struct qd_graph *graph, int value)
     struct qd_node *user = qd_graph_only_user(graph, value);
     struct qd_activation act = {0};
 
-    return user && user->op->as_activation && user->op->as_activation(graph, user, &act) ? user : NULL;
+    return user && !graph->values[value].given && user->op->as_activation && user->op->as_activation(graph, user, &act)
+               ? user
+               : NULL;
+}
+
+/* What the model rounds after pixels are moved can as well be rounded before. */
+static void round_like(struct qd_graph *graph, int value, int like)
+{
+    graph->values[value].q = graph->values[like].q;
+    graph->values[value].given = graph->values[like].given;
 }
 
 static enum qd_status expand(struct qd_graph *graph, int n, struct qd_error *err)
@@ -228,7 +237,11 @@ static enum qd_status expand(struct qd_graph *graph, int n, struct qd_error *err
             status = add_named(graph, name, "pixels", &at, err);
         if (status == QD_OK)
             status = add_blocks(graph, opset, s, from, at, err);
+        if (status == QD_OK)
+            round_like(graph, from, last);
     }
+    if (status == QD_OK && cuts)
+        round_like(graph, at, last);
     if (status == QD_OK && cuts)
         status = add_slice(graph, name, opset, axes, &out, at, last, err);
     return status;

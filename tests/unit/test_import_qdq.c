@@ -233,6 +233,23 @@ START_TEST(test_concat)
 }
 END_TEST
 
+/* A transposed convolution is one of blocks of pixels, which are moved: they are rounded before. */
+START_TEST(test_conv_transpose)
+{
+    static const int8_t q[3 * 2 * 2 * 2] = {127, -5, 30, 8, -127, 40, 2, 9, 11, 60, -70, 3, 5, 6, 7, -8, 9};
+    const struct qd_shape shape = {4, {3, 2, 2, 2}};
+    struct qd_attr strides = ints("strides", 2, (const int64_t[]){2, 2});
+    int x = input(), w, s = number("ws", 0.01f), z = zero("wz", QD_S8, 0);
+
+    ck_assert_ok(qd_graph_add_constant(graph, "wq", QD_S8, &shape, q, &w, NULL, &err), &err);
+    w = dequantize("w", w, s, z);
+    finish(pair("y", node("ConvTranspose", "c", (int[]){x, w}, 2, &strides, 1), SCALE, QD_U8, 100));
+    ck_assert_ptr_nonnull(only(&qd_op_conv));
+    ck_assert(graph->values[only(&qd_op_conv)->outputs[0]].given);
+    check_plans(SCALE);
+}
+END_TEST
+
 /* To be calibrated anew: floats, and the Relu that the rounding was stays. */
 START_TEST(test_forget)
 {
@@ -266,4 +283,4 @@ START_TEST(test_output_of_bytes)
 END_TEST
 
 QD_UNIT_MAIN("import_qdq", test_conv_relu, test_relu_behind_rounding, test_asymmetric_weights, test_read_in_two_ways,
-             test_residual, test_concat, test_forget, test_output_of_bytes)
+             test_residual, test_concat, test_conv_transpose, test_forget, test_output_of_bytes)
