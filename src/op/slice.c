@@ -1,14 +1,12 @@
+#include "op/slice.h"
+
 #include <string.h>
 
 #include "op/move.h"
 
-struct slice_params {
-    int64_t start[QD_MAX_DIMS], step[QD_MAX_DIMS]; /* set by infer */
-};
-
 static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
-    node->params = qd_arena_alloc(&graph->arena, sizeof(struct slice_params));
+    node->params = qd_arena_alloc(&graph->arena, sizeof(struct qd_slice_params));
     return node->params ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for attributes");
 }
 
@@ -37,7 +35,7 @@ static int64_t clamp(int64_t v, int64_t low, int64_t high)
 
 static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
-    struct slice_params *params = node->params;
+    struct qd_slice_params *params = node->params;
     const struct qd_value *in = qd_node_input(graph, node, 0);
     int64_t starts[QD_MAX_DIMS], ends[QD_MAX_DIMS], axes[QD_MAX_DIMS], steps[QD_MAX_DIMS];
     struct qd_shape out = in->shape;
@@ -84,7 +82,7 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
 static void move_of(const struct qd_node *node, int i, const struct qd_shape *const *in,
                     const struct qd_shape *const *out, qd_strides_of *strides_of, struct qd_move *ret)
 {
-    const struct slice_params *params = node->params;
+    const struct qd_slice_params *params = node->params;
     int64_t in_strides[QD_MAX_DIMS];
 
     (void)i;

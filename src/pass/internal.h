@@ -14,6 +14,7 @@ enum qd_status qd_pass_fuse_pad(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_fold_preprocessing(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_split_multiplier(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_fuse_flatten(struct qd_graph *graph, struct qd_error *err);
+enum qd_status qd_pass_fuse_deinterleave(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_fuse_shuffle(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_name_activations(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_fuse_residual(struct qd_graph *graph, struct qd_error *err);

@@ -14,6 +14,7 @@ static const struct qd_pass qd_passes[] = {
     {"fuse_pad", qd_pass_fuse_pad, true},
     {"fold_preprocessing", qd_pass_fold_preprocessing, false},
     {"split_multiplier", qd_pass_split_multiplier, false},
+    {"fuse_deinterleave", qd_pass_fuse_deinterleave, false},
     {"fuse_shuffle", qd_pass_fuse_shuffle, false},
     {"name_activations", qd_pass_name_activations, false},
     {"fuse_flatten", qd_pass_fuse_flatten, false},
