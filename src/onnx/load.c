@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -264,16 +265,64 @@ static enum qd_status turn_channels(struct loader *loader, struct qd_error *err)
     return QD_OK;
 }
 
+/* The declared input of that name, or NULL. */
+static const Onnx__ValueInfoProto *find_input(const struct loader *loader, const char *name)
+{
+    for (size_t i = 0; i < loader->proto->n_input; i++)
+        if (loader->proto->input[i]->name && strcmp(loader->proto->input[i]->name, name) == 0)
+            return loader->proto->input[i];
+    return NULL;
+}
+
+/* Numbers that came as floats, as the type that the model declares. */
+static void convert_numbers(const float *from, enum qd_dtype dtype, int64_t n, void *to)
+{
+    for (int64_t i = 0; i < n; i++) {
+        double x = fmin(fmax((double)from[i], -0x1p53), 0x1p53);
+
+        if (dtype == QD_I64)
+            ((int64_t *)to)[i] = (int64_t)x;
+        else if (dtype == QD_I32)
+            ((int32_t *)to)[i] = (int32_t)fmin(fmax(x, INT32_MIN), INT32_MAX);
+        else if (dtype == QD_F32)
+            ((float *)to)[i] = from[i];
+        else
+            ((uint8_t *)to)[i] = (uint8_t)(int)fmin(fmax(x, -128), 255);
+    }
+}
+
+static enum qd_status add_fixed_input(struct loader *loader, const struct qd_onnx_fixed *fixed, struct qd_error *err)
+{
+    const Onnx__ValueInfoProto *info = find_input(loader, fixed->name);
+    struct qd_shape ignored;
+    enum qd_dtype dtype;
+    int index, type;
+    void *data;
+    enum qd_status status;
+
+    if (!info)
+        return qd_error_set(err, QD_NOT_FOUND, "the network has no such input");
+    status = input_shape(info, &ignored, &type, err);
+    if (status == QD_OK)
+        status = qd_onnx_dtype(type, &dtype, err);
+    if (status != QD_OK)
+        return status;
+    if (fixed->dtype == dtype || fixed->dtype != QD_F32)
+        return qd_graph_add_constant(loader->graph, fixed->name, fixed->dtype, &fixed->shape, fixed->data, &index, NULL,
+                                     err);
+    status = qd_graph_add_constant(loader->graph, fixed->name, dtype, &fixed->shape, NULL, &index, &data, err);
+    if (status == QD_OK)
+        convert_numbers(fixed->data, dtype, qd_shape_count(&fixed->shape), data);
+    return status;
+}
+
 static enum qd_status add_fixed_inputs(struct loader *loader, struct qd_error *err)
 {
     for (int i = 0; i < loader->options->n_fixed; i++) {
-        const struct qd_onnx_fixed *fixed = &loader->options->fixed[i];
-        int index;
-        enum qd_status status = qd_graph_add_constant(loader->graph, fixed->name, fixed->dtype, &fixed->shape,
-                                                      fixed->data, &index, NULL, err);
+        enum qd_status status = add_fixed_input(loader, &loader->options->fixed[i], err);
 
         if (status != QD_OK)
-            return qd_error_context(err, status, "input '%s'", fixed->name);
+            return qd_error_context(err, status, "input '%.80s'", loader->options->fixed[i].name);
     }
     return QD_OK;
 }
@@ -311,7 +360,10 @@ static enum qd_status add_inputs(struct loader *loader, struct qd_error *err)
         graph->values[index].dtype = loader->options->any_inputs ? dtype : QD_F32;
     }
     if (graph->n_inputs != 1 && !loader->options->any_inputs)
-        return qd_error_set(err, QD_UNSUPPORTED, "expected one input, found %d", graph->n_inputs);
+        return qd_error_set(
+            err, QD_UNSUPPORTED,
+            "expected one input, found %d; model.json's \"inputs\" gives values to those that are no picture",
+            graph->n_inputs);
     return QD_OK;
 }
 

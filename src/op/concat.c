@@ -98,6 +98,7 @@ const struct qd_op qd_op_concat = {
     .max_opset = 22,
     .min_inputs = 1,
     .max_inputs = -1,
+    .limits = "int8: activations only",
     .n_outputs = 1,
     .flags = QD_OP_SAME_SCALE | QD_OP_MOVES | QD_OP_STEPS,
     .parse = parse,

@@ -274,6 +274,7 @@ const struct qd_op qd_op_conv = {
     .max_opset = 22,
     .min_inputs = 2,
     .max_inputs = 3,
+    .limits = "int8: [1,c,h,w] and constant weights",
     .n_outputs = 1,
     .flags = QD_OP_F32_OUTPUT | QD_OP_RESIDUAL | QD_OP_STEPS | QD_OP_FINISHES_F32,
     .parse = parse,

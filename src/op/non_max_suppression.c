@@ -192,6 +192,7 @@ const struct qd_op qd_op_non_max_suppression = {
     .max_opset = 22,
     .min_inputs = 2,
     .max_inputs = 5,
+    .limits = "constant thresholds; rows that are left over at run time are -1",
     .n_outputs = 1,
     .parse = parse,
     .infer = infer,

@@ -53,6 +53,7 @@ const struct qd_op qd_op_non_zero = {
     .max_opset = 22,
     .min_inputs = 1,
     .max_inputs = 1,
+    .limits = "constants only",
     .n_outputs = 1,
     .infer = infer,
     .run_f32 = run_f32,

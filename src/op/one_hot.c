@@ -79,6 +79,7 @@ const struct qd_op qd_op_one_hot = {
     .max_opset = 22,
     .min_inputs = 3,
     .max_inputs = 3,
+    .limits = "constant depth",
     .n_outputs = 1,
     .parse = parse,
     .infer = infer,

@@ -244,6 +244,7 @@ const struct qd_op qd_op_pad = {
     .max_opset = 22,
     .min_inputs = 1,
     .max_inputs = 4,
+    .limits = "constant pads; int8: mode constant",
     .n_outputs = 1,
     .flags = QD_OP_SAME_SCALE | QD_OP_MOVES,
     .parse = parse,

@@ -24,6 +24,18 @@ static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct
     return status;
 }
 
+/* A step is a size: constant scales are checked here, for what is made of them later divides by them. */
+static enum qd_status check_scale(const struct qd_value *scale, struct qd_error *err)
+{
+    for (int64_t i = 0; scale->data && scale->dtype == QD_F32 && i < qd_shape_count(&scale->shape); i++) {
+        float step = ((const float *)scale->data)[i];
+
+        if (!(step > 0) || isinf(step))
+            return qd_error_set(err, QD_INVALID, "scale: expected a finite number above 0, found %g", (double)step);
+    }
+    return QD_OK;
+}
+
 /* Scale and zero point are one number or one per index of the axis; either may be one where the other is many. */
 static enum qd_status find_axis(const struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
@@ -37,11 +49,12 @@ static enum qd_status find_axis(const struct qd_graph *graph, struct qd_node *no
     for (int i = 1; i < 3; i++) {
         const struct qd_value *value = qd_node_input(graph, node, i);
         int64_t n = value ? qd_shape_count(&value->shape) : 1;
-        enum qd_status status;
+        enum qd_status status = i == 1 ? check_scale(value, err) : QD_OK;
 
-        if (n == 1)
+        if (status == QD_OK && n == 1)
             continue;
-        status = qd_op_axis(params->given_axis, shape->n_dims, &axis, err);
+        if (status == QD_OK)
+            status = qd_op_axis(params->given_axis, shape->n_dims, &axis, err);
         if (status != QD_OK)
             return status;
         if (value->shape.n_dims != 1 || n != shape->dims[axis])

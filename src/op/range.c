@@ -56,6 +56,7 @@ const struct qd_op qd_op_range = {
     .max_opset = 22,
     .min_inputs = 3,
     .max_inputs = 3,
+    .limits = "constants only",
     .n_outputs = 1,
     .infer = infer,
     .run_f32 = run_f32,

@@ -188,6 +188,7 @@ const struct qd_op qd_op_reshape = {
     .max_opset = 22,
     .min_inputs = 2,
     .max_inputs = 2,
+    .limits = "a constant shape",
     .n_outputs = 1,
     .parse = reshape_parse,
     .infer = reshape_infer,

@@ -92,6 +92,7 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
 #define SCATTER(variable, onnx_name, first, last)                                                                      \
     const struct qd_op variable = {                                                                                    \
         .name = onnx_name,                                                                                             \
+        .limits = "reductions of floats only",                                                                         \
         .min_opset = first,                                                                                            \
         .max_opset = last,                                                                                             \
         .min_inputs = 3,                                                                                               \
@@ -142,6 +143,7 @@ const struct qd_op qd_op_scatter_nd = {
     .max_opset = 22,
     .min_inputs = 3,
     .max_inputs = 3,
+    .limits = "reductions of floats only",
     .n_outputs = 1,
     .parse = qd_gather_parse,
     .infer = tuples_infer,

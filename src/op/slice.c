@@ -122,6 +122,7 @@ const struct qd_op qd_op_slice = {
     .max_opset = 22,
     .min_inputs = 1,
     .max_inputs = 5,
+    .limits = "constant starts, ends, axes and steps",
     .n_outputs = 1,
     .flags = QD_OP_SAME_SCALE | QD_OP_MOVES | QD_OP_STEPS,
     .parse = parse,

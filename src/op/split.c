@@ -105,6 +105,7 @@ const struct qd_op qd_op_split = {
     .max_opset = 22,
     .min_inputs = 1,
     .max_inputs = 2,
+    .limits = "constant sizes",
     .n_outputs = 0,
     .flags = QD_OP_SAME_SCALE | QD_OP_MOVES | QD_OP_STEPS,
     .parse = parse,

@@ -83,6 +83,7 @@ const struct qd_op qd_op_tile = {
     .max_opset = 22,
     .min_inputs = 2,
     .max_inputs = 2,
+    .limits = "constant repeats",
     .n_outputs = 1,
     .flags = QD_OP_SAME_SCALE | QD_OP_MOVES,
     .parse = parse,

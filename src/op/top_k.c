@@ -148,6 +148,7 @@ const struct qd_op qd_op_top_k = {
     .max_opset = 22,
     .min_inputs = 1,
     .max_inputs = 2,
+    .limits = "constant k; float or int64",
     .n_outputs = 2,
     .parse = parse,
     .infer = infer,

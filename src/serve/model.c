@@ -89,7 +89,8 @@ static enum qd_status load_graph(struct qd_model *model, bool standard, struct q
 {
     const char *path = model->config.onnx_path, *slash = strrchr(path, '/');
     struct qd_hasher hasher;
-    struct qd_onnx_options options = {.hasher = &hasher};
+    struct qd_onnx_options options = {
+        .hasher = &hasher, .fixed = model->config.inputs, .n_fixed = model->config.n_inputs};
     char folder[PATH_MAX];
     struct qd_buf buf;
     enum qd_status status = qd_file_read(path, MAX_MODEL_BYTES, &buf, err);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "serve/model_inputs.h"
 #include "util/file.h"
 #include "util/name.h"
 
@@ -427,10 +428,15 @@ static enum qd_status read_layers(struct qd_model_config *c, const json_t *value
     return QD_OK;
 }
 
+static enum qd_status read_inputs(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    return qd_model_inputs_read(value, &c->arena, &c->inputs, &c->n_inputs, err);
+}
+
 static const struct key model_keys[] = {
     {"onnx", read_onnx},             {"preprocess", read_preprocess}, {"labels", read_labels},
     {"calibration", read_calibration}, {"evaluation", read_evaluation}, {"gate", read_gate},
-    {"layers", read_layers},
+    {"layers", read_layers},         {"inputs", read_inputs},
 };
 
 static enum qd_status read_json(struct qd_model_config *c, const char *path, struct qd_error *err)

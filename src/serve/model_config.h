@@ -5,6 +5,7 @@
 #define QD_SERVE_MODEL_CONFIG_H
 
 #include "image/image.h"
+#include "onnx/onnx.h"
 #include "quant/profile.h"
 #include "util/mem.h"
 
@@ -32,6 +33,8 @@ struct qd_model_config {
     bool gate_required;
     const char **fp32_layers; /* layers with "precision": "fp32" */
     size_t n_fp32_layers;
+    struct qd_onnx_fixed *inputs; /* values of the network's inputs beside the picture */
+    int n_inputs;
 };
 
 /*

@@ -67,6 +67,56 @@ START_TEST(test_bad_models)
 }
 END_TEST
 
+/* 10^6 nodes, 20 MB of a legal file: refused by its number of nodes, within the unpacker's bounds of memory. */
+START_TEST(test_a_million_nodes)
+{
+    static const uint8_t node[] = {0x0a, 15, 0x0a, 1, 'x', 0x12, 1, 'x', 0x22, 4, 'R', 'e', 'l', 'u', 0x1a, 1, 'n'};
+    static const uint8_t opset[] = {0x42, 2, 0x10, 13}; /* version 13 of the default domain */
+    const size_t n = 1000000, body = n * sizeof(node);
+    uint8_t *bytes = malloc(16 + body + sizeof(opset)), *to = bytes;
+    struct qd_onnx_options options = {0};
+    struct qd_error err = {""};
+    struct qd_graph *graph = NULL;
+
+    ck_assert_ptr_nonnull(bytes);
+    *to++ = 0x3a; /* the graph, and its length */
+    for (size_t rest = body; rest || to == bytes + 1; rest >>= 7)
+        *to++ = (uint8_t)((rest & 127) | (rest > 127 ? 128 : 0));
+    for (size_t i = 0; i < n; i++, to += sizeof(node))
+        memcpy(to, node, sizeof(node));
+    memcpy(to, opset, sizeof(opset));
+    ck_assert_int_eq(qd_onnx_load(bytes, (size_t)(to - bytes) + sizeof(opset), &options, &graph, &err), QD_TOO_LARGE);
+    ck_assert_msg(strstr(err.text, "at most 100000 nodes, found 1000000") != NULL, "%s", err.text);
+    free(bytes);
+}
+END_TEST
+
+/* An input beside the picture that is given: a constant of the type that the model declares. */
+START_TEST(test_fixed_input)
+{
+    const float numbers[] = {1, 2, 3, 4, 5, 6, 7, 8};
+    struct qd_onnx_fixed fixed = {"z", QD_F32, {4, {1, 1, 1, 8}}, numbers};
+    struct qd_onnx_options options = {.fixed = &fixed, .n_fixed = 1};
+    struct qd_error err = {""};
+    struct qd_graph *graph = NULL;
+    struct qd_buf buf;
+    char path[4096];
+    int z;
+
+    data_path(path, sizeof(path), "tests/data/bad/two_inputs.onnx");
+    ck_assert_ok(qd_file_read(path, (size_t)1 << 20, &buf, &err), &err);
+    ck_assert_ok(qd_onnx_load(buf.bytes, buf.size, &options, &graph, &err), &err);
+    z = qd_graph_find_value(graph, "z");
+    ck_assert_int_eq(graph->n_inputs, 1);
+    ck_assert_int_ge(z, 0);
+    ck_assert_mem_eq(graph->values[z].data, numbers, sizeof(numbers));
+    qd_graph_free(graph);
+    fixed.name = "zz";
+    ck_assert_int_eq(qd_onnx_load(buf.bytes, buf.size, &options, &graph, &err), QD_NOT_FOUND);
+    qd_buf_done(&buf);
+}
+END_TEST
+
 /* The bundled model as tf2onnx would write it: bytes [n,h,w,c], a Cast and a Transpose before the first convolution. */
 static void put_channels_last(Onnx__GraphProto *proto, Onnx__NodeProto *cast, Onnx__NodeProto *transpose)
 {
@@ -224,4 +274,4 @@ START_TEST(test_passes_fuse)
 }
 END_TEST
 
-QD_UNIT_MAIN("onnx", test_bad_models, test_channels_last, test_every_allocation_may_fail, test_passes_fuse)
+QD_UNIT_MAIN("onnx", test_bad_models, test_a_million_nodes, test_channels_last, test_fixed_input, test_every_allocation_may_fail, test_passes_fuse)

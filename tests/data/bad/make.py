@@ -81,6 +81,55 @@ write("domain", model([helper.make_node("Magic", ["x"], ["y"], name="m", domain=
       "com.example.Magic (node 'm')")
 write("window", model([conv], [numpy_helper.from_array(np.ones((4, 3, 30, 30), np.float32), "w")]), "invalid",
       "a window of 30 does not fit into 8")
+
+
+def constant(name, values, dtype=np.int64):
+    return numpy_helper.from_array(np.array(values, dtype), name)
+
+
+def one(name, op, initializers, status, text, inputs=("x",), opset=13, **attributes):
+    """A node behind the picture, with constants as its further inputs."""
+    node = helper.make_node(op, list(inputs) + [i.name for i in initializers], ["y"], name="it", **attributes)
+    write(name, model([node], initializers, opset=opset), status, text)
+
+
+one("wrong_type", "Add", [constant("z", np.ones((1, 3, 8, 8)))], "invalid", "node 'it' (Add)")
+write("integer_weights", model([conv], [constant("w", np.ones((4, 3, 3, 3)))]), "unsupported", "expected float, found int64")
+write("initializer_twice", model([conv], [W, W]), "invalid", "'w'")
+short_file = helper.make_tensor("w", TensorProto.FLOAT, [4, 3, 3, 3], bytes(432), raw=True)
+short_file.ClearField("raw_data")
+short_file.data_location = TensorProto.EXTERNAL
+for key, value in (("location", "short.bin"), ("offset", "8"), ("length", "432")):
+    entry = short_file.external_data.add()
+    entry.key, entry.value = key, value
+with open(os.path.join(HERE, "short.bin"), "wb") as f:
+    f.write(bytes(100))
+write("external_short", model([conv], [short_file]), "invalid", "expected 432 bytes at offset 8, the file has 100")
+write("absurd_size", model([conv], [W], [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 2 ** 31 - 1, 2 ** 31 - 1])]),
+      "too_large", "elements")
+write("negative_input", model([conv], [W], [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, -7, 8])]), "invalid",
+      "dimension 2: expected 1 or more, found -7")
+one("resize_scale", "Resize", [constant("r", [], np.float32), constant("s", [1, 1, 1e30, 1e30], np.float32)], "invalid", "scales")
+one("resize_nan", "Resize", [constant("r", [], np.float32), constant("s", [1, 1, np.nan, 1], np.float32)], "invalid", "scales")
+one("resize_zero", "Resize", [constant("r", [], np.float32), constant("s", [1, 1, 0, 1], np.float32)], "invalid", "scales")
+one("tile", "Tile", [constant("r", [1, 2 ** 40, 1, 1])], "invalid", "repeats")
+one("tile_many", "Tile", [constant("r", [2 ** 20, 2 ** 20, 1, 1])], "too_large", "elements")
+one("gather", "Gather", [constant("i", [3])], "invalid", "indices: expected -3..2, found 3", axis=1)
+one("gather_axis", "Gather", [constant("i", [0])], "invalid", "axis: expected -4..3, found 9", axis=9)
+one("top_k", "TopK", [constant("k", [9])], "invalid", "k: expected 0..8, found 9")
+one("one_hot", "OneHot", [constant("d", [-5]), constant("v", [0, 1])], "too_large", "negative")
+one("split", "Split", [constant("s", [4, -1])], "invalid", "split", axis=1)
+one("slice_step", "Slice", [constant("b", [0]), constant("e", [4]), constant("a", [2]), constant("t", [0])], "invalid", "steps")
+one("pad_reflect", "Pad", [constant("p", [0, 0, 9, 0, 0, 0, 0, 0])], "invalid", "pads", mode="reflect")
+one("transpose", "Transpose", [], "invalid", "perm", perm=[0, 1, 1, 2])
+one("reduce_axis", "ReduceMax", [], "invalid", "ax", axes=[7])
+one("einsum", "Einsum", [], "invalid", "equation", equation="abc->ab(c")
+one("conv_transpose", "ConvTranspose", [constant("w", np.ones((5, 4, 3, 3)), np.float32)], "invalid", "node 'it' (ConvTranspose)")
+one("depth_to_space", "DepthToSpace", [], "invalid", "blocksize", blocksize=0)
+one("scale_of_zero", "QuantizeLinear", [constant("s", 0, np.float32), constant("z", 0, np.uint8)], "invalid", "scale")
+one("nms", "NonMaxSuppression", [constant("b", np.ones((1, 4, 3)), np.float32)], "invalid", "boxes")
+write("range", model([helper.make_node("Range", ["a", "b", "c"], ["r"], name="it"), helper.make_node("Relu", ["x"], ["y"])],
+                     [constant("a", 0), constant("b", 10), constant("c", 0)]), "invalid", "delta")
 # A hundred thousand messages, one inside the other.
 nested = b""
 for _ in range(20000):
