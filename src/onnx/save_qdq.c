@@ -414,6 +414,9 @@ static void write_node(struct qdq *s, int n)
         n_inputs = 3;
     if (inputs[2] && op == &qd_op_mat_mul)
         op = &qd_op_gemm;
+    /* The pair behind it says how it rounds. */
+    if (op == &qd_op_requantize)
+        op = &qd_op_identity;
     to = qd_onnx_add_node(&s->w, op->name, node->name, n_inputs, node->n_outputs, node->n_attrs + 5);
     if (!to)
         return;

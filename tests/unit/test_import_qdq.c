@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "onnx/onnx.h"
 #include "op/ops.h"
 #include "pass/pass.h"
 #include "tests/unit/build_graph.h"
@@ -203,6 +204,36 @@ START_TEST(test_read_in_two_ways)
 }
 END_TEST
 
+/* The same written as QDQ and read back. */
+START_TEST(test_write_two_ways)
+{
+    int x = input(), c = conv("c", x, "w"), rounded = pair("y", c, SCALE, QD_U8, 128);
+    struct qd_onnx_options options = {.any_inputs = true};
+    struct qd_graph *back;
+    struct qd_buf buf;
+    int n_rounded = 0;
+    bool *int8;
+
+    end(pair("z", node("Add", "sum", (int[]){rounded, c}, 2, NULL, 0), 2 * SCALE, QD_U8, 128));
+    ck_assert_ok(qd_passes_run_standard(graph, &err), &err);
+    ck_assert_int_eq(count(&qd_op_requantize), 1);
+    int8 = qd_alloc_array((size_t)graph->n_nodes, sizeof(bool));
+    for (int n = 0; n < graph->n_nodes; n++)
+        int8[n] = graph->nodes[n].op == &qd_op_requantize;
+    qd_buf_init(&buf, (size_t)1 << 20);
+    ck_assert_ok(qd_onnx_save_qdq(graph, int8, &buf, &err), &err);
+    ck_assert_ok(qd_onnx_load(buf.bytes, buf.size, &options, &back, &err), &err);
+    ck_assert_ok(qd_passes_run_standard(back, &err), &err);
+    for (int n = 0; n < back->n_nodes; n++)
+        n_rounded += back->values[back->nodes[n].outputs[0]].given;
+    ck_assert_int_gt(n_rounded, 0);
+    qd_graph_free(back);
+    qd_graph_free(graph);
+    qd_buf_done(&buf);
+    qd_free(int8);
+}
+END_TEST
+
 /* The model rounds the sum's operands: the sum does not go into a convolution. And chains of equal pairs vanish. */
 START_TEST(test_residual)
 {
@@ -283,4 +314,4 @@ START_TEST(test_output_of_bytes)
 END_TEST
 
 QD_UNIT_MAIN("import_qdq", test_conv_relu, test_relu_behind_rounding, test_asymmetric_weights, test_read_in_two_ways,
-             test_residual, test_concat, test_conv_transpose, test_forget, test_output_of_bytes)
+             test_write_two_ways, test_residual, test_concat, test_conv_transpose, test_forget, test_output_of_bytes)
