@@ -40,17 +40,19 @@ struct qd_cli_flag {
 };
 
 /* How to calibrate: rows of every sub-command that does. */
-#define QD_CALIBRATION_FLAGS \
-    {"--calibration", "DIR", "calibration pictures instead of model.json's", QD_FLAG_TEXT, \
-     offsetof(struct qd_cli_options, calibration)}, \
-    {"--method", "NAME", "calibration method:", QD_FLAG_METHOD, offsetof(struct qd_cli_options, method)}, \
-    {"--profile", "NAME", "default, strict_layerwise, accelerator or strict_pot", QD_FLAG_TEXT, \
-     offsetof(struct qd_cli_options, profile)}, \
-    {"--weight-bits", "N", "4 to 8", QD_FLAG_INT, offsetof(struct qd_cli_options, weight_bits)}, \
-    {"--activation-bits", "N", "4 to 8", QD_FLAG_INT, offsetof(struct qd_cli_options, activation_bits)}, \
-    {"--multiplier-bits", "N", "1 (shifts) to 24, of requantisation multipliers", QD_FLAG_INT, \
-     offsetof(struct qd_cli_options, multiplier_bits)}, \
-    {"--stages", "N", "only the first N stages of adlq", QD_FLAG_TEXT, offsetof(struct qd_cli_options, stages)}
+#define QD_CALIBRATION_FLAGS                                                                                           \
+    {"--calibration", "DIR", "calibration pictures instead of model.json's", QD_FLAG_TEXT,                             \
+     offsetof(struct qd_cli_options, calibration)},                                                                    \
+        {"--method", "NAME", "calibration method:", QD_FLAG_METHOD, offsetof(struct qd_cli_options, method)},          \
+        {"--profile", "NAME", "default, strict_layerwise, accelerator or strict_pot", QD_FLAG_TEXT,                    \
+         offsetof(struct qd_cli_options, profile)},                                                                    \
+        {"--weight-bits", "N", "4 to 8", QD_FLAG_INT, offsetof(struct qd_cli_options, weight_bits)},                   \
+        {"--activation-bits", "N", "4 to 8", QD_FLAG_INT, offsetof(struct qd_cli_options, activation_bits)},           \
+        {"--multiplier-bits", "N", "1 (shifts) to 24, of requantisation multipliers", QD_FLAG_INT,                     \
+         offsetof(struct qd_cli_options, multiplier_bits)},                                                            \
+    {                                                                                                                  \
+        "--stages", "N", "only the first N stages of adlq", QD_FLAG_TEXT, offsetof(struct qd_cli_options, stages)      \
+    }
 
 /*
  * Reads argv into *ret by the table; prints help (exit code 0) or an error with the nearest option (2) and returns

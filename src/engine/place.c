@@ -71,8 +71,7 @@ enum qd_status qd_places_plan(struct qd_plan *plan, struct qd_error *err)
 
             if (!place->used || place->whole)
                 continue;
-            place->in_slot = place->last_step < plan->depth_steps &&
-                             !qd_graph_is_input(graph, v);
+            place->in_slot = place->last_step < plan->depth_steps && !qd_graph_is_input(graph, v);
             place->pitch = place->steps.image;
             place->size = aligned((size_t)place->pitch * (size_t)(place->in_slot ? 1 : plan->options.max_batch) +
                                   QD_KERNEL_SLACK);

@@ -16,11 +16,12 @@ struct qd_plan;
 struct qd_frame;
 
 struct qd_plan_options {
-    enum qd_precision precision;       /* F32: everything in float (calibration, reference); Q8: as the qparams allow */
-    int max_batch;                     /* images per run */
+    enum qd_precision precision; /* F32: everything in float (calibration, reference); Q8: as the qparams allow */
+    int max_batch;               /* images per run */
     const struct qd_kernels *kernels;
-    bool keep_all;                     /* every value stays readable after a run (calibration, reports): no memory shared */
-    bool in_order; /* step by step over all images, nothing depth first: a calibration looks and changes things between steps */
+    bool keep_all; /* every value stays readable after a run (calibration, reports): no memory shared */
+    bool in_order; /* step by step over all images, nothing depth first: a calibration looks and changes things between
+                      steps */
 };
 
 /*
@@ -58,7 +59,7 @@ const char *qd_step_kind_name(enum qd_step_kind kind);
 const struct qd_graph *qd_plan_graph(const struct qd_plan *plan);
 const struct qd_kernels *qd_plan_kernels(const struct qd_plan *plan);
 int qd_plan_max_batch(const struct qd_plan *plan);
-size_t qd_plan_memory_bytes(const struct qd_plan *plan);  /* weights and the plan itself */
+size_t qd_plan_memory_bytes(const struct qd_plan *plan); /* weights and the plan itself */
 size_t qd_plan_frame_bytes(const struct qd_plan *plan, int n_threads);
 int64_t qd_plan_macs(const struct qd_plan *plan, bool only_q8);
 
@@ -93,8 +94,9 @@ int qd_frame_team(const struct qd_frame *frame, int n_threads);
 void qd_frame_run_step(struct qd_frame *frame, int step, int n_images, int n_threads);
 
 /*
- * The same as qd_frame_run from inside a parallel region that is already open: EVERY thread of the team calls it with its number.
- * Returns in each thread once all outputs are written. The caller has a barrier between writing inputs and this.
+ * The same as qd_frame_run from inside a parallel region that is already open: EVERY thread of the team calls it with
+ * its number. Returns in each thread once all outputs are written. The caller has a barrier between writing inputs and
+ * this.
  */
 void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_threads);
 
@@ -115,7 +117,8 @@ bool qd_frame_copy_step_output(const struct qd_frame *frame, int step, int image
 /* Floats in ONNX order, or NULL where it leaves bytes. */
 const float *qd_frame_step_output_f32(const struct qd_frame *frame, int step, int image);
 
-/* Time per step of the last runs, microseconds summed since qd_frame_profile(frame, true); steps indexed as the plan's. */
+/* Time per step of the last runs, microseconds summed since qd_frame_profile(frame, true); steps indexed as the plan's.
+ */
 void qd_frame_profile(struct qd_frame *frame, bool on);
 int64_t qd_frame_step_ns(const struct qd_frame *frame, int step);
 

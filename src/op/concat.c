@@ -4,8 +4,8 @@
 
 struct concat_params {
     int64_t given_axis;
-    int axis;         /* set by infer */
-    int64_t *at;      /* where each input begins on the axis; set by infer */
+    int axis;    /* set by infer */
+    int64_t *at; /* where each input begins on the axis; set by infer */
 };
 
 static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)

@@ -42,7 +42,7 @@ bool qd_copy_supports_q8(const struct qd_graph *graph, const struct qd_node *nod
 enum qd_status qd_copy_prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err);
 
 #define QD_COPY_FIELDS                                                                                                 \
-    .flags = QD_OP_SAME_SCALE | QD_OP_COPY | QD_OP_MOVES, .run_f32 = qd_copy_run_f32, .supports_q8 = qd_copy_supports_q8,            \
-    .prepare_q8 = qd_copy_prepare_q8, .run_q8 = qd_move_run_q8
+    .flags = QD_OP_SAME_SCALE | QD_OP_COPY | QD_OP_MOVES, .run_f32 = qd_copy_run_f32,                                  \
+    .supports_q8 = qd_copy_supports_q8, .prepare_q8 = qd_copy_prepare_q8, .run_q8 = qd_move_run_q8
 
 #endif

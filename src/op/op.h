@@ -198,9 +198,9 @@ static inline void qd_share(int64_t total, int thread, int n_threads, int64_t *r
 /* Our own operators and those that passes and the plan must recognise. */
 extern const struct qd_op qd_op_conv, qd_op_batch_normalization, qd_op_add, qd_op_mul, qd_op_pad, qd_op_normalize,
     qd_op_identity, qd_op_dropout, qd_op_gemm, qd_op_softmax, qd_op_clip, qd_op_div, qd_op_sub, qd_op_sigmoid,
-    qd_op_silu, qd_op_hard_sigmoid, qd_op_hard_swish, qd_op_reshape, qd_op_slice, qd_op_gather, qd_op_transpose, qd_op_channel_shuffle,
-    qd_op_repeat_channels, qd_op_tanh, qd_op_erf, qd_op_cast, qd_op_softplus, qd_op_gelu, qd_op_mish,
-    qd_op_quantize_linear, qd_op_dequantize_linear, qd_op_ms_quantize_linear, qd_op_ms_dequantize_linear,
+    qd_op_silu, qd_op_hard_sigmoid, qd_op_hard_swish, qd_op_reshape, qd_op_slice, qd_op_gather, qd_op_transpose,
+    qd_op_channel_shuffle, qd_op_repeat_channels, qd_op_tanh, qd_op_erf, qd_op_cast, qd_op_softplus, qd_op_gelu,
+    qd_op_mish, qd_op_quantize_linear, qd_op_dequantize_linear, qd_op_ms_quantize_linear, qd_op_ms_dequantize_linear,
     qd_op_requantize;
 
 #endif

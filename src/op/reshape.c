@@ -19,8 +19,9 @@ static enum qd_status reshape_parse(struct qd_graph *graph, struct qd_node *node
 {
     enum qd_status status = new_params(graph, node, err);
 
-    return status == QD_OK ? qd_node_attr_int(node, "allowzero", 0, &((struct reshape_params *)node->params)->number, err)
-                           : status;
+    return status == QD_OK
+               ? qd_node_attr_int(node, "allowzero", 0, &((struct reshape_params *)node->params)->number, err)
+               : status;
 }
 
 static enum qd_status reshape_infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
@@ -44,7 +45,8 @@ static enum qd_status reshape_infer(struct qd_graph *graph, struct qd_node *node
             dim = in->shape.dims[d];
         }
         if (dim < -1 || dim > QD_MAX_ELEMENTS || (dim == -1 && free_dim >= 0))
-            return qd_error_set(err, QD_INVALID, "shape: expected 0 or more and at most one -1, found %lld", (long long)dim);
+            return qd_error_set(err, QD_INVALID, "shape: expected 0 or more and at most one -1, found %lld",
+                                (long long)dim);
         if (dim == -1) {
             free_dim = d;
             dim = 1;

@@ -19,10 +19,12 @@ static enum qd_status read_list(const struct qd_graph *graph, const struct qd_no
 
     *ret_n = 0;
     if (node->opset >= 10)
-        return qd_node_input(graph, node, i) ? qd_op_const_ints(graph, node, i, QD_MAX_DIMS, values, ret_n, err) : QD_OK;
+        return qd_node_input(graph, node, i) ? qd_op_const_ints(graph, node, i, QD_MAX_DIMS, values, ret_n, err)
+                                             : QD_OK;
     status = qd_node_attr_ints(node, attribute, &list, ret_n, err);
     if (status == QD_OK && *ret_n > QD_MAX_DIMS)
-        return qd_error_set(err, QD_INVALID, "%s: expected at most %d values, found %d", attribute, QD_MAX_DIMS, *ret_n);
+        return qd_error_set(err, QD_INVALID, "%s: expected at most %d values, found %d", attribute, QD_MAX_DIMS,
+                            *ret_n);
     for (int j = 0; j < *ret_n && status == QD_OK; j++)
         values[j] = list[j];
     return status;
@@ -65,7 +67,8 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
         if (status != QD_OK)
             return status;
         if (step == 0 || step < -QD_MAX_ELEMENTS || step > QD_MAX_ELEMENTS)
-            return qd_error_set(err, QD_INVALID, "steps: expected neither 0 nor beyond 2^31, found %lld", (long long)step);
+            return qd_error_set(err, QD_INVALID, "steps: expected neither 0 nor beyond 2^31, found %lld",
+                                (long long)step);
         size = in->shape.dims[axis];
         start = start < 0 ? clamp(start, -size - 1, 0) + size : start;
         end = end < 0 ? clamp(end, -size - 1, 0) + size : end;

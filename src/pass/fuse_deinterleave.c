@@ -1,6 +1,6 @@
 /*
- * ShuffleNetV2's shuffle as some write it: x[1,c,h,w] as [c/g,g,h*w], the first two exchanged, as [g,1,c/g,h,w], and each
- * of the g taken by a Gather: that is every g-th channel of x, a Slice, which moves bytes where a Gather has none.
+ * ShuffleNetV2's shuffle as some write it: x[1,c,h,w] as [c/g,g,h*w], the first two exchanged, as [g,1,c/g,h,w], and
+ * each of the g taken by a Gather: that is every g-th channel of x, a Slice, which moves bytes where a Gather has none.
  */
 #include "op/slice.h"
 #include "op/transpose.h"
@@ -48,7 +48,8 @@ static enum qd_status fuse(struct qd_graph *graph, struct qd_node *gather, struc
         return QD_OK;
     groups = three->dims[1];
     if (three->dims[0] * groups != x->dims[1] || three->dims[2] != x->dims[2] * x->dims[3] || five->dims[0] != groups ||
-        five->dims[1] != 1 || five->dims[2] != three->dims[0] || five->dims[3] != x->dims[2] || five->dims[4] != x->dims[3])
+        five->dims[1] != 1 || five->dims[2] != three->dims[0] || five->dims[3] != x->dims[2] ||
+        five->dims[4] != x->dims[3])
         return QD_OK;
     params = qd_arena_alloc(&graph->arena, sizeof(*params));
     if (!params)

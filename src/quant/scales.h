@@ -54,7 +54,7 @@ struct qd_accuracy {
 };
 
 struct qd_scales {
-    struct qd_arena arena; /* holds all that is pointed to */
+    struct qd_arena arena;                  /* holds all that is pointed to */
     char method[32];                        /* that found them; QD_METHOD_GIVEN: they are the model's own */
     int multiplier_bits;                    /* of requantisation, 24: all of a float's */
     int n_images, n_skipped;                /* that calibrated; that could not be decoded */

@@ -14,18 +14,18 @@ struct qd_model {
     struct qd_model_config config;
     struct qd_graph *graph;
     struct qd_pipeline_result result;
-    int generation;         /* 1 for the first scales; each recalibration counts on */
+    int generation; /* 1 for the first scales; each recalibration counts on */
     int64_t loaded_unix_us, calibrated_unix_us;
     double load_seconds;
     struct qd_accuracy evaluation; /* n_images 0: not evaluated */
-    const char *profile;    /* the name of the one that calibrated it */
-    bool forgets_scales;    /* the network was quantized, but these scales are a calibration's */
-    bool synthetic;         /* calibrated on made-up pictures, because there is no image set */
+    const char *profile;           /* the name of the one that calibrated it */
+    bool forgets_scales;           /* the network was quantized, but these scales are a calibration's */
+    bool synthetic;                /* calibrated on made-up pictures, because there is no image set */
     /* private */
     atomic_int n_refs;
-    char *images_folder;    /* what calibrated it */
-    struct qd_hash hash;    /* of its file and external data */
-    struct qd_model *base;  /* of qd_model_resized: whose scales it has; a reference */
+    char *images_folder;   /* what calibrated it */
+    struct qd_hash hash;   /* of its file and external data */
+    struct qd_model *base; /* of qd_model_resized: whose scales it has; a reference */
 };
 
 struct qd_model_options {
@@ -33,15 +33,15 @@ struct qd_model_options {
     const struct qd_kernels *kernels;
     const char *cache_folder; /* or NULL */
     struct qd_image_limits limits;
-    const char *method;       /* NULL: the model's own: model.json's, or the scales of a quantized network, or adlq */
-    const char *images;       /* NULL: the model's own calibration folder */
-    size_t max_images;        /* 0: the model's own */
+    const char *method; /* NULL: the model's own: model.json's, or the scales of a quantized network, or adlq */
+    const char *images; /* NULL: the model's own calibration folder */
+    size_t max_images;  /* 0: the model's own */
     bool ignore_cache;
-    bool ignore_gate;         /* keep the model even where gate.required refuses it: to compare */
-    bool allow_synthetic;     /* no image set: calibrate on seeded made-up pictures (bench, inspect) */
-    bool standard_graph;      /* only the passes whose result has an ONNX form: for export */
-    unsigned skipped_stages;  /* of adlq: see refine.h */
-    const char *profile;      /* NULL: the model's own; the bits below are then the profile's, or as given */
+    bool ignore_gate;        /* keep the model even where gate.required refuses it: to compare */
+    bool allow_synthetic;    /* no image set: calibrate on seeded made-up pictures (bench, inspect) */
+    bool standard_graph;     /* only the passes whose result has an ONNX form: for export */
+    unsigned skipped_stages; /* of adlq: see refine.h */
+    const char *profile;     /* NULL: the model's own; the bits below are then the profile's, or as given */
     int weight_bits, activation_bits, multiplier_bits; /* 0: the model's own */
     const struct qd_progress *progress;
 };
@@ -72,7 +72,6 @@ const char *qd_model_label(const struct qd_model *model, int64_t class_index);
 
 /* Evaluates on the model's evaluation set, or on images/labels where given. limit 0: all. */
 enum qd_status qd_model_evaluate(const struct qd_model *model, const char *images, const char *labels, size_t limit,
-                                 const struct qd_model_options *options, struct qd_accuracy *ret,
-                                 struct qd_error *err);
+                                 const struct qd_model_options *options, struct qd_accuracy *ret, struct qd_error *err);
 
 #endif

@@ -231,9 +231,15 @@ static enum qd_status read_pad_value(struct qd_model_config *c, const json_t *va
 static enum qd_status read_preprocess(struct qd_model_config *c, const json_t *value, struct qd_error *err)
 {
     static const struct key keys[] = {
-        {"color", read_color}, {"resize", read_resize},       {"size", read_size},
-        {"crop", read_crop},   {"interpolation", read_interpolation}, {"scale", read_scale},
-        {"mean", read_mean},   {"std", read_std},             {"pad_value", read_pad_value},
+        {"color", read_color},
+        {"resize", read_resize},
+        {"size", read_size},
+        {"crop", read_crop},
+        {"interpolation", read_interpolation},
+        {"scale", read_scale},
+        {"mean", read_mean},
+        {"std", read_std},
+        {"pad_value", read_pad_value},
         {"anchor", read_anchor},
     };
 
@@ -259,7 +265,9 @@ static enum qd_status read_labels(struct qd_model_config *c, const json_t *value
         return status;
     text = qd_arena_strdup(&c->arena, buf.size ? (const char *)buf.bytes : "");
     qd_buf_done(&buf);
-    c->labels = text ? qd_arena_array(&c->arena, MAX_LABELS < strlen(text) ? MAX_LABELS : strlen(text) + 1, sizeof(char *)) : NULL;
+    c->labels =
+        text ? qd_arena_array(&c->arena, MAX_LABELS < strlen(text) ? MAX_LABELS : strlen(text) + 1, sizeof(char *))
+             : NULL;
     if (!c->labels)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for labels");
     for (char *line = text; line && *line && c->n_labels < MAX_LABELS;) {
@@ -434,9 +442,14 @@ static enum qd_status read_inputs(struct qd_model_config *c, const json_t *value
 }
 
 static const struct key model_keys[] = {
-    {"onnx", read_onnx},             {"preprocess", read_preprocess}, {"labels", read_labels},
-    {"calibration", read_calibration}, {"evaluation", read_evaluation}, {"gate", read_gate},
-    {"layers", read_layers},         {"inputs", read_inputs},
+    {"onnx", read_onnx},
+    {"preprocess", read_preprocess},
+    {"labels", read_labels},
+    {"calibration", read_calibration},
+    {"evaluation", read_evaluation},
+    {"gate", read_gate},
+    {"layers", read_layers},
+    {"inputs", read_inputs},
 };
 
 static enum qd_status read_json(struct qd_model_config *c, const char *path, struct qd_error *err)
@@ -477,7 +490,8 @@ static enum qd_status find_version(struct qd_model_config *c, struct qd_error *e
     }
     closedir(dir);
     if (best < 0)
-        return qd_error_set(err, QD_NOT_FOUND, "model folder '%s': expected <version>/model.onnx, found none", c->folder);
+        return qd_error_set(err, QD_NOT_FOUND, "model folder '%s': expected <version>/model.onnx, found none",
+                            c->folder);
     c->version = (int)best;
     snprintf(path, sizeof(path), "%s/%ld/model.onnx", c->folder, best);
     c->onnx_path = qd_arena_strdup(&c->arena, path);

@@ -24,7 +24,7 @@ struct qd_model_config {
     const char **labels; /* by class, NULL where there are none */
     size_t n_labels;
     const char *calibration_folder; /* or NULL */
-    const char *method; /* NULL: none is named */
+    const char *method;             /* NULL: none is named */
     const struct qd_profile *profile;
     int weight_bits, activation_bits, multiplier_bits; /* 0: the profile's */
     size_t max_images;

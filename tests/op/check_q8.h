@@ -51,8 +51,8 @@ static inline void check_q8(double steps)
 
                 qd_plan_step(q_plan, s, &info);
                 /* Copies at the end are float by a pass's choice (keep_tail_float). */
-                ck_assert_msg(info.kind != QD_STEP_F32 || (info.node->op->flags & QD_OP_MOVES),
-                              "%s runs in fp32: %s", info.name, info.why_f32);
+                ck_assert_msg(info.kind != QD_STEP_F32 || (info.node->op->flags & QD_OP_MOVES), "%s runs in fp32: %s",
+                              info.name, info.why_f32);
             }
             for (int i = 0; i < 2; i++) {
                 want = qd_frame_output(f32, 0, i);

@@ -274,4 +274,5 @@ START_TEST(test_passes_fuse)
 }
 END_TEST
 
-QD_UNIT_MAIN("onnx", test_bad_models, test_a_million_nodes, test_channels_last, test_fixed_input, test_every_allocation_may_fail, test_passes_fuse)
+QD_UNIT_MAIN("onnx", test_bad_models, test_a_million_nodes, test_channels_last, test_fixed_input,
+             test_every_allocation_may_fail, test_passes_fuse)
