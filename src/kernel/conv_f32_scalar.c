@@ -90,6 +90,6 @@ size_t qd_depthwise_f32_scratch(const struct qd_conv_f32_params *p)
 {
     struct qd_planes_f32 planes = qd_planes_f32_of(p);
 
-    return (size_t)(p->window.kernel_h * p->window.kernel_w) * sizeof(ptrdiff_t) +
+    return (size_t)p->window.kernel_h * (size_t)p->window.kernel_w * sizeof(ptrdiff_t) +
            ((size_t)planes.channel + 2 * QD_F32_MAX_LANES) * sizeof(float);
 }

@@ -348,6 +348,8 @@ static enum qd_status add_inputs(struct loader *loader, struct qd_error *err)
             status = qd_onnx_dtype(type, &dtype, err);
         if (status == QD_OK && !loader->options->any_inputs)
             status = resolve_image_shape(loader->options, &shape, dtype, &loader->channels_last, err);
+        if (status == QD_OK && qd_shape_count(&shape) < 0)
+            status = qd_error_set(err, QD_TOO_LARGE, "more than %d elements", QD_MAX_ELEMENTS);
         if (status == QD_OK)
             status = qd_graph_add_value(graph, info->name, &index, err);
         if (status == QD_OK)

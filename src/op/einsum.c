@@ -10,6 +10,7 @@
 
 #define MAX_TERMS 8
 #define MAX_LABELS 24
+#define MAX_STEPS 0x1p36 /* products of one run: a minute or so of the definition */
 /* The dimensions of an ellipsis have these names, from the last one on. */
 #define ELLIPSIS 256
 
@@ -220,6 +221,7 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
     int uses[128] = {0}, n_ellipsis = 0;
     struct labels labels;
     struct qd_shape out = {0};
+    double steps = 1;
     enum qd_status status = QD_OK;
 
     *params = (struct einsum_params){.equation = params->equation, .n_terms = node->n_inputs};
@@ -252,6 +254,10 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
         status = order_labels(params, &labels, err);
     if (status != QD_OK)
         return status;
+    for (int l = 0; l < params->n_labels; l++)
+        steps *= (double)params->dims[l];
+    if (steps > MAX_STEPS)
+        return qd_error_set(err, QD_TOO_LARGE, "equation: expected at most %g products, found %g", MAX_STEPS, steps);
     if (params->n_out > QD_MAX_DIMS)
         return qd_error_set(err, QD_UNSUPPORTED, "expected at most %d dimensions, found %d", QD_MAX_DIMS,
                             params->n_out);

@@ -58,6 +58,9 @@ enum qd_status qd_gather_check(const struct qd_graph *graph, const struct qd_nod
 
     if (indices->dtype != QD_I64 && indices->dtype != QD_I32)
         return qd_error_set(err, QD_INVALID, "indices: expected integers, found %s", qd_dtype_name(indices->dtype));
+    if (size == 0 && qd_shape_count(&indices->shape) > 0)
+        return qd_error_set(err, QD_INVALID, "indices: expected none into an empty dimension, found %lld",
+                            (long long)qd_shape_count(&indices->shape));
     for (int64_t j = 0; indices->data && j < qd_shape_count(&indices->shape); j++) {
         int64_t index = raw_index(indices->dtype, indices->data, j);
 
@@ -66,6 +69,27 @@ enum qd_status qd_gather_check(const struct qd_graph *graph, const struct qd_nod
                                 (long long)size - 1, (long long)index);
     }
     return QD_OK;
+}
+
+enum qd_status qd_gather_check_tuples(const struct qd_graph *graph, const struct qd_node *node, int first,
+                                      struct qd_error *err)
+{
+    const struct qd_shape *in = &qd_node_input(graph, node, 0)->shape;
+    const struct qd_value *indices = qd_node_input(graph, node, 1);
+    int64_t k = indices->shape.dims[indices->shape.n_dims - 1], n = qd_shape_count(&indices->shape);
+    enum qd_status status = qd_gather_check(graph, node, 1, QD_MAX_ELEMENTS, err);
+
+    for (int64_t d = 0; d < k && n > 0 && status == QD_OK; d++)
+        if (in->dims[first + d] == 0)
+            status = qd_error_set(err, QD_INVALID, "indices: expected none into an empty dimension");
+    for (int64_t i = 0; indices->data && i < n && status == QD_OK; i++) {
+        int64_t size = in->dims[first + i % k], index = raw_index(indices->dtype, indices->data, i);
+
+        if (index < -size || index >= size)
+            status = qd_error_set(err, QD_INVALID, "indices: expected %lld..%lld, found %lld", (long long)-size,
+                                  (long long)size - 1, (long long)index);
+    }
+    return status;
 }
 
 static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
@@ -177,13 +201,14 @@ static enum qd_status tuples_infer(struct qd_graph *graph, struct qd_node *node,
     const struct qd_shape *in = &qd_node_input(graph, node, 0)->shape, *at = &qd_node_input(graph, node, 1)->shape;
     int64_t batch = params->number, k = at->n_dims ? at->dims[at->n_dims - 1] : 0;
     struct qd_shape out = {0};
-    enum qd_status status = qd_gather_check(graph, node, 1, QD_MAX_ELEMENTS, err);
+    enum qd_status status;
 
-    if (status != QD_OK)
-        return status;
     if (batch < 0 || batch >= at->n_dims || k < 1 || batch + k > in->n_dims)
         return qd_error_set(err, QD_INVALID, "batch_dims %lld and tuples of %lld do not fit rank %d", (long long)batch,
                             (long long)k, in->n_dims);
+    status = qd_gather_check_tuples(graph, node, (int)batch, err);
+    if (status != QD_OK)
+        return status;
     if (at->n_dims - 1 + in->n_dims - batch - k > QD_MAX_DIMS)
         return qd_error_set(err, QD_UNSUPPORTED, "expected at most %d dimensions", QD_MAX_DIMS);
     for (int d = 0; d < at->n_dims - 1; d++)

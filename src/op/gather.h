@@ -23,6 +23,10 @@ int64_t qd_gather_place(const struct qd_shape *of, int64_t i, const struct qd_sh
 enum qd_status qd_gather_check(const struct qd_graph *graph, const struct qd_node *node, int i, int64_t size,
                                struct qd_error *err);
 
+/* The same of tuples [.., k] into dimensions first .. first + k - 1 of input 0, each by its own dimension. */
+enum qd_status qd_gather_check_tuples(const struct qd_graph *graph, const struct qd_node *node, int first,
+                                      struct qd_error *err);
+
 /* The first element that the index tuple number i of [.., k] indices points to, in a tensor whose dimensions from
  * `first` on it indexes. */
 int64_t qd_gather_tuple(const struct qd_view *indices, int64_t i, const struct qd_shape *in, int first);

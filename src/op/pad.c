@@ -114,7 +114,8 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
         params->begin[d] = pads[d];
         params->end[d] = pads[n_dims + d];
         if (params->begin[d] < -size || params->end[d] < -size || params->begin[d] > most || params->end[d] > most ||
-            size + params->begin[d] + params->end[d] < 0)
+            size + params->begin[d] + params->end[d] < 0 ||
+            (size == 0 && params->mode != QD_PAD_CONSTANT && (params->begin[d] > 0 || params->end[d] > 0)))
             return qd_error_set(err, QD_INVALID, "pads: %lld and %lld do not fit dimension %d of %lld",
                                 (long long)params->begin[d], (long long)params->end[d], d, (long long)size);
         out.dims[d] = size + params->begin[d] + params->end[d];

@@ -93,6 +93,8 @@ static enum qd_status dequantize_operand(struct qd_graph *graph, int n, const st
     int scale = input_of(node, operand->scale);
     enum qd_status status = QD_OK;
 
+    if (value < 0 || (operand->scale != NO_INPUT && scale < 0))
+        return qd_error_set(err, QD_INVALID, "input %d is missing", value < 0 ? operand->value : operand->scale);
     if (operand->scale == NO_INPUT)
         status = new_scalar(graph, n, 1, &scale, err);
     return status == QD_OK ? dequantize(graph, n, value, scale, zero, operand->axis, ret, err) : status;

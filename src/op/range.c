@@ -44,9 +44,11 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
         if (out[0].dtype == QD_F32)
             ((float *)out[0].data)[i] = *(const float *)in[0].data + (float)i * *(const float *)in[2].data;
         else if (out[0].dtype == QD_I32)
-            ((int32_t *)out[0].data)[i] = *(const int32_t *)in[0].data + (int32_t)i * *(const int32_t *)in[2].data;
+            ((int32_t *)out[0].data)[i] =
+                (int32_t)((int64_t) * (const int32_t *)in[0].data + i * *(const int32_t *)in[2].data);
         else
-            ((int64_t *)out[0].data)[i] = *(const int64_t *)in[0].data + i * *(const int64_t *)in[2].data;
+            ((int64_t *)out[0].data)[i] = (int64_t)((uint64_t) * (const int64_t *)in[0].data +
+                                                    (uint64_t)i * (uint64_t) * (const int64_t *)in[2].data);
     }
 }
 

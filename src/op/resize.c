@@ -230,7 +230,7 @@ static size_t scratch_f32(const struct qd_graph *graph, const struct qd_node *no
     (void)graph;
     for (int d = 0; d < params->n_dims; d++)
         most = count_after(params, d + 1) > most ? count_after(params, d + 1) : most;
-    return 2 * (size_t)most * sizeof(float);
+    return 2 * (size_t)most * sizeof(int64_t); /* nearest takes every type: the widest element */
 }
 
 /* One axis of in, [outer][axis.in][inner] elements of size bytes, by nearest. */

@@ -114,8 +114,6 @@ static enum qd_status tuples_infer(struct qd_graph *graph, struct qd_node *node,
     bool fits = k >= 1 && k <= in->n_dims && updates->n_dims == at->n_dims - 1 + in->n_dims - k;
     enum qd_status status = check_reduction(graph, node, err);
 
-    if (status == QD_OK)
-        status = qd_gather_check(graph, node, 1, QD_MAX_ELEMENTS, err);
     if (status != QD_OK)
         return status;
     for (int d = 0; d < updates->n_dims && fits; d++)
@@ -123,7 +121,8 @@ static enum qd_status tuples_infer(struct qd_graph *graph, struct qd_node *node,
     if (!fits)
         return qd_error_set(err, QD_INVALID, "tuples of %lld and updates of rank %d do not fit rank %d", (long long)k,
                             updates->n_dims, in->n_dims);
-    return qd_op_infer_same(graph, node, err);
+    status = qd_gather_check_tuples(graph, node, 0, err);
+    return status == QD_OK ? qd_op_infer_same(graph, node, err) : status;
 }
 
 static void tuples_run(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,

@@ -1,5 +1,7 @@
 #include "op/window.h"
 
+#define MAX_TAPS (1 << 24) /* of one window: a pool over 4096 x 4096 */
+
 #include <string.h>
 
 /* ONNX's order of axes, by how many there are. */
@@ -109,6 +111,7 @@ enum qd_status qd_window_infer(struct qd_window *window, const struct qd_shape *
                                struct qd_error *err)
 {
     char text[QD_SHAPE_TEXT_SIZE];
+    int64_t n_taps = 1;
     int n_axes = in->n_dims - 2;
 
     if (n_axes < 1 || n_axes > QD_N_AXES)
@@ -117,6 +120,11 @@ enum qd_status qd_window_infer(struct qd_window *window, const struct qd_shape *
     if (window->n_axes && window->n_axes != n_axes)
         return qd_error_set(err, QD_INVALID, "expected a window of %d axes over an input %s, found one of %d", n_axes,
                             qd_shape_text(in, text), window->n_axes);
+    for (int i = 0; i < n_axes; i++) {
+        n_taps *= window->kernel[orders[n_axes][i]];
+        if (n_taps > MAX_TAPS)
+            return qd_error_set(err, QD_TOO_LARGE, "kernel_shape: expected at most %d taps, found more", MAX_TAPS);
+    }
     out->n_dims = in->n_dims;
     for (int i = 0; i < n_axes; i++) {
         enum qd_status status = infer_axis(window, orders[n_axes][i], in->dims[2 + i], &out->dims[2 + i], err);

@@ -103,6 +103,21 @@ static enum qd_status wrap(struct qd_graph *graph, int n, int quantize, struct q
     return status;
 }
 
+/*
+ * Whether the float operator means the same: a Pad with a constant means byte 0 where it has none, another real number;
+ * and one scale per index does not follow an operator that moves its axis.
+ */
+static bool can_wrap(const struct qd_graph *graph, const struct qd_node *node, const struct qd_node *quantize)
+{
+    const struct qd_value *scale = qd_node_input(graph, quantize, 1);
+    const char *mode = "constant";
+
+    (void)qd_node_attr_string(node, "mode", "constant", &mode, NULL);
+    if (node->op == &qd_op_pad && strcmp(mode, "constant") == 0)
+        return false;
+    return scale->data && qd_shape_count(&scale->shape) == 1;
+}
+
 enum qd_status qd_pass_expand(struct qd_graph *graph, struct qd_error *err)
 {
     int n_nodes = graph->n_nodes;
@@ -121,7 +136,7 @@ enum qd_status qd_pass_expand(struct qd_graph *graph, struct qd_error *err)
     for (int n = 0; n < n_nodes && status == QD_OK; n++) {
         int quantize = common_quantize(graph, &graph->nodes[n]);
 
-        if (quantize >= 0)
+        if (quantize >= 0 && can_wrap(graph, &graph->nodes[n], &graph->nodes[quantize]))
             status = wrap(graph, n, quantize, err);
     }
     return status == QD_OK ? qd_graph_sort(graph, err) : status;

@@ -117,6 +117,10 @@ enum qd_status qd_pass_fold_batch_norm(struct qd_graph *graph, struct qd_error *
         if (!conv)
             continue;
         status = fold(graph, conv, line, err);
+        if (graph->values[line->outputs[0]].given) { /* rounded as what takes its place */
+            graph->values[line->inputs[0]].q = graph->values[line->outputs[0]].q;
+            graph->values[line->inputs[0]].given = true;
+        }
         qd_graph_replace_uses(graph, line->outputs[0], line->inputs[0]);
         /* It is no reader any more, or the next line would find two. */
         line->inputs[0] = QD_NO_VALUE;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "op/normalize.h"
+#include "op/pad.h"
 #include "op/quantize_linear.h"
 #include "op/resize.h"
 
@@ -175,11 +176,25 @@ static bool moves_levels(const struct qd_graph *graph, const struct qd_node *nod
            is_float_activation(graph, node->outputs[0]);
 }
 
+/* Whether what a Pad fills with is a level of its input, or of its output, already. */
+static bool fills_level(const struct qd_graph *graph, const struct qd_node *node)
+{
+    const struct qd_pad_params *params = node->params;
+    const struct qd_value *in = &graph->values[node->inputs[0]], *out = &graph->values[node->outputs[0]];
+    struct qd_qparams q = in->given ? in->q : out->q;
+    double level = q.scale > 0 ? (double)params->value / (double)q.scale + q.zero_point : 0;
+
+    return params->mode != QD_PAD_CONSTANT ||
+           (q.scale > 0 && fabs(level - rint(level)) < 1e-4 && level > -0.5 && level < 255.5);
+}
+
 /* Of those, whether rounding before is exactly rounding after. */
 static bool keeps_levels(const struct qd_graph *graph, const struct qd_node *node)
 {
     bool resizes = node->op == &qd_op_resize || node->op == &qd_op_upsample;
 
+    if (node->op == &qd_op_pad && !fills_level(graph, node))
+        return false;
     return moves_levels(graph, node) &&
            (!resizes || ((const struct qd_resize_params *)node->params)->attrs.mode == QD_RESIZE_NEAREST);
 }
@@ -258,7 +273,7 @@ static enum qd_status requantize_inputs(struct qd_graph *graph, struct qd_error 
     for (int n = 0; n < n_nodes && status == QD_OK; n++) {
         int out = graph->nodes[n].outputs[0];
 
-        if (!moves_levels(graph, &graph->nodes[n]) || !graph->values[out].given || graph->nodes[n].n_outputs > 1)
+        if (!keeps_levels(graph, &graph->nodes[n]) || !graph->values[out].given || graph->nodes[n].n_outputs > 1)
             continue;
         for (int i = 0; i < graph->nodes[n].n_inputs && status == QD_OK; i++) {
             int in = graph->nodes[n].inputs[i];

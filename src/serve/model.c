@@ -170,6 +170,11 @@ enum qd_status qd_model_resized(struct qd_model *base, int h, int w, const struc
 
     if (status != QD_OK)
         return status;
+    if (memcmp(model->config.preprocess.mean, base->config.preprocess.mean, sizeof(base->config.preprocess.mean)) !=
+            0 ||
+        memcmp(model->config.preprocess.std, base->config.preprocess.std, sizeof(base->config.preprocess.std)) != 0 ||
+        model->config.preprocess.color != base->config.preprocess.color)
+        status = qd_error_set(err, QD_CONFLICT, "model.json has changed since the model was loaded");
     model->config.preprocess.resize = QD_STRETCH;
     model->config.preprocess.size_h = h;
     model->config.preprocess.size_w = w;
@@ -179,7 +184,7 @@ enum qd_status qd_model_resized(struct qd_model *base, int h, int w, const struc
     model->profile = base->profile;
     model->loaded_unix_us = base->loaded_unix_us;
     model->calibrated_unix_us = base->calibrated_unix_us;
-    if (memcmp(&model->hash, &base->hash, sizeof(model->hash)) != 0)
+    if (status == QD_OK && memcmp(&model->hash, &base->hash, sizeof(model->hash)) != 0)
         status = qd_error_set(err, QD_CONFLICT, "'%s' has changed since the model was loaded", base->config.onnx_path);
     model->graph->multiplier_bits = base->graph->multiplier_bits;
     if (status == QD_OK)

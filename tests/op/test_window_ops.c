@@ -515,6 +515,41 @@ START_TEST(test_ranks_run_in_float)
 }
 END_TEST
 
+/* Three axes of int64, the last one shrinking: intermediates are larger than what comes out, and wider than floats. */
+START_TEST(test_resize_integers)
+{
+    struct qd_shape shape = {3, {2, 2, 9}};
+    const float scales[] = {2, 2, 1.0f / 3};
+    int64_t numbers[36];
+    struct qd_attr attrs[] = {{.name = "coordinate_transformation_mode", .kind = QD_ATTR_STRING, .s = "asymmetric"},
+                              {.name = "nearest_mode", .kind = QD_ATTR_STRING, .s = "floor"}};
+    struct qd_f32_run run = {.kernels = qd_kernels_of(QD_ISA_SCALAR)};
+    int inputs[3] = {0, QD_NO_VALUE, 0}, y;
+    const struct qd_node *made;
+    struct qd_view in[3] = {{0}}, out = {QD_I64, NULL, NULL};
+
+    for (int i = 0; i < 36; i++)
+        numbers[i] = 1000000007LL * i;
+    begin(shape4(1, 2, 2));
+    ck_assert_ok(qd_graph_add_constant(graph, "n", QD_I64, &shape, numbers, &inputs[0], NULL, &err), &err);
+    ck_assert_ok(qd_graph_add_constant(graph, "s", QD_F32, &(struct qd_shape){1, {3}}, scales, &inputs[2], NULL, &err),
+                 &err);
+    y = node("Resize", "y", inputs, 3, attrs, 2);
+    made = &graph->nodes[graph->n_nodes - 1];
+    ck_assert_int_eq(qd_shape_count(&graph->values[y].shape), 4 * 4 * 3);
+    in[0] = (struct qd_view){QD_I64, &shape, numbers};
+    out.shape = &graph->values[y].shape;
+    out.data = qd_alloc(4 * 4 * 3 * sizeof(int64_t));
+    run.scratch = qd_alloc(made->op->scratch_f32(graph, made));
+    made->op->run_f32(made, in, &out, &run);
+    for (int i = 0; i < 48; i++)
+        ck_assert_int_eq(((const int64_t *)out.data)[i], numbers[i / 12 / 2 * 18 + i / 3 % 4 / 2 * 9 + i % 3 * 3]);
+    qd_free(run.scratch);
+    qd_free(out.data);
+    qd_graph_free(graph);
+}
+END_TEST
+
 QD_UNIT_MAIN("window_ops", test_conv_ranks, test_conv_transpose_ranks, test_conv_transpose_q8, test_conv_transpose_line,
              test_pool_ranks, test_lp_pools, test_group_normalization, test_lp_normalization, test_global_max_pool_q8,
-             test_depth_and_space_q8, test_ranks_run_in_float)
+             test_depth_and_space_q8, test_ranks_run_in_float, test_resize_integers)

@@ -128,6 +128,26 @@ one("conv_transpose", "ConvTranspose", [constant("w", np.ones((5, 4, 3, 3)), np.
 one("depth_to_space", "DepthToSpace", [], "invalid", "blocksize", blocksize=0)
 one("scale_of_zero", "QuantizeLinear", [constant("s", 0, np.float32), constant("z", 0, np.uint8)], "invalid", "scale")
 one("nms", "NonMaxSuppression", [constant("b", np.ones((1, 4, 3)), np.float32)], "invalid", "boxes")
+EMPTY = constant("e", np.ones((1, 3, 0, 8)), np.float32)
+
+
+def folded(name, op, initializers, status, text, opset=13, **attributes):
+    """A node of constants alone, which loading runs."""
+    node = helper.make_node(op, [i.name for i in initializers], ["r"], name="it", **attributes)
+    write(name, model([node, helper.make_node("Relu", ["x"], ["y"])], initializers, opset=opset), status, text)
+
+
+folded("gather_of_nothing", "GatherElements", [EMPTY, constant("i", np.zeros((1, 3, 4, 8)))], "invalid", "into an empty dimension",
+       axis=2)
+folded("scatter_into_nothing", "ScatterND", [EMPTY, constant("i", [[0, 0, 0, 0]]), constant("u", [1], np.float32)], "invalid",
+       "into an empty dimension")
+folded("scatter_outside", "ScatterND", [constant("d", np.ones((2, 3)), np.float32), constant("i", [[1, 3]]),
+                                        constant("u", [1], np.float32)], "invalid", "indices: expected -3..2, found 3")
+folded("pad_of_nothing", "Pad", [EMPTY, constant("p", [0, 0, 1, 0, 0, 0, 0, 0])], "invalid", "pads: 1 and 0 do not fit", mode="edge")
+folded("window_of_all", "MaxPool", [constant("d", np.ones((1, 1, 2, 2)), np.float32)], "too_large", "taps",
+       kernel_shape=[45761, 62571], pads=[30000, 40000, 30000, 40000])
+folded("einsum_steps", "Einsum", [constant(n, np.ones(100), np.float32) for n in "abcdefgh"], "too_large", "products",
+       equation="a,b,c,d,e,f,g,h->")
 write("range", model([helper.make_node("Range", ["a", "b", "c"], ["r"], name="it"), helper.make_node("Relu", ["x"], ["y"])],
                      [constant("a", 0), constant("b", 10), constant("c", 0)]), "invalid", "delta")
 # A hundred thousand messages, one inside the other.
