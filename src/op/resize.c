@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#define MAX_CUBIC_A 2.0f
+
 /* The place of a text attribute among names. */
 static enum qd_status read_choice(const struct qd_node *node, const char *name, const char *const *names, int n,
                                   const char *fallback, int *ret, struct qd_error *err)
@@ -52,6 +54,9 @@ static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct
         status = qd_node_attr_int(node, "exclude_outside", 0, &a->exclude_outside, err);
     if (status == QD_OK)
         status = qd_node_attr_int(node, "antialias", 0, &a->antialias, err);
+    if (status == QD_OK && !(fabsf(a->cubic_a) <= MAX_CUBIC_A)) /* int8 sums of its weights stay within 32 bits */
+        status = qd_error_set(err, QD_INVALID, "cubic_coeff_a: expected -%g to %g, found %g", (double)MAX_CUBIC_A,
+                              (double)MAX_CUBIC_A, (double)a->cubic_a);
     return status;
 }
 
