@@ -9,12 +9,12 @@
 #include "onnx/onnx.h"
 #include "quant/given.h"
 #include "serve/model.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/scratch.h"
 #include "util/file.h"
 
 #define N_PICTURES 400
 
-static char folder[] = "/tmp/quantd-read-back-XXXXXX";
+static char folder[QD_SCRATCH_SIZE];
 static struct qd_error err;
 
 static const char *source(void)
@@ -69,24 +69,13 @@ static void export(const struct qd_model *model)
     }
     qd_buf_init(&buf, (size_t)1 << 26);
     ck_assert_ok(qd_onnx_save_qdq(model->graph, int8, &buf, &err), &err);
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    make_scratch(folder);
     snprintf(path, sizeof(path), "%s/1", folder);
     ck_assert_ok(qd_folder_make(path, &err), &err);
     write_file("1/model.onnx", buf.bytes, buf.size);
     write_file("model.json", json, strlen(json));
     qd_buf_done(&buf);
     qd_free(int8);
-}
-
-static void remove_folder(void)
-{
-    const char *const names[] = {"1/model.onnx", "model.json", "1", ""};
-    char path[4096];
-
-    for (size_t i = 0; i < QD_ARRAY_SIZE(names); i++) {
-        snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
-        (void)remove(path);
-    }
 }
 
 static const struct qd_node *node_named(const struct qd_graph *graph, const char *name)
@@ -194,7 +183,7 @@ START_TEST(test_read_back)
     check_classes(original, float_again);
     qd_model_unref(float_again);
     qd_model_unref(original);
-    remove_folder();
+    remove_scratch(folder);
 }
 END_TEST
 

@@ -9,10 +9,10 @@
 
 #include "onnx/onnx.pb-c.h"
 #include "serve/sizes.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/scratch.h"
 #include "util/file.h"
 
-static char folder[] = "/tmp/quantd-sizes-XXXXXX";
+static char folder[QD_SCRATCH_SIZE];
 static struct qd_model_options options = {
     .n_threads = 2, .max_batch = 1, .limits = {100000000}, .max_images = 32, .method = "mse"};
 static struct qd_error err;
@@ -44,7 +44,7 @@ static void write_free_model(void)
     qd_buf_init(&changed, (size_t)1 << 30);
     ck_assert_ok(qd_buf_reserve(&changed, onnx__model_proto__get_packed_size(model), &err), &err);
     changed.size = onnx__model_proto__pack(model, changed.bytes);
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    make_scratch(folder);
     path_of(path, sizeof(path), "1");
     ck_assert_ok(qd_folder_make(path, &err), &err);
     path_of(path, sizeof(path), "1/model.onnx");
@@ -58,17 +58,6 @@ static void write_free_model(void)
     ck_assert_ok(qd_file_write_atomic(path, json, strlen(json), &err), &err);
     qd_buf_done(&buf);
     qd_buf_done(&changed);
-}
-
-static void remove_files(void)
-{
-    static const char *const names[] = {"1/model.onnx", "1", "model.json", ""};
-    char path[4096];
-
-    for (size_t i = 0; i < QD_ARRAY_SIZE(names); i++) {
-        path_of(path, sizeof(path), names[i]);
-        remove(path);
-    }
 }
 
 /* Smooth made-up pictures: output SQNR of int8 against fp32 of the same graph. */
@@ -134,7 +123,7 @@ START_TEST(test_sizes)
     ck_assert_int_ne(qd_sizes_get(kept, 0, 28, &model, &frame, &err), QD_OK);
     ck_assert_int_eq(qd_sizes_count(kept), QD_MAX_SIZES);
     qd_sizes_free(kept);
-    remove_files();
+    remove_scratch(folder);
 }
 END_TEST
 
