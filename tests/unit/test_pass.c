@@ -6,6 +6,7 @@
 #include "kernel/requant.h"
 #include "op/op.h"
 #include "op/piecewise.h"
+#include "op/slice.h"
 #include "pass/pass.h"
 #include "tests/unit/unit.h"
 
@@ -78,8 +79,12 @@ static int clip(const char *out, int x, float max)
 static int conv(const char *out, int x, int64_t n, int64_t c_group, int64_t group)
 {
     struct qd_attr attr = {.name = "group", .kind = QD_ATTR_INT, .i = group};
-    int inputs[2] = {x, constant(out[0] == 'y' ? "w" : "w0", (struct qd_shape){4, {n, c_group, 1, 1}}, 0.1f)};
-    int y = node_with("Conv", out, inputs, 2, &attr, 1);
+    int inputs[2] = {x}, y;
+    char name[64];
+
+    snprintf(name, sizeof(name), "%s.weights", out);
+    inputs[1] = constant(name, (struct qd_shape){4, {n, c_group, 1, 1}}, 0.1f);
+    y = node_with("Conv", out, inputs, 2, &attr, 1);
 
     graph->nodes[graph->n_nodes - 1].n_attrs = 0;
     return y;
@@ -233,6 +238,78 @@ START_TEST(test_shuffle)
 }
 END_TEST
 
+/* One of two channels in two, as ShuffleNetV2 is sometimes written: a Slice that begins at the Gather's index. */
+START_TEST(test_deinterleave)
+{
+    static const int64_t pairs[] = {4, 2, 20}, halves[] = {2, 1, 4, 4, 5}, swap[] = {1, 0, 2}, stay[] = {0, 1, 2};
+
+    for (int i = 0; i < 2; i++) {
+        struct qd_attr perm = {.name = "perm", .kind = QD_ATTR_INTS, .ints = i ? stay : swap, .n = 3};
+        const int64_t second = 1;
+        const struct qd_slice_params *params;
+        int x, inputs[2];
+
+        begin(3, 4, 5);
+        x = reshape("split", conv("c", graph->inputs[0], 8, 3, 1), "pairs", 3, pairs);
+        x = node_with("Transpose", "swap", &x, 1, &perm, 1);
+        inputs[0] = reshape("h", x, "halves", 5, halves);
+        ck_assert_ok(
+            qd_graph_add_constant(graph, "second", QD_I64, &(struct qd_shape){0}, &second, &inputs[1], NULL, &err),
+            &err);
+        x = node_with("Gather", "picked", inputs, 2, NULL, 0);
+        run(conv("y", x, 2, 4, 1));
+        params = graph->nodes[1].params;
+        if (!i)
+            ck_assert(params->start[1] == 1 && params->step[1] == 2 && params->start[0] == 0 && params->step[2] == 1);
+        check_left(i ? "Conv Reshape Transpose Reshape Gather Conv" : "Conv Slice Conv");
+    }
+}
+END_TEST
+
+/* Copies that only outputs read are float, so that they force no scale on what they join; others are not. */
+START_TEST(test_float_tail)
+{
+    for (int i = 0; i < 2; i++) {
+        struct qd_attr axis = {.name = "axis", .kind = QD_ATTR_INT, .i = 1};
+        int inputs[2], x;
+
+        begin(3, 4, 5);
+        inputs[0] = conv("a", graph->inputs[0], 4, 3, 1);
+        inputs[1] = conv("b", graph->inputs[0], 2, 3, 1);
+        x = node_with("Concat", "joined", inputs, 2, &axis, 1);
+        run(i ? conv("y", x, 2, 6, 1) : x);
+        for (int n = 0; n < graph->n_nodes; n++) {
+            const struct qd_node *node = &graph->nodes[n];
+            bool tail = !i && strcmp(node->op->name, "Concat") == 0;
+
+            ck_assert_int_eq(node->precision, tail ? QD_PRECISION_F32 : QD_PRECISION_Q8);
+            ck_assert_int_eq(qd_node_shares_scale(node), i && strcmp(node->op->name, "Concat") == 0);
+        }
+        qd_graph_free(graph);
+    }
+}
+END_TEST
+
+/* A line that goes into its convolution leaves there the rounding that the model gave its output. */
+START_TEST(test_given_line)
+{
+    const struct qd_qparams q = {0.25f, 7, 8};
+    int inputs[2], y;
+
+    begin(3, 4, 5);
+    inputs[0] = conv("c", graph->inputs[0], 4, 3, 1);
+    inputs[1] = scalar("half", 0.5f);
+    y = node_with("Mul", "line", inputs, 2, NULL, 0);
+    graph->values[y].given = true;
+    graph->values[y].q = q;
+    run(conv("y", y, 2, 4, 1));
+    y = graph->nodes[0].outputs[0];
+    ck_assert(graph->values[y].given && graph->values[y].q.zero_point == q.zero_point);
+    ck_assert_float_eq(graph->values[y].q.scale, q.scale);
+    check_left("Conv Conv");
+}
+END_TEST
+
 /* The float and the double definition of each activation, and cubics for steps from fine to coarse. */
 START_TEST(test_piecewise)
 {
@@ -263,4 +340,5 @@ START_TEST(test_piecewise)
 }
 END_TEST
 
-QD_UNIT_MAIN("pass", test_silu, test_fold_lines, test_hard_swish, test_mish_and_gelu, test_shuffle, test_piecewise)
+QD_UNIT_MAIN("pass", test_silu, test_fold_lines, test_hard_swish, test_mish_and_gelu, test_shuffle, test_deinterleave,
+             test_float_tail, test_given_line, test_piecewise)
