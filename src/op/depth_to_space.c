@@ -111,35 +111,8 @@ static void space_move_of(const struct qd_node *node, int i, const struct qd_sha
     strides_between(node->params, out[0], deep, wide, ret, ret->out_strides, ret->in_strides);
 }
 
-static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
-                    const struct qd_f32_run *run)
-{
-    (void)run;
-    qd_move_run_views(node, in, out, 1, move_of);
-}
-
-static void space_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
-                          const struct qd_f32_run *run)
-{
-    (void)run;
-    qd_move_run_views(node, in, out, 1, space_move_of);
-}
-
-static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
-{
-    (void)graph;
-    return node->act.kind == QD_ACT_NONE;
-}
-
-static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
-{
-    return qd_move_prepare_q8(prepare, 1, move_of, err);
-}
-
-static enum qd_status space_prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
-{
-    return qd_move_prepare_q8(prepare, 1, space_move_of, err);
-}
+QD_ONE_MOVE(depth_to_space_, move_of)
+QD_ONE_MOVE(space_, space_move_of)
 
 const struct qd_op qd_op_depth_to_space = {
     .name = "DepthToSpace",
@@ -151,10 +124,7 @@ const struct qd_op qd_op_depth_to_space = {
     .flags = QD_OP_SAME_SCALE | QD_OP_MOVES | QD_OP_STEPS,
     .parse = parse,
     .infer = infer,
-    .run_f32 = run_f32,
-    .supports_q8 = supports_q8,
-    .prepare_q8 = prepare_q8,
-    .run_q8 = qd_move_run_q8,
+    QD_ONE_MOVE_FIELDS(depth_to_space_),
 };
 
 const struct qd_op qd_op_space_to_depth = {
@@ -167,8 +137,5 @@ const struct qd_op qd_op_space_to_depth = {
     .flags = QD_OP_SAME_SCALE | QD_OP_MOVES | QD_OP_STEPS,
     .parse = parse_block,
     .infer = space_infer,
-    .run_f32 = space_run_f32,
-    .supports_q8 = supports_q8,
-    .prepare_q8 = space_prepare_q8,
-    .run_q8 = qd_move_run_q8,
+    QD_ONE_MOVE_FIELDS(space_),
 };

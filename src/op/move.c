@@ -216,6 +216,11 @@ void qd_move_run_q8(const struct qd_q8_run *run, int thread, int n_threads)
     }
 }
 
+bool qd_move_supports_q8(const struct qd_graph *graph, const struct qd_node *node)
+{
+    return node->act.kind == QD_ACT_NONE && qd_shape_count(&graph->values[node->outputs[0]].shape) > 0;
+}
+
 void qd_copy_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
                      const struct qd_f32_run *run)
 {

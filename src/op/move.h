@@ -35,6 +35,27 @@ void qd_move_run_views(const struct qd_node *node, const struct qd_view *in, con
 enum qd_status qd_move_prepare_q8(struct qd_q8_prepare *prepare, int n, qd_move_of *move_of, struct qd_error *err);
 void qd_move_run_q8(const struct qd_q8_run *run, int thread, int n_threads);
 
+/* Not with an activation behind it, and only where there is something to copy. */
+bool qd_move_supports_q8(const struct qd_graph *graph, const struct qd_node *node);
+
+/* The functions of an operator that is one move, as prefix##run_f32 and prefix##prepare_q8. */
+#define QD_ONE_MOVE(prefix, move_of)                                                                                   \
+    static void prefix##run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,       \
+                                const struct qd_f32_run *run)                                                          \
+    {                                                                                                                  \
+        (void)run;                                                                                                     \
+        qd_move_run_views(node, in, out, 1, move_of);                                                                  \
+    }                                                                                                                  \
+    static enum qd_status prefix##prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)                      \
+    {                                                                                                                  \
+        return qd_move_prepare_q8(prepare, 1, move_of, err);                                                           \
+    }
+
+/* Its rows of struct qd_op, but for flags. */
+#define QD_ONE_MOVE_FIELDS(prefix)                                                                                     \
+    .run_f32 = prefix##run_f32, .supports_q8 = qd_move_supports_q8, .prepare_q8 = prefix##prepare_q8,                  \
+    .run_q8 = qd_move_run_q8
+
 /* Reshape, Flatten, Squeeze, Unsqueeze, Identity: the same elements in the same ONNX order. */
 void qd_copy_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
                      const struct qd_f32_run *run);

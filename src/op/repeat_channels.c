@@ -38,24 +38,7 @@ static void move_of(const struct qd_node *node, int i, const struct qd_shape *co
     }
 }
 
-static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
-                    const struct qd_f32_run *run)
-{
-    (void)run;
-    qd_move_run_views(node, in, out, 1, move_of);
-}
-
-static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
-{
-    (void)graph;
-    (void)node;
-    return true;
-}
-
-static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
-{
-    return qd_move_prepare_q8(prepare, 1, move_of, err);
-}
+QD_ONE_MOVE(repeat_channels_, move_of)
 
 const struct qd_op qd_op_repeat_channels = {
     .name = "quantd.RepeatChannels",
@@ -66,8 +49,5 @@ const struct qd_op qd_op_repeat_channels = {
     .n_outputs = 1,
     .flags = QD_OP_SAME_SCALE | QD_OP_STEPS,
     .infer = infer,
-    .run_f32 = run_f32,
-    .supports_q8 = supports_q8,
-    .prepare_q8 = prepare_q8,
-    .run_q8 = qd_move_run_q8,
+    QD_ONE_MOVE_FIELDS(repeat_channels_),
 };

@@ -60,22 +60,7 @@ static void move_of(const struct qd_node *node, int i, const struct qd_shape *co
     }
 }
 
-static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
-                    const struct qd_f32_run *run)
-{
-    (void)run;
-    qd_move_run_views(node, in, out, 1, move_of);
-}
-
-static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
-{
-    return node->act.kind == QD_ACT_NONE && qd_shape_count(&graph->values[node->outputs[0]].shape) > 0;
-}
-
-static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
-{
-    return qd_move_prepare_q8(prepare, 1, move_of, err);
-}
+QD_ONE_MOVE(tile_, move_of)
 
 const struct qd_op qd_op_tile = {
     .name = "Tile",
@@ -88,8 +73,5 @@ const struct qd_op qd_op_tile = {
     .flags = QD_OP_SAME_SCALE | QD_OP_MOVES,
     .parse = parse,
     .infer = infer,
-    .run_f32 = run_f32,
-    .supports_q8 = supports_q8,
-    .prepare_q8 = prepare_q8,
-    .run_q8 = qd_move_run_q8,
+    QD_ONE_MOVE_FIELDS(tile_),
 };

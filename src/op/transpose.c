@@ -52,23 +52,7 @@ static void move_of(const struct qd_node *node, int i, const struct qd_shape *co
         ret->in_strides[d] = in_strides[params->perm[d]];
 }
 
-static void run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
-                    const struct qd_f32_run *run)
-{
-    (void)run;
-    qd_move_run_views(node, in, out, 1, move_of);
-}
-
-static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
-{
-    (void)graph;
-    return node->act.kind == QD_ACT_NONE;
-}
-
-static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
-{
-    return qd_move_prepare_q8(prepare, 1, move_of, err);
-}
+QD_ONE_MOVE(transpose_, move_of)
 
 const struct qd_op qd_op_transpose = {
     .name = "Transpose",
@@ -80,8 +64,5 @@ const struct qd_op qd_op_transpose = {
     .flags = QD_OP_SAME_SCALE | QD_OP_MOVES | QD_OP_STEPS,
     .parse = parse,
     .infer = infer,
-    .run_f32 = run_f32,
-    .supports_q8 = supports_q8,
-    .prepare_q8 = prepare_q8,
-    .run_q8 = qd_move_run_q8,
+    QD_ONE_MOVE_FIELDS(transpose_),
 };
