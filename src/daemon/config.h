@@ -20,10 +20,10 @@ struct qd_config {
     /* [models] */
     const char *models, *cache;
     /* [batching] */
-    long long threads, max_batch, max_delay_us, queue_limit, deadline_ms;
+    long long runners, threads, max_batch, max_delay_us, queue_limit, deadline_ms;
     const char *isa;
     /* [limits] */
-    long long max_body_bytes, max_pixels, max_images;
+    long long max_body_bytes, max_answer_bytes, max_pixels, max_images;
     /* [log] */
     const char *log_level;
 };

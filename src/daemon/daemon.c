@@ -137,13 +137,15 @@ static void start_loading(struct qd_daemon *daemon)
 static enum qd_status make_registry(struct qd_daemon *daemon, struct qd_error *err)
 {
     const struct qd_config *config = daemon->config;
+    int share = qd_default_threads() / (int)config->runners;
     char models[4096];
     struct qd_serve_options options = {
-        .model = {.n_threads = config->threads ? (int)config->threads : qd_default_threads(),
+        .model = {.n_threads = config->threads ? (int)config->threads : share > 1 ? share : 1,
                   .max_batch = (int)config->max_batch,
                   .kernels = daemon->kernels,
                   .cache_folder = daemon->cache,
                   .limits = {config->max_pixels}},
+        .n_runners = (int)config->runners,
         .max_delay_us = (int)config->max_delay_us,
         .queue_limit = (int)config->queue_limit,
         .deadline_ms = (int)config->deadline_ms,
@@ -181,6 +183,7 @@ static enum qd_status start(struct qd_daemon *daemon, struct qd_error *err)
     struct qd_http_options http = {
         .listen = config->listen,
         .max_body_bytes = (size_t)config->max_body_bytes,
+        .max_answer_bytes = (size_t)config->max_answer_bytes,
         .max_connections = (int)config->max_connections,
         .timeout_s = (int)config->timeout_s,
         .max_images = (int)config->max_images,

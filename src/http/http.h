@@ -14,6 +14,7 @@ struct qd_http;
 struct qd_http_options {
     const char *listen; /* "127.0.0.1:8100", "[::1]:8100"; port 0: any free one */
     size_t max_body_bytes;
+    size_t max_answer_bytes; /* of the outputs of one request */
     int max_connections;
     int timeout_s;      /* of a connection that sends or takes nothing */
     int max_images;     /* of one request */

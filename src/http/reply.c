@@ -15,20 +15,34 @@ int qd_http_status(enum qd_status status)
     return codes[status];
 }
 
-void qd_reply_text(struct qd_exchange *exchange, int status, const char *content_type, const void *text, size_t size)
+/* The reply, or 503 without memory. */
+static void set_reply(struct qd_exchange *exchange, int status, const char *content_type, void *reply, size_t size,
+                      void (*free_reply)(void *))
 {
-    free(exchange->reply);
-    exchange->reply = malloc(size ? size : 1);
-    if (!exchange->reply) {
-        exchange->status = 503;
-        exchange->reply_size = 0;
-    } else {
-        memcpy(exchange->reply, text, size);
-        exchange->status = status;
-        exchange->reply_size = size;
-    }
+    if (exchange->free_reply)
+        exchange->free_reply(exchange->reply);
+    exchange->reply = reply;
+    exchange->reply_size = reply ? size : 0;
+    exchange->free_reply = reply ? free_reply : NULL;
+    exchange->status = reply ? status : 503;
     exchange->content_type = content_type;
     exchange->answered = true;
+}
+
+void qd_reply_text(struct qd_exchange *exchange, int status, const char *content_type, const void *text, size_t size)
+{
+    void *copy = malloc(size ? size : 1);
+
+    if (copy && size)
+        memcpy(copy, text, size);
+    set_reply(exchange, status, content_type, copy, size, free);
+}
+
+void qd_reply_take(struct qd_exchange *exchange, int status, const char *content_type, struct qd_buf *buf)
+{
+    set_reply(exchange, status, content_type, buf->bytes, buf->size, qd_free);
+    buf->bytes = NULL;
+    qd_buf_done(buf);
 }
 
 void qd_reply_json(struct qd_exchange *exchange, int status, json_t *json)
@@ -36,12 +50,7 @@ void qd_reply_json(struct qd_exchange *exchange, int status, json_t *json)
     char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
 
     json_decref(json);
-    free(exchange->reply);
-    exchange->reply = text;
-    exchange->reply_size = text ? strlen(text) : 0;
-    exchange->status = text ? status : 503;
-    exchange->content_type = "application/json";
-    exchange->answered = true;
+    set_reply(exchange, status, "application/json", text, text ? strlen(text) : 0, free);
 }
 
 void qd_reply_error_as(struct qd_exchange *exchange, int http_status, const char *code, const char *text)

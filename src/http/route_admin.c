@@ -53,17 +53,17 @@ void qd_route_recalibrate(struct qd_exchange *exchange)
     struct qd_entry *entry = NULL;
     struct qd_job_info job;
     struct qd_error err = {""};
-    json_error_t where;
     json_t *root = NULL;
     enum qd_status status = QD_OK;
     long id = 0;
 
     /* An empty body means: the only model, its own settings. */
-    root = exchange->body.size ? json_loadb((const char *)exchange->body.bytes, exchange->body.size, 0, &where)
-                               : json_object();
-    if (!json_is_object(root))
-        status = qd_error_set(&err, QD_INVALID, "expected a JSON object such as {\"model\": \"name\"}%s%.100s",
-                              root ? "" : ": ", root ? "" : where.text);
+    if (exchange->body.size)
+        status = qd_json_read(exchange->body.bytes, exchange->body.size, &root, &err);
+    else
+        root = json_object();
+    if (status == QD_OK && !json_is_object(root))
+        status = qd_error_set(&err, QD_INVALID, "expected a JSON object such as {\"model\": \"name\"}");
     if (status == QD_OK)
         status = check_keys(root, &err);
     if (status == QD_OK)
@@ -93,9 +93,9 @@ static enum qd_status read_id(const struct qd_exchange *exchange, long *ret, str
 {
     char *end;
 
-    *ret = strtol(exchange->argument, &end, 10);
-    if (end == exchange->argument || *end)
-        return qd_error_set(err, QD_NOT_FOUND, "no job '%.40s'", exchange->argument);
+    *ret = strtol(exchange->arguments[0], &end, 10);
+    if (end == exchange->arguments[0] || *end)
+        return qd_error_set(err, QD_NOT_FOUND, "no job '%.40s'", exchange->arguments[0]);
     return QD_OK;
 }
 

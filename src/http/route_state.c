@@ -58,7 +58,7 @@ void qd_route_model(struct qd_exchange *exchange)
 {
     struct qd_entry *entry;
     struct qd_error err = {""};
-    enum qd_status status = qd_registry_find(exchange->http->options.registry, exchange->argument, &entry, &err);
+    enum qd_status status = qd_registry_find(exchange->http->options.registry, exchange->arguments[0], &entry, &err);
 
     if (status == QD_OK)
         qd_reply_json(exchange, 200, model_to_json(entry));
@@ -73,7 +73,7 @@ void qd_route_layers(struct qd_exchange *exchange)
     struct qd_model *model = NULL;
     struct qd_report report = {0};
     json_t *json;
-    enum qd_status status = qd_registry_find(exchange->http->options.registry, exchange->argument, &entry, &err);
+    enum qd_status status = qd_registry_find(exchange->http->options.registry, exchange->arguments[0], &entry, &err);
 
     if (status == QD_OK && !(model = qd_entry_model(entry)))
         status = qd_error_set(&err, QD_UNAVAILABLE, "model '%s' is not loaded yet", entry->name);

@@ -14,21 +14,42 @@ const struct qd_route qd_routes[] = {
     {"GET", "/metrics", qd_route_metrics, false, false},
     {"GET", "/healthz", qd_route_healthz, false, false},
     {"GET", "/readyz", qd_route_readyz, false, false},
+    /* the Open Inference Protocol, version 2 */
+    {"GET", "/v2", qd_route_v2_server, false, false},
+    {"GET", "/v2/health/live", qd_route_v2_live, false, false},
+    {"GET", "/v2/health/ready", qd_route_readyz, false, false},
+    {"GET", "/v2/models/stats", qd_route_v2_all_stats, false, false},
+    {"GET", "/v2/models/*", qd_route_v2_model, false, false},
+    {"GET", "/v2/models/*/ready", qd_route_v2_model_ready, false, false},
+    {"GET", "/v2/models/*/config", qd_route_v2_config, false, false},
+    {"GET", "/v2/models/*/stats", qd_route_v2_stats, false, false},
+    {"POST", "/v2/models/*/infer", qd_route_v2_infer, true, false},
+    {"GET", "/v2/models/*/versions/*", qd_route_v2_model, false, false},
+    {"GET", "/v2/models/*/versions/*/ready", qd_route_v2_model_ready, false, false},
+    {"GET", "/v2/models/*/versions/*/config", qd_route_v2_config, false, false},
+    {"GET", "/v2/models/*/versions/*/stats", qd_route_v2_stats, false, false},
+    {"POST", "/v2/models/*/versions/*/infer", qd_route_v2_infer, true, false},
+    /* TorchServe's */
+    {"GET", "/ping", qd_route_ping, false, false},
+    {"POST", "/predictions/*", qd_route_predictions, true, false},
+    {"POST", "/predictions/*/*", qd_route_predictions, true, false},
 };
 const int qd_n_routes = QD_ARRAY_SIZE(qd_routes);
 
 /* "/models/x/layers" against "/models/ * /layers" (without the blanks). */
-static bool matches(const char *pattern, const char *path, char argument[256])
+static bool matches(const char *pattern, const char *path, char arguments[QD_MAX_ARGUMENTS][QD_ARGUMENT_SIZE])
 {
+    int n = 0;
+
     while (*pattern && *path) {
         size_t length;
 
         if (*pattern == '*') {
             length = strcspn(path, "/");
-            if (!length || length >= 256)
+            if (!length || length >= QD_ARGUMENT_SIZE)
                 return false;
-            memcpy(argument, path, length);
-            argument[length] = 0;
+            memcpy(arguments[n], path, length);
+            arguments[n++][length] = 0;
             path += length;
             pattern++;
             continue;
@@ -42,12 +63,14 @@ static bool matches(const char *pattern, const char *path, char argument[256])
     return !*pattern && !*path;
 }
 
-const struct qd_route *qd_route_find(const char *method, const char *path, char argument[256], char ret_allow[64])
+const struct qd_route *qd_route_find(const char *method, const char *path,
+                                      char arguments[QD_MAX_ARGUMENTS][QD_ARGUMENT_SIZE], char ret_allow[64])
 {
     ret_allow[0] = 0;
-    argument[0] = 0;
+    for (int i = 0; i < QD_MAX_ARGUMENTS; i++)
+        arguments[i][0] = 0;
     for (int i = 0; i < qd_n_routes; i++) {
-        if (!matches(qd_routes[i].path, path, argument))
+        if (!matches(qd_routes[i].path, path, arguments))
             continue;
         if (strcmp(qd_routes[i].method, method) == 0 ||
             (strcmp(method, "HEAD") == 0 && strcmp(qd_routes[i].method, "GET") == 0))

@@ -24,45 +24,33 @@ const char *qd_exchange_header(const struct qd_exchange *exchange, const char *k
     return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, key);
 }
 
-static void count_request(struct qd_exchange *exchange)
-{
-    struct qd_metrics *metrics;
-
-    if (!exchange->entry || exchange->status < 100 || exchange->status >= QD_N_CODES)
-        return;
-    metrics = &exchange->entry->metrics;
-    atomic_fetch_add(&metrics->requests[exchange->status], 1);
-    qd_metrics_observe_us(&metrics->request_us, qd_now_us() - exchange->start_us);
-    if (exchange->status == 429)
-        atomic_fetch_add(&metrics->rejected[QD_REJECT_FULL], 1);
-    else if (exchange->status == 503)
-        atomic_fetch_add(&metrics->rejected[QD_REJECT_UNAVAILABLE], 1);
-    else if (exchange->status >= 400 && exchange->status < 500)
-        atomic_fetch_add(&metrics->rejected[QD_REJECT_INVALID], 1);
-}
-
 static enum MHD_Result send_reply(struct qd_exchange *exchange)
 {
     struct MHD_Response *response =
-        MHD_create_response_from_buffer(exchange->reply_size, exchange->reply, MHD_RESPMEM_MUST_FREE);
+        MHD_create_response_from_buffer_with_free_callback(exchange->reply_size, exchange->reply, exchange->free_reply);
     enum MHD_Result result;
-    char seconds[16];
+    char number[24];
 
     if (!response)
         return MHD_NO;
-    exchange->reply = NULL;
+    exchange->free_reply = NULL; /* the response owns it */
     MHD_add_response_header(response, "Content-Type", exchange->content_type);
     if (exchange->location[0])
         MHD_add_response_header(response, "Location", exchange->location);
     if (exchange->allow)
         MHD_add_response_header(response, "Allow", exchange->allow);
     if (exchange->retry_after_s) {
-        snprintf(seconds, sizeof(seconds), "%d", exchange->retry_after_s);
-        MHD_add_response_header(response, "Retry-After", seconds);
+        snprintf(number, sizeof(number), "%d", exchange->retry_after_s);
+        MHD_add_response_header(response, "Retry-After", number);
+    }
+    if (exchange->json_size >= 0) {
+        snprintf(number, sizeof(number), "%lld", (long long)exchange->json_size);
+        MHD_add_response_header(response, "Inference-Header-Content-Length", number);
     }
     if (exchange->body_too_large)
         MHD_add_response_header(response, "Connection", "close");
-    count_request(exchange);
+    if (exchange->entry)
+        qd_metrics_observe_request(&exchange->entry->metrics, exchange->status, qd_now_us() - exchange->start_us);
     result = MHD_queue_response(exchange->connection, (unsigned)exchange->status, response);
     MHD_destroy_response(response);
     return result;
@@ -102,7 +90,7 @@ static void begin(struct qd_exchange *exchange, const char *method, const char *
     char allow[64], text[QD_ERROR_TEXT_SIZE];
     const char *length = qd_exchange_header(exchange, "Content-Length");
 
-    exchange->route = qd_route_find(method, path, exchange->argument, allow);
+    exchange->route = qd_route_find(method, path, exchange->arguments, allow);
     if (!exchange->route && !allow[0]) {
         snprintf(text, sizeof(text), "unknown path '%.100s'", path);
         qd_reply_error_as(exchange, 404, qd_status_name(QD_NOT_FOUND), text);
@@ -151,6 +139,7 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
         exchange->http = http;
         exchange->connection = connection;
         exchange->start_us = qd_now_us();
+        exchange->json_size = -1;
         qd_buf_init(&exchange->body, http->options.max_body_bytes);
         begin(exchange, method, path);
         /* A refused body is not waited for. */
@@ -189,7 +178,8 @@ static void finished(void *context, struct MHD_Connection *connection, void **st
         atomic_fetch_sub(&http->n_active, 1);
     qd_infer_free(exchange->infer);
     qd_buf_done(&exchange->body);
-    free(exchange->reply);
+    if (exchange->free_reply)
+        exchange->free_reply(exchange->reply);
     qd_free(exchange);
     *state = NULL;
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "serve/registry.h"
+#include "util/clock.h"
 
 static int bucket_of(int64_t value, int64_t first)
 {
@@ -29,6 +30,36 @@ void qd_metrics_observe_size(struct qd_metric_histogram *h, int size)
 {
     atomic_fetch_add(&h->buckets[bucket_of(size, 1)], 1);
     atomic_fetch_add(&h->sum, (unsigned long long)size);
+}
+
+void qd_metrics_observe_batch(struct qd_metrics *metrics, int n, int64_t decode_us, int64_t compute_us)
+{
+    atomic_fetch_add(&metrics->images, (unsigned long long)n);
+    atomic_fetch_add(&metrics->batches[n].n, 1);
+    atomic_fetch_add(&metrics->batches[n].decode_us, (unsigned long long)decode_us);
+    atomic_fetch_add(&metrics->batches[n].compute_us, (unsigned long long)compute_us);
+    atomic_store(&metrics->last_inference_unix_us, qd_unix_time_us());
+    qd_metrics_observe_size(&metrics->batch_size, n);
+    qd_metrics_observe_us(&metrics->stage_us[QD_STAGE_DECODE], decode_us);
+    qd_metrics_observe_us(&metrics->stage_us[QD_STAGE_COMPUTE], compute_us);
+}
+
+void qd_metrics_observe_request(struct qd_metrics *metrics, int http_status, int64_t us)
+{
+    bool is_good = http_status < 400;
+
+    if (http_status < 100 || http_status >= QD_N_CODES)
+        return;
+    atomic_fetch_add(&metrics->requests[http_status], 1);
+    atomic_fetch_add(is_good ? &metrics->succeeded.n : &metrics->failed.n, 1);
+    atomic_fetch_add(is_good ? &metrics->succeeded.us : &metrics->failed.us, (unsigned long long)us);
+    qd_metrics_observe_us(&metrics->request_us, us);
+    if (http_status == 429)
+        atomic_fetch_add(&metrics->rejected[QD_REJECT_FULL], 1);
+    else if (http_status == 503)
+        atomic_fetch_add(&metrics->rejected[QD_REJECT_UNAVAILABLE], 1);
+    else if (http_status >= 400 && http_status < 500)
+        atomic_fetch_add(&metrics->rejected[QD_REJECT_INVALID], 1);
 }
 
 /* Where a metric prints its samples, for one entry and its model (NULL while none has loaded). */
@@ -124,7 +155,7 @@ static void print_queue(struct printer *p, const char *name)
 
 static void print_rejected(struct printer *p, const char *name)
 {
-    static const char *const reasons[QD_N_REJECTS] = {"queue_full", "deadline", "unavailable", "invalid"};
+    static const char *const reasons[QD_N_REJECTS] = {"queue_full", "deadline", "unavailable", "invalid", "client_gone"};
 
     for (int r = 0; r < QD_N_REJECTS; r++)
         PRINT(p, "%s{%s,reason=\"%s\"} %llu\n", name, p->label, reasons[r],

@@ -23,6 +23,7 @@ struct qd_model {
     bool synthetic;                /* calibrated on made-up pictures, because there is no image set */
     /* private */
     atomic_int n_refs;
+    atomic_int n_requests; /* that wait for it or run on it: batcher.c's */
     char *images_folder;   /* what calibrated it */
     struct qd_hash hash;   /* of its file and external data */
     struct qd_model *base; /* of qd_model_resized: whose scales it has; a reference */

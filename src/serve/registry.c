@@ -16,6 +16,7 @@
 
 struct qd_registry {
     struct qd_serve_options options;
+    struct qd_pool *pool;
     struct qd_entry *entries[MAX_ENTRIES];
     int n_entries;
 };
@@ -26,27 +27,36 @@ static pthread_mutex_t models_lock = PTHREAD_MUTEX_INITIALIZER;
 enum qd_status qd_registry_new(const struct qd_serve_options *options, struct qd_registry **ret, struct qd_error *err)
 {
     struct qd_registry *registry = qd_alloc(sizeof(*registry));
+    struct qd_batcher_options batcher = {.n_runners = options->n_runners,
+                                         .model = options->model,
+                                         .max_delay_us = options->max_delay_us,
+                                         .queue_limit = options->queue_limit,
+                                         .deadline_ms = options->deadline_ms};
+    enum qd_status status;
 
     if (!registry)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for the registry");
     registry->options = *options;
+    status = qd_pool_new(&batcher, &registry->pool, err);
+    if (status != QD_OK) {
+        qd_free(registry);
+        return status;
+    }
     *ret = registry;
     return QD_OK;
 }
 
 void qd_registry_stop(struct qd_registry *registry)
 {
-    for (int i = 0; registry && i < registry->n_entries; i++) {
-        qd_batcher_free(registry->entries[i]->batcher);
-        registry->entries[i]->batcher = NULL;
-    }
+    if (registry)
+        qd_pool_stop(registry->pool);
 }
 
 void qd_registry_free(struct qd_registry *registry)
 {
     if (!registry)
         return;
-    qd_registry_stop(registry);
+    qd_pool_free(registry->pool);
     for (int i = 0; i < registry->n_entries; i++) {
         struct qd_entry *entry = registry->entries[i];
 
@@ -59,9 +69,6 @@ void qd_registry_free(struct qd_registry *registry)
 
 static enum qd_status add_entry(struct qd_registry *registry, const char *name, const char *path, struct qd_error *err)
 {
-    const struct qd_serve_options *o = &registry->options;
-    struct qd_batcher_options batcher = {o->model.max_batch, o->max_delay_us,    o->queue_limit,
-                                         o->deadline_ms,     o->model.n_threads, o->model.limits};
     struct qd_entry *entry;
     enum qd_status status;
 
@@ -73,7 +80,7 @@ static enum qd_status add_entry(struct qd_registry *registry, const char *name, 
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a model");
     }
     snprintf(entry->name, sizeof(entry->name), "%s", name);
-    status = qd_batcher_new(entry, &batcher, &entry->batcher, err);
+    status = qd_batcher_new(registry->pool, entry, &entry->batcher, err);
     if (status != QD_OK) {
         qd_free(entry->path);
         qd_free(entry);
@@ -215,6 +222,7 @@ enum qd_status qd_registry_load(struct qd_registry *registry, struct qd_entry *e
         memcpy(entry->load_error, err->text, sizeof(entry->load_error));
     }
     pthread_mutex_unlock(&models_lock);
+    qd_batcher_refresh(entry->batcher);
     if (status == QD_OK)
         log_model(model);
     else

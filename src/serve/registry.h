@@ -13,6 +13,7 @@ struct qd_registry;
 
 struct qd_serve_options {
     struct qd_model_options model; /* threads, kernels, cache, limits */
+    int n_runners;
     int max_delay_us;
     int queue_limit;
     int deadline_ms;
