@@ -34,8 +34,8 @@ def metric(name):
     return float(re.search("^" + re.escape(name) + r" (\S+)$", text, re.M).group(1))
 
 
-def queued(of=model):
-    return metric('quantd_queue_images{model="%s"}' % of)
+def queued():
+    return sum(metric('quantd_queue_images{model="%s"}' % m) for m in (model, other))
 
 
 def connect(source):
@@ -69,7 +69,7 @@ class Large:
         self.status = self.connection.getresponse().status
 
     def is_waiting(self):
-        return self.status is None
+        return queued() > 0
 
     def finish(self):
         self.thread.join()
@@ -96,10 +96,11 @@ large = Large()
 status = small(source="127.0.0.3", priority=3)
 check("a low priority goes last", status == 200 and not large.is_waiting(), status)
 large.finish()
-large = Large()
-status = small(to=other)
-check("another model does not wait", status == 200 and large.is_waiting(), status)
-large.finish()
+for busy, idle in ((model, other), (other, model)):
+    large = Large(to=busy)
+    status = small(to=idle)
+    check("model '%s' does not wait for model '%s'" % (idle, busy), status == 200 and large.is_waiting(), status)
+    large.finish()
 large = Large()
 before = time.monotonic()
 status = small(timeout=20000)
