@@ -19,7 +19,7 @@ const struct qd_setting qd_settings[] = {
     {"server", "drain_s", QD_SETTING_INT, FIELD(drain_s), 0, 3600, "30", "how long SIGTERM waits for open requests"},
     {"models", "models", QD_SETTING_TEXT, FIELD(models), 0, 0, "", "model repository; empty: the bundled model"},
     {"models", "cache", QD_SETTING_TEXT, FIELD(cache), 0, 0, "", "scale cache folder; empty: the system's or the user's"},
-    {"batching", "runners", QD_SETTING_INT, FIELD(runners), 1, 64, "1", "batches that run at once, each with its own threads"},
+    {"batching", "runners", QD_SETTING_INT, FIELD(runners), 0, 64, "0", "batches that run at once, each with its own threads; 0: one per NUMA node"},
     {"batching", "threads", QD_SETTING_INT, FIELD(threads), 0, 1024, "0", "of a runner; 0: its share of what this process may use"},
     {"batching", "max_batch", QD_SETTING_INT, FIELD(max_batch), 2, 256, "8", "pictures per run"},
     {"batching", "max_delay_us", QD_SETTING_INT, FIELD(max_delay_us), 0, 10000000, "0", "how long a batch waits to fill; 0: not at all"},

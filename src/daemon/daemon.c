@@ -13,6 +13,7 @@
 #include "util/clock.h"
 #include "util/file.h"
 #include "util/log.h"
+#include "util/numa.h"
 
 struct qd_daemon {
     const struct qd_config *config;
@@ -137,7 +138,8 @@ static void start_loading(struct qd_daemon *daemon)
 static enum qd_status make_registry(struct qd_daemon *daemon, struct qd_error *err)
 {
     const struct qd_config *config = daemon->config;
-    int share = qd_default_threads() / (int)config->runners;
+    int n_runners = config->runners ? (int)config->runners : qd_numa_n_nodes(QD_SYSFS);
+    int share = qd_default_threads() / n_runners;
     char models[4096];
     struct qd_serve_options options = {
         .model = {.n_threads = config->threads ? (int)config->threads : share > 1 ? share : 1,
@@ -145,7 +147,7 @@ static enum qd_status make_registry(struct qd_daemon *daemon, struct qd_error *e
                   .kernels = daemon->kernels,
                   .cache_folder = daemon->cache,
                   .limits = {config->max_pixels}},
-        .n_runners = (int)config->runners,
+        .n_runners = n_runners,
         .max_delay_us = (int)config->max_delay_us,
         .queue_limit = (int)config->queue_limit,
         .deadline_ms = (int)config->deadline_ms,

@@ -7,6 +7,7 @@
 #include "serve/registry.h"
 #include "serve/runner.h"
 #include "util/clock.h"
+#include "util/numa.h"
 
 /* How often a queue is looked through for what is late or gone. */
 #define SWEEP_US 20000
@@ -216,8 +217,11 @@ static void *work(void *context)
     struct worker *worker = context;
     struct qd_slot slots[QD_MAX_BATCH];
     struct qd_batcher *b;
-    int n;
+    int n, n_nodes = qd_numa_n_nodes(QD_SYSFS), number = (int)(worker - worker->pool->workers);
 
+    /* Before its team of threads is made, which inherits it. A runner that serves all nodes is not bound. */
+    if (n_nodes > 1 && worker->pool->options.n_runners >= n_nodes)
+        qd_numa_bind(QD_SYSFS, number % n_nodes);
     while ((b = next_batch(worker, slots, &n))) {
         int64_t start = qd_now_us();
 

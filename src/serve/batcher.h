@@ -14,7 +14,7 @@ struct qd_batcher;
 struct qd_entry;
 
 struct qd_batcher_options {
-    int n_runners;
+    int n_runners;     /* each is bound to a NUMA node, in turn, where there are several */
     struct qd_model_options model; /* threads of a runner, max_batch, kernels, limits */
     int max_delay_us;
     int queue_limit; /* pictures that may wait, per model */

@@ -1,14 +1,17 @@
+#define _GNU_SOURCE /* sched_getaffinity */
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/unit/unit.h"
+#include "tests/unit/scratch.h"
 #include "util/buf.h"
 #include "util/file.h"
 #include "util/hash.h"
 #include "util/mem.h"
 #include "util/name.h"
+#include "util/numa.h"
 
 START_TEST(test_error_first_cause_wins_and_context_goes_in_front)
 {
@@ -136,7 +139,67 @@ START_TEST(test_nearest_name)
 }
 END_TEST
 
+static void add_up(void *context, int processor)
+{
+    *(int *)context += processor;
+}
+
+START_TEST(test_list_of_processors)
+{
+    static const struct {
+        const char *text;
+        int sum; /* -1: no list */
+    } rows[] = {{"0-3,8\n", 14}, {"5", 5}, {"", 0}, {"\n", 0},      {"1,2,10-11", 24}, {"3-1", -1},
+                {"-4", -1},      {"x", -1}, {"1,x", -1}, {"1;2", -1}, {"0-99999", -1},   {"1-", -1}};
+
+    for (size_t i = 0; i < QD_ARRAY_SIZE(rows); i++) {
+        int sum = 0;
+        bool good = qd_numa_parse_list(rows[i].text, add_up, &sum);
+
+        ck_assert_msg((good ? sum : -1) == rows[i].sum, "'%s': %d", rows[i].text, good ? sum : -1);
+    }
+}
+END_TEST
+
+static void write_node(const char *sysfs, int node, const char *cpulist)
+{
+    char path[QD_SCRATCH_SIZE + 64];
+    struct qd_error err = {""};
+
+    snprintf(path, sizeof(path), "%s/devices/system/node/node%d", sysfs, node);
+    ck_assert_ok(qd_folder_make(path, &err), &err);
+    strcat(path, "/cpulist");
+    ck_assert_ok(qd_file_write_atomic(path, cpulist, strlen(cpulist), &err), &err);
+}
+
+START_TEST(test_numa_nodes)
+{
+    char sysfs[QD_SCRATCH_SIZE], list[64];
+    cpu_set_t set;
+    int first = 0;
+
+    ck_assert_int_eq(sched_getaffinity(0, sizeof(set), &set), 0);
+    while (!CPU_ISSET((size_t)first, &set))
+        first++;
+    make_scratch(sysfs);
+    ck_assert_int_eq(qd_numa_n_nodes(sysfs), 1);
+    ck_assert(!qd_numa_bind(sysfs, 0));
+    write_node(sysfs, 0, "1020-1023\n"); /* none of ours */
+    snprintf(list, sizeof(list), "%d,1023\n", first);
+    write_node(sysfs, 1, list);
+    write_node(sysfs, 3, list);
+    write_node(sysfs, 4, "noise\n");
+    ck_assert_int_eq(qd_numa_n_nodes(sysfs), 2);
+    ck_assert(!qd_numa_bind(sysfs, 2));
+    ck_assert(qd_numa_bind(sysfs, 1));
+    ck_assert_int_eq(sched_getaffinity(0, sizeof(set), &set), 0);
+    ck_assert_int_eq(CPU_COUNT(&set), 1);
+    ck_assert(CPU_ISSET((size_t)first, &set));
+    remove_scratch(sysfs);
+}
+END_TEST
+
 QD_UNIT_MAIN("util", test_error_first_cause_wins_and_context_goes_in_front, test_error_too_long_ends_in_dots,
              test_alloc_is_zeroed_aligned_and_checks_overflow, test_alloc_fails_on_demand,
              test_arena_keeps_its_limit, test_buf_keeps_its_limit, test_hash_of_abc,
-             test_file_round_trip_and_errors, test_nearest_name)
+             test_file_round_trip_and_errors, test_nearest_name, test_list_of_processors, test_numa_nodes)
