@@ -249,8 +249,6 @@ void qd_route_infer(struct qd_exchange *exchange)
     enum qd_status status = qd_registry_find(exchange->http->options.registry, qd_exchange_query(exchange, "model"),
                                              &exchange->entry, &err);
 
-    if (status == QD_OK && atomic_load(&exchange->http->draining))
-        status = qd_error_set(&err, QD_UNAVAILABLE, "the server is stopping");
     if (status == QD_OK && !(exchange->infer = new_infer(exchange)))
         status = qd_error_set(&err, QD_NO_MEMORY, "no memory for a request");
     if (status == QD_OK)
@@ -311,6 +309,9 @@ void qd_infer_reply(struct qd_exchange *exchange)
         qd_reply_error_as(exchange, code, qd_status_name(first->status), first->error.text);
         return;
     }
+    exchange->version = model->config.version;
+    exchange->generation = model->generation;
+    exchange->batch_size = request->batch_size;
     results = json_array();
     for (int i = 0; i < request->n_images; i++)
         json_array_append_new(results, answer_to_json(model, &request->answers[i]));

@@ -42,7 +42,8 @@ static bool matches(const char *pattern, const char *path, char argument[256])
     return !*pattern && !*path;
 }
 
-const struct qd_route *qd_route_find(const char *method, const char *path, char argument[256], char ret_allow[64])
+const struct qd_route *qd_route_find(const char *method, const char *path, char argument[256],
+                                     char ret_allow[QD_ALLOW_SIZE])
 {
     ret_allow[0] = 0;
     argument[0] = 0;
@@ -50,10 +51,14 @@ const struct qd_route *qd_route_find(const char *method, const char *path, char 
         if (!matches(qd_routes[i].path, path, argument))
             continue;
         if (strcmp(qd_routes[i].method, method) == 0 ||
-            (strcmp(method, "HEAD") == 0 && strcmp(qd_routes[i].method, "GET") == 0))
+            (strcmp(method, "HEAD") == 0 && strcmp(qd_routes[i].method, "GET") == 0)) {
+            ret_allow[0] = 0;
             return &qd_routes[i];
-        snprintf(ret_allow + strlen(ret_allow), 64 - strlen(ret_allow), "%s%s", ret_allow[0] ? ", " : "",
-                 qd_routes[i].method);
+        }
+        snprintf(ret_allow + strlen(ret_allow), QD_ALLOW_SIZE - strlen(ret_allow), "%s%s%s", ret_allow[0] ? ", " : "",
+                 qd_routes[i].method, strcmp(qd_routes[i].method, "GET") == 0 ? ", HEAD" : "");
     }
+    if (ret_allow[0])
+        snprintf(ret_allow + strlen(ret_allow), QD_ALLOW_SIZE - strlen(ret_allow), ", OPTIONS");
     return NULL;
 }
