@@ -13,10 +13,18 @@
 #define FIELD(name) offsetof(struct qd_config, name)
 
 const struct qd_setting qd_settings[] = {
-    {"server", "listen", QD_SETTING_TEXT, FIELD(listen), 0, 0, "127.0.0.1:8100", "address and port; port 0: any free one"},
-    {"server", "max_connections", QD_SETTING_INT, FIELD(max_connections), 1, 100000, "1024", "connections at once"},
-    {"server", "timeout_s", QD_SETTING_INT, FIELD(timeout_s), 1, 86400, "60", "of a connection that sends or takes nothing"},
+    {"server", "listen", QD_SETTING_TEXT, FIELD(listen), 0, 0, "127.0.0.1:8100", "HOST:PORT or unix:/PATH, several with blanks between; port 0: any free one"},
+    {"server", "socket_mode", QD_SETTING_TEXT, FIELD(socket_mode), 0, 0, "660", "of a unix socket: who may connect"},
+    {"server", "reuse_port", QD_SETTING_INT, FIELD(reuse_port), 0, 1, "0", "1: share the port with another instance; opened once models are loaded"},
+    {"server", "max_connections", QD_SETTING_INT, FIELD(max_connections), 1, 100000, "1024", "connections at once; more are answered 503"},
+    {"server", "max_connections_per_client", QD_SETTING_INT, FIELD(max_connections_per_client), 0, 100000, "0", "of one IPv4 address or IPv6 /64; 0: no limit"},
+    {"server", "timeout_s", QD_SETTING_INT, FIELD(timeout_s), 1, 86400, "60", "of a connection between requests, or that sends nothing of a body"},
+    {"server", "body_timeout_s", QD_SETTING_INT, FIELD(body_timeout_s), 1, 86400, "120", "for sending a whole request, and for taking a whole answer"},
     {"server", "drain_s", QD_SETTING_INT, FIELD(drain_s), 0, 3600, "30", "how long SIGTERM waits for open requests"},
+    {"access", "admin_token_file", QD_SETTING_TEXT, FIELD(admin_token_file), 0, 0, "", "file with the token for calls that change state; empty: loopback and unix sockets only"},
+    {"access", "tls_cert", QD_SETTING_TEXT, FIELD(tls_cert), 0, 0, "", "PEM file of the certificate and its chain; empty: no TLS"},
+    {"access", "tls_key", QD_SETTING_TEXT, FIELD(tls_key), 0, 0, "", "PEM file of its key"},
+    {"access", "cors_origin", QD_SETTING_TEXT, FIELD(cors_origin), 0, 0, "", "origin whose pages may call, or *; empty: none but quantd's own"},
     {"models", "models", QD_SETTING_TEXT, FIELD(models), 0, 0, "", "model repository; empty: the bundled model"},
     {"models", "cache", QD_SETTING_TEXT, FIELD(cache), 0, 0, "", "scale cache folder; empty: the system's or the user's"},
     {"batching", "runners", QD_SETTING_INT, FIELD(runners), 0, 64, "0", "batches that run at once, each with its own threads; 0: one per NUMA node"},
@@ -26,11 +34,13 @@ const struct qd_setting qd_settings[] = {
     {"batching", "queue_limit", QD_SETTING_INT, FIELD(queue_limit), 1, 1000000, "256", "pictures that may wait per model"},
     {"batching", "deadline_ms", QD_SETTING_INT, FIELD(deadline_ms), 1, 3600000, "30000", "longest wait of a picture"},
     {"batching", "isa", QD_SETTING_TEXT, FIELD(isa), 0, 0, "", "scalar, avx2, avxvnni, vnni or amx; empty: the best"},
-    {"limits", "max_body_bytes", QD_SETTING_INT, FIELD(max_body_bytes), 1024, 4294967296, "33554432", "of a request's body"},
     {"limits", "max_answer_bytes", QD_SETTING_INT, FIELD(max_answer_bytes), 1024, 4294967296, "268435456", "of a request's outputs"},
+    {"limits", "max_body_bytes", QD_SETTING_INT, FIELD(max_body_bytes), 1024, 4294967296, "33554432", "of a request's body, decompressed"},
+    {"limits", "max_header_bytes", QD_SETTING_INT, FIELD(max_header_bytes), 1024, 1048576, "16384", "of a request's line and headers; the path gets half of it"},
     {"limits", "max_pixels", QD_SETTING_INT, FIELD(max_pixels), 1, 4294967296, "67108864", "of a picture, by its header"},
     {"limits", "max_images", QD_SETTING_INT, FIELD(max_images), 1, 4096, "64", "of one request"},
     {"log", "log_level", QD_SETTING_TEXT, FIELD(log_level), 0, 0, "info", "error, warning, notice, info or debug"},
+    {"log", "access_log", QD_SETTING_TEXT, FIELD(access_log), 0, 0, "", "file for a line of JSON per request, - for standard output; empty: none"},
 };
 const int qd_n_settings = QD_ARRAY_SIZE(qd_settings);
 

@@ -28,6 +28,7 @@ struct qd_daemon {
     atomic_bool loading, stop_loading;
     atomic_int n_loaded;
     bool first_load;
+    unsigned turns_shown;
 };
 
 static enum qd_status find_level(const char *name, enum qd_log_level *ret, struct qd_error *err)
@@ -162,8 +163,31 @@ static enum qd_status make_registry(struct qd_daemon *daemon, struct qd_error *e
     return status;
 }
 
+static struct qd_http_options http_options(const struct qd_config *config)
+{
+    return (struct qd_http_options){
+        .listen = config->listen,
+        .socket_mode = config->socket_mode,
+        .reuse_port = config->reuse_port != 0,
+        .admin_token_file = config->admin_token_file,
+        .tls_cert = config->tls_cert,
+        .tls_key = config->tls_key,
+        .cors_origin = config->cors_origin,
+        .access_log = config->access_log,
+        .max_body_bytes = (size_t)config->max_body_bytes,
+        .max_header_bytes = (size_t)config->max_header_bytes,
+        .max_answer_bytes = (size_t)config->max_answer_bytes,
+        .max_connections = (int)config->max_connections,
+        .max_connections_per_client = (int)config->max_connections_per_client,
+        .timeout_s = (int)config->timeout_s,
+        .body_timeout_s = (int)config->body_timeout_s,
+        .max_images = (int)config->max_images,
+    };
+}
+
 enum qd_status qd_daemon_check(const struct qd_config *config, struct qd_error *err)
 {
+    struct qd_http_options http = http_options(config);
     const struct qd_kernels *kernels;
     enum qd_log_level level = QD_LOG_INFO;
     char models[4096];
@@ -174,6 +198,8 @@ enum qd_status qd_daemon_check(const struct qd_config *config, struct qd_error *
         status = qd_kernels_named(config->isa, &kernels, err);
     if (status == QD_OK && !qd_is_folder(models))
         status = qd_error_set(err, QD_NOT_FOUND, "models: '%s' is not a folder", models);
+    if (status == QD_OK)
+        status = qd_http_check(&http, err);
     return status;
 }
 
@@ -182,14 +208,7 @@ static enum qd_status start(struct qd_daemon *daemon, struct qd_error *err)
     const struct qd_config *config = daemon->config;
     enum qd_log_level level = QD_LOG_INFO;
     enum qd_status status = find_level(config->log_level, &level, err);
-    struct qd_http_options http = {
-        .listen = config->listen,
-        .max_body_bytes = (size_t)config->max_body_bytes,
-        .max_answer_bytes = (size_t)config->max_answer_bytes,
-        .max_connections = (int)config->max_connections,
-        .timeout_s = (int)config->timeout_s,
-        .max_images = (int)config->max_images,
-    };
+    struct qd_http_options http = http_options(config);
 
     if (status != QD_OK)
         return status;
@@ -206,55 +225,100 @@ static enum qd_status start(struct qd_daemon *daemon, struct qd_error *err)
     return qd_http_start(&http, &daemon->http, err);
 }
 
-/* Open requests may finish, for drain_s at most or until a second signal. */
-static void drain(struct qd_daemon *daemon, const sigset_t *signals)
+/* From here on a signal ends the process wherever it is. */
+static void force_exit(int signal_number)
+{
+    static const char text[] = "quantd: second signal: ended at once\n";
+
+    (void)signal_number;
+    (void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+    _exit(1);
+}
+
+static void let_signals_force(void)
+{
+    struct sigaction action = {.sa_handler = force_exit};
+    sigset_t ends;
+
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
+}
+
+/* Open requests may finish, for drain_s at most. */
+static void drain(struct qd_daemon *daemon)
 {
     int64_t until = qd_now_us() + daemon->config->drain_s * 1000000;
     struct timespec tick = {0, 20000000};
 
+    let_signals_force();
     qd_log(QD_LOG_NOTICE, "stopping: %d open requests", qd_http_n_active(daemon->http));
     qd_notify("STOPPING=1");
     qd_http_drain(daemon->http);
-    while (qd_http_n_active(daemon->http) > 0 && qd_now_us() < until) {
-        int signal_number = sigtimedwait(signals, NULL, &tick);
-
-        if (signal_number == SIGTERM || signal_number == SIGINT) {
-            qd_log(QD_LOG_WARNING, "second signal: %d requests are given up", qd_http_n_active(daemon->http));
-            _exit(1);
-        }
-    }
+    while (!qd_http_is_drained(daemon->http) && qd_now_us() < until)
+        nanosleep(&tick, NULL);
+    if (qd_http_n_active(daemon->http))
+        qd_log(QD_LOG_WARNING, "drain_s is over: %d requests are given up", qd_http_n_active(daemon->http));
 }
 
-static void on_loaded(struct qd_daemon *daemon)
+/* False: the server cannot go on. */
+static bool on_loaded(struct qd_daemon *daemon)
 {
     int n = atomic_load(&daemon->n_loaded), n_all = qd_registry_n_entries(daemon->registry);
+    struct qd_error err = {""};
 
+    if (daemon->first_load && !n) {
+        qd_log(QD_LOG_ERROR, "no model could be loaded");
+        return false;
+    }
+    if (daemon->first_load && qd_http_open(daemon->http, &err) != QD_OK) {
+        qd_log(QD_LOG_ERROR, "%s", err.text);
+        return false;
+    }
+    daemon->first_load = false;
     qd_log(n == n_all ? QD_LOG_INFO : QD_LOG_WARNING, "%d of %d models loaded", n, n_all);
-    if (n)
-        qd_notify("READY=1");
+    qd_notify("READY=1");
+    return true;
+}
+
+static void reload(struct qd_daemon *daemon)
+{
+    qd_log(QD_LOG_NOTICE, "SIGHUP: loading the models, token and certificate again");
+    qd_notify_reloading();
+    qd_http_reload(daemon->http);
+    start_loading(daemon);
+}
+
+/* Says to the service manager that the server's thread still turns. */
+static void show_life(struct qd_daemon *daemon)
+{
+    unsigned turns = qd_http_turns(daemon->http);
+
+    if (turns != daemon->turns_shown)
+        qd_notify("WATCHDOG=1");
+    daemon->turns_shown = turns;
 }
 
 /* Returns the exit code. */
 static int wait_for_signals(struct qd_daemon *daemon, const sigset_t *signals)
 {
-    for (;;) {
-        int signal_number = 0;
+    int64_t watchdog_us = qd_notify_watchdog_us() / 2;
+    struct timespec tick = {watchdog_us / 1000000, watchdog_us % 1000000 * 1000};
 
-        if (sigwait(signals, &signal_number) != 0)
-            continue;
-        if (signal_number == SIGHUP) {
-            qd_log(QD_LOG_NOTICE, "SIGHUP: loading the models again");
-            start_loading(daemon);
-        } else if (signal_number == SIGUSR1) {
-            on_loaded(daemon);
-            if (daemon->first_load && !atomic_load(&daemon->n_loaded)) {
-                qd_log(QD_LOG_ERROR, "no model could be loaded");
-                return 1;
-            }
-            daemon->first_load = false;
-        } else {
+    for (;;) {
+        int signal_number = watchdog_us ? sigtimedwait(signals, NULL, &tick) : sigwaitinfo(signals, NULL);
+
+        if (signal_number < 0 && watchdog_us)
+            show_life(daemon);
+        else if (signal_number == SIGHUP)
+            reload(daemon);
+        else if (signal_number == SIGUSR1 && !on_loaded(daemon))
+            return 1;
+        else if (signal_number == SIGTERM || signal_number == SIGINT)
             return 0;
-        }
     }
 }
 
@@ -294,7 +358,7 @@ int qd_daemon_run(const struct qd_config *config)
            qd_http_port(daemon.http), daemon.kernels->name, daemon.cache);
     start_loading(&daemon);
     code = wait_for_signals(&daemon, &signals);
-    drain(&daemon, &signals);
+    drain(&daemon);
     stop(&daemon);
     return code;
 }

@@ -137,8 +137,6 @@ enum qd_status qd_infer_new(struct qd_exchange *exchange, const char *name, cons
     if (!infer->bytes || !infer->sizes)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a request");
     status = qd_entry_named(registry, name, version, &exchange->entry, err);
-    if (status == QD_OK && atomic_load(&exchange->http->draining))
-        status = qd_error_set(err, QD_UNAVAILABLE, "the server is stopping");
     if (status == QD_OK && !(infer->request.model = qd_entry_model(exchange->entry)))
         status = qd_error_set(err, QD_UNAVAILABLE, "model '%s' is not loaded", exchange->entry->name);
     return status == QD_OK ? read_options(infer, err) : status;
@@ -273,6 +271,9 @@ void qd_infer_reply(struct qd_exchange *exchange)
 {
     struct qd_infer *infer = exchange->infer;
 
+    exchange->version = infer->request.model->config.version;
+    exchange->generation = infer->request.model->generation;
+    exchange->batch_size = infer->request.batch_size;
     if (infer->submitted != QD_OK)
         qd_reply_error(exchange, infer->submitted, &infer->submit_error);
     else

@@ -1,18 +1,41 @@
-/* What server.c, the router and the routes share. */
+/* What the server, the router and the routes share. */
 #ifndef QD_HTTP_INTERNAL_H
 #define QD_HTTP_INTERNAL_H
 
 #include <jansson.h>
 #include <microhttpd.h>
+#include <pthread.h>
+#include <time.h>
 
+#include "http/access.h"
+#include "http/access_log.h"
+#include "http/client.h"
+#include "http/encoding.h"
 #include "http/http.h"
+#include "http/listen.h"
+#include "http/tls.h"
+#include "http/trace.h"
+
+/* What an event of the server's thread is about: a listener's index, or one of these. */
+enum { QD_EVENT_LIBRARY = 1000, QD_EVENT_WAKE, QD_EVENT_LINGERER };
 
 struct qd_http {
     struct qd_http_options options;
-    struct MHD_Daemon *daemon;
-    atomic_bool draining;
-    atomic_int n_active;
-    int port;
+    atomic_bool draining, reloading, stopping, is_closed; /* is_closed: no listener is left */
+    atomic_int n_active, n_connections;
+    atomic_uint turns;
+    int port, epoll_fd, wake_fd, spare_fd;
+    pthread_t thread;
+    bool has_thread;
+    /* The thread's alone from here on. */
+    struct MHD_Daemon *daemon, *tls_daemon; /* for plain connections, and with tls_cert for TLS */
+    struct qd_listeners listeners;
+    struct qd_clients clients;
+    struct qd_token token;
+    struct qd_tls tls;
+    struct qd_access_log log;
+    struct qd_ids ids;
+    int64_t drain_us; /* when draining began; 0: not yet */
 };
 
 #define QD_MAX_ARGUMENTS 2
@@ -28,23 +51,36 @@ struct qd_route {
     const char *method;
     const char *path; /* segments "*" match any; their texts are exchange->arguments */
     qd_route_run *run;
-    bool is_inference; /* counted in the model's request metrics */
-    bool changes_state; /* loopback only */
+    bool is_inference; /* takes a body; counted in the model's request metrics */
+    bool changes_state; /* guarded by the token; without one: loopback and unix sockets only */
 };
 
 extern const struct qd_route qd_routes[];
 extern const int qd_n_routes;
 
+#define QD_ALLOW_SIZE 64
+
 /* One request and its reply. */
 struct qd_exchange {
     struct qd_http *http;
     struct MHD_Connection *connection;
+    struct qd_client *client;
     const struct qd_route *route;
     char arguments[QD_MAX_ARGUMENTS][QD_ARGUMENT_SIZE];
-    struct qd_buf body;
-    bool body_too_large, waiting, answered, counted;
+    struct qd_buf body; /* decompressed */
+    struct qd_decoder *decoder;
+    bool body_too_large, waiting, answered, counted, begun, must_close;
+    enum qd_status body_status; /* of decompression */
+    struct qd_error body_error;
     int64_t start_us;
     struct qd_entry *entry; /* the model asked for, once known: its metrics count the request */
+    int version, generation, batch_size; /* of the model that answered, for the log; 0: not known */
+
+    /* For the log. */
+    char *uri; /* as it came */
+    char method[16];
+    char request_id[QD_REQUEST_ID_SIZE], trace_id[QD_TRACE_ID_SIZE];
+    size_t n_bytes_in, n_bytes_out; /* of the bodies on the wire */
 
     int status;             /* of the reply */
     void *reply;
@@ -53,7 +89,9 @@ struct qd_exchange {
     int64_t json_size;               /* of a reply of JSON and binary tensors: the JSON's; -1: no such reply */
     const char *content_type;
     char location[64];
-    const char *allow;
+    char allow[QD_ALLOW_SIZE];
+    const char *authenticate; /* WWW-Authenticate */
+    bool is_preflight;
     int retry_after_s;
 
     struct qd_infer *infer; /* an inference's own: http/infer.h */
@@ -69,13 +107,29 @@ void qd_reply_take(struct qd_exchange *exchange, int status, const char *content
 /* {"error": text, "code": name}; HTTP status from the table, or the one given. */
 void qd_reply_error(struct qd_exchange *exchange, enum qd_status status, const struct qd_error *err);
 void qd_reply_error_as(struct qd_exchange *exchange, int http_status, const char *code, const char *text);
+/* Hands the reply, with all its headers, to the library. */
+enum MHD_Result qd_reply_send(struct qd_exchange *exchange);
 
 const char *qd_exchange_query(const struct qd_exchange *exchange, const char *key);
 const char *qd_exchange_header(const struct qd_exchange *exchange, const char *key);
 
+/* The first look at a request, headers only (request.c): what is wrong with it is answered. */
+void qd_request_check(struct qd_exchange *exchange, const char *method, const char *path, const char *version);
+
+/* The library's callbacks. */
+void *qd_exchange_new(void *context, const char *uri, struct MHD_Connection *connection);
+enum MHD_Result qd_exchange_handle(void *context, struct MHD_Connection *connection, const char *path,
+                                   const char *method, const char *version, const char *upload_data,
+                                   size_t *upload_size, void **state);
+void qd_exchange_finished(void *context, struct MHD_Connection *connection, void **state,
+                          enum MHD_RequestTerminationCode code);
+void qd_client_on_connection(void *context, struct MHD_Connection *connection, void **socket_context,
+                             enum MHD_ConnectionNotificationCode code);
+
 /* The route of method and path, or NULL; then *ret_allow lists the methods that the path has (empty: no such path). */
 const struct qd_route *qd_route_find(const char *method, const char *path,
-                                     char arguments[QD_MAX_ARGUMENTS][QD_ARGUMENT_SIZE], char ret_allow[64]);
+                                     char arguments[QD_MAX_ARGUMENTS][QD_ARGUMENT_SIZE],
+                                     char ret_allow[QD_ALLOW_SIZE]);
 
 /*
  * A body of JSON. QD_INVALID: not JSON, or nested deeper than 32 levels, or more than 100000 elements: what comes from

@@ -64,7 +64,7 @@ static bool matches(const char *pattern, const char *path, char arguments[QD_MAX
 }
 
 const struct qd_route *qd_route_find(const char *method, const char *path,
-                                      char arguments[QD_MAX_ARGUMENTS][QD_ARGUMENT_SIZE], char ret_allow[64])
+                                      char arguments[QD_MAX_ARGUMENTS][QD_ARGUMENT_SIZE], char ret_allow[QD_ALLOW_SIZE])
 {
     ret_allow[0] = 0;
     for (int i = 0; i < QD_MAX_ARGUMENTS; i++)
@@ -73,10 +73,14 @@ const struct qd_route *qd_route_find(const char *method, const char *path,
         if (!matches(qd_routes[i].path, path, arguments))
             continue;
         if (strcmp(qd_routes[i].method, method) == 0 ||
-            (strcmp(method, "HEAD") == 0 && strcmp(qd_routes[i].method, "GET") == 0))
+            (strcmp(method, "HEAD") == 0 && strcmp(qd_routes[i].method, "GET") == 0)) {
+            ret_allow[0] = 0;
             return &qd_routes[i];
-        snprintf(ret_allow + strlen(ret_allow), 64 - strlen(ret_allow), "%s%s", ret_allow[0] ? ", " : "",
-                 qd_routes[i].method);
+        }
+        snprintf(ret_allow + strlen(ret_allow), QD_ALLOW_SIZE - strlen(ret_allow), "%s%s%s", ret_allow[0] ? ", " : "",
+                 qd_routes[i].method, strcmp(qd_routes[i].method, "GET") == 0 ? ", HEAD" : "");
     }
+    if (ret_allow[0])
+        snprintf(ret_allow + strlen(ret_allow), QD_ALLOW_SIZE - strlen(ret_allow), ", OPTIONS");
     return NULL;
 }
