@@ -36,7 +36,7 @@ void qd_cache_key_hex(const struct qd_cache_key *key, char ret_hex[QD_HASH_HEX_S
 
 static char *entry_path(const char *folder, const char *key_hex)
 {
-    char name[QD_HASH_HEX_SIZE + 8];
+    char name[QD_HASH_HEX_SIZE + 32];
 
     snprintf(name, sizeof(name), "%s.json", key_hex);
     return qd_path_join(folder, name);
@@ -56,6 +56,16 @@ static enum qd_status checksum(const json_t *scales, char ret_hex[QD_HASH_HEX_SI
     return QD_OK;
 }
 
+enum qd_status qd_cache_checksum(const struct qd_scales *scales, char ret_hex[QD_HASH_HEX_SIZE], struct qd_error *err)
+{
+    json_t *json = qd_scales_to_json(scales, true);
+    enum qd_status status =
+        json ? checksum(json, ret_hex, err) : qd_error_set(err, QD_NO_MEMORY, "no memory for the scale cache");
+
+    json_decref(json);
+    return status;
+}
+
 static enum qd_status check_entry(const json_t *root, const char *key_hex, struct qd_error *err)
 {
     const char *format = json_string_value(json_object_get(root, "format"));
@@ -67,7 +77,7 @@ static enum qd_status check_entry(const json_t *root, const char *key_hex, struc
     if (!format || strcmp(format, FORMAT) != 0)
         return qd_error_set(err, QD_INVALID, "expected format '%s', found '%.40s'", FORMAT, format ? format : "none");
     if (!key || strcmp(key, key_hex) != 0)
-        return qd_error_set(err, QD_INVALID, "it belongs to another key, %.64s", key ? key : "none");
+        return qd_error_set(err, QD_INVALID, "it belongs to another key, %.80s", key ? key : "none");
     status = checksum(json_object_get(root, "scales"), hex, err);
     if (status == QD_OK && (!sum || strcmp(sum, hex) != 0))
         return qd_error_set(err, QD_INVALID, "its checksum does not match its contents");
