@@ -19,6 +19,8 @@ const struct qd_setting qd_settings[] = {
     {"server", "drain_s", QD_SETTING_INT, FIELD(drain_s), 0, 3600, "30", "how long SIGTERM waits for open requests"},
     {"models", "models", QD_SETTING_TEXT, FIELD(models), 0, 0, "", "model repository; empty: the bundled model"},
     {"models", "cache", QD_SETTING_TEXT, FIELD(cache), 0, 0, "", "scale cache folder; empty: the system's or the user's"},
+    {"models", "watch", QD_SETTING_INT, FIELD(watch), 0, 1, "1", "1: what changes in the repository is loaded by itself"},
+    {"models", "calibration_threads", QD_SETTING_INT, FIELD(calibration_threads), 0, 1024, "0", "of loads and calibrations beside serving; 0: as threads"},
     {"batching", "threads", QD_SETTING_INT, FIELD(threads), 0, 1024, "0", "per model; 0: as many as this process may use"},
     {"batching", "max_batch", QD_SETTING_INT, FIELD(max_batch), 2, 256, "8", "pictures per run"},
     {"batching", "max_delay_us", QD_SETTING_INT, FIELD(max_delay_us), 0, 10000000, "0", "how long a batch waits to fill; 0: not at all"},

@@ -19,6 +19,7 @@ struct qd_config {
     long long max_connections, timeout_s, drain_s;
     /* [models] */
     const char *models, *cache;
+    long long watch, calibration_threads;
     /* [batching] */
     long long threads, max_batch, max_delay_us, queue_limit, deadline_ms;
     const char *isa;

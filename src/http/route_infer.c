@@ -246,8 +246,14 @@ static struct qd_infer *new_infer(struct qd_exchange *exchange)
 void qd_route_infer(struct qd_exchange *exchange)
 {
     struct qd_error err = {""};
-    enum qd_status status = qd_registry_find(exchange->http->options.registry, qd_exchange_query(exchange, "model"),
-                                             &exchange->entry, &err);
+    struct qd_model *model = NULL;
+    int version = 0;
+    enum qd_status status = qd_query_version(exchange, &version, &err);
+
+    if (status == QD_OK)
+        status = qd_registry_use(exchange->http->options.registry, qd_exchange_query(exchange, "model"), version,
+                                 &exchange->entry, &model, &err);
+    qd_model_unref(model);
 
     if (status == QD_OK && atomic_load(&exchange->http->draining))
         status = qd_error_set(&err, QD_UNAVAILABLE, "the server is stopping");
@@ -319,5 +325,5 @@ void qd_infer_reply(struct qd_exchange *exchange)
                             model->config.version, "generation", model->generation, "batch_size", request->batch_size,
                             "results", results, "timing_us", "queue", (json_int_t)request->queue_us, "decode",
                             (json_int_t)request->decode_us, "compute", (json_int_t)request->compute_us));
-    qd_metrics_observe_us(&exchange->entry->metrics.stage_us[QD_STAGE_RESPOND], qd_now_us() - start);
+    qd_metrics_observe_us(&exchange->entry->metrics->stage_us[QD_STAGE_RESPOND], qd_now_us() - start);
 }

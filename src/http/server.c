@@ -30,7 +30,7 @@ static void count_request(struct qd_exchange *exchange)
 
     if (!exchange->entry || exchange->status < 100 || exchange->status >= QD_N_CODES)
         return;
-    metrics = &exchange->entry->metrics;
+    metrics = exchange->entry->metrics;
     atomic_fetch_add(&metrics->requests[exchange->status], 1);
     qd_metrics_observe_us(&metrics->request_us, qd_now_us() - exchange->start_us);
     if (exchange->status == 429)
@@ -165,7 +165,7 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
     }
     if (exchange->waiting) {
         exchange->waiting = false;
-        qd_infer_reply(exchange);
+        (exchange->resume ? exchange->resume : qd_infer_reply)(exchange);
     } else if (!exchange->answered) {
         if (exchange->body_too_large)
             body_limit_reply(exchange);
@@ -188,6 +188,7 @@ static void finished(void *context, struct MHD_Connection *connection, void **st
     if (exchange->counted)
         atomic_fetch_sub(&http->n_active, 1);
     qd_infer_free(exchange->infer);
+    qd_task_free(exchange->task);
     qd_buf_done(&exchange->body);
     free(exchange->reply);
     qd_free(exchange);

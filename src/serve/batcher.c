@@ -25,7 +25,7 @@ struct qd_batcher {
     pthread_cond_t wake;
     struct qd_request *first, *last; /* requests with pictures that have not started */
     int n_waiting, n_running;        /* pictures */
-    bool stopping;
+    bool stopping, stale;
 
     /* the runner's own */
     struct slot *slots;
@@ -58,14 +58,35 @@ static int take_batch(struct qd_batcher *b)
     return n;
 }
 
+static void drop_old_model(struct qd_batcher *b)
+{
+    struct qd_model *model = qd_entry_model(b->entry);
+
+    if (model != b->model) {
+        qd_frame_free(b->frame);
+        qd_model_unref(b->model);
+        b->frame = NULL;
+        b->model = NULL;
+    }
+    qd_model_unref(model);
+}
+
 /* Until there is a batch to run, or a stop. Returns its size, 0 to stop. */
 static int wait_for_batch(struct qd_batcher *b)
 {
     int n;
 
     pthread_mutex_lock(&b->lock);
-    while (!b->first && !b->stopping)
+    while (!b->first && !b->stopping) {
+        if (b->stale) {
+            b->stale = false;
+            pthread_mutex_unlock(&b->lock);
+            drop_old_model(b);
+            pthread_mutex_lock(&b->lock);
+            continue;
+        }
         pthread_cond_wait(&b->wake, &b->lock);
+    }
     if (b->first && !b->stopping && b->options.max_delay_us && b->n_waiting < b->options.max_batch) {
         int64_t until = b->first->submitted_us + b->options.max_delay_us;
         struct timespec t = {until / 1000000, until % 1000000 * 1000};
@@ -76,7 +97,7 @@ static int wait_for_batch(struct qd_batcher *b)
     }
     n = b->stopping ? 0 : take_batch(b);
     pthread_mutex_unlock(&b->lock);
-    atomic_store(&b->entry->metrics.queue_images, b->n_waiting);
+    atomic_store(&b->entry->metrics->queue_images, b->n_waiting);
     return n;
 }
 
@@ -121,7 +142,7 @@ static int drop_late(struct qd_batcher *b, int n)
         if (answer->status == QD_OK)
             b->slots[n_kept++] = b->slots[i];
         else if (answer->status == QD_DEADLINE)
-            atomic_fetch_add(&b->entry->metrics.rejected[QD_REJECT_DEADLINE], 1);
+            atomic_fetch_add(&b->entry->metrics->rejected[QD_REJECT_DEADLINE], 1);
     }
     return n_kept;
 }
@@ -191,7 +212,7 @@ static void finish_slots(const struct slot *slots, int n)
 
 static void process(struct qd_batcher *b, int n_taken)
 {
-    struct qd_metrics *metrics = &b->entry->metrics;
+    struct qd_metrics *metrics = b->entry->metrics;
     struct slot all[QD_MAX_BATCH];
     int64_t start = qd_now_us(), decode_us = 0, compute_us = 0;
     struct qd_error err = {""};
@@ -324,11 +345,21 @@ enum qd_status qd_batcher_submit(struct qd_batcher *b, struct qd_request *reques
             b->first = request;
         b->last = request;
         b->n_waiting += request->n_images;
-        atomic_store(&b->entry->metrics.queue_images, b->n_waiting);
+        atomic_store(&b->entry->metrics->queue_images, b->n_waiting);
         pthread_cond_signal(&b->wake);
     }
     pthread_mutex_unlock(&b->lock);
     return status;
+}
+
+void qd_batcher_refresh(struct qd_batcher *b)
+{
+    if (!b)
+        return;
+    pthread_mutex_lock(&b->lock);
+    b->stale = true;
+    pthread_cond_signal(&b->wake);
+    pthread_mutex_unlock(&b->lock);
 }
 
 int qd_batcher_load(struct qd_batcher *b)

@@ -61,6 +61,9 @@ void qd_batcher_free(struct qd_batcher *batcher);
 /* QD_FULL when the queue has no room for all its pictures, QD_UNAVAILABLE without a model or while stopping. */
 enum qd_status qd_batcher_submit(struct qd_batcher *batcher, struct qd_request *request, struct qd_error *err);
 
+/* The entry's model changed: what is kept of the old one is freed once no request needs it. NULL is fine. */
+void qd_batcher_refresh(struct qd_batcher *batcher);
+
 /* Pictures waiting or running. */
 int qd_batcher_load(struct qd_batcher *batcher);
 
