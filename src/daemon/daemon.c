@@ -214,6 +214,7 @@ static enum qd_status start(struct qd_daemon *daemon, struct qd_error *err)
         return status;
     qd_log_set_level(level);
     find_cache(config, daemon->cache, sizeof(daemon->cache));
+    qd_cache_tidy(daemon->cache);
     status = qd_kernels_named(config->isa, &daemon->kernels, err);
     if (status == QD_OK)
         status = make_registry(daemon, err);

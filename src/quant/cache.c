@@ -1,12 +1,18 @@
 #include "quant/cache.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "quant/given.h"
 #include "util/file.h"
 
 #define FORMAT "quantd-scales-3"
+#define OLD_SECONDS 3600
 #define MAX_CACHE_BYTES ((size_t)256 << 20)
 
 void qd_cache_key_hex(const struct qd_cache_key *key, char ret_hex[QD_HASH_HEX_SIZE])
@@ -136,4 +142,25 @@ enum qd_status qd_cache_save(const char *folder, const char *key_hex, const stru
     json_decref(json);
     qd_free(path);
     return status;
+}
+
+/* By age, because a replica in another container may share the folder: whether its process lives cannot be seen. */
+void qd_cache_tidy(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    struct dirent *entry;
+
+    while (dir && (entry = readdir(dir))) {
+        const char *ending = strstr(entry->d_name, ".json.");
+        size_t length = strlen(entry->d_name);
+        struct stat info;
+
+        if (!ending || length < 4 || strcmp(entry->d_name + length - 4, ".tmp") != 0)
+            continue;
+        if (fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode) &&
+            time(NULL) - info.st_mtime > OLD_SECONDS)
+            (void)unlinkat(dirfd(dir), entry->d_name, 0);
+    }
+    if (dir)
+        closedir(dir);
 }
