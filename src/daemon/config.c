@@ -27,6 +27,8 @@ const struct qd_setting qd_settings[] = {
     {"access", "cors_origin", QD_SETTING_TEXT, FIELD(cors_origin), 0, 0, "", "origin whose pages may call, or *; empty: none but quantd's own"},
     {"models", "models", QD_SETTING_TEXT, FIELD(models), 0, 0, "", "model repository; empty: the bundled model"},
     {"models", "cache", QD_SETTING_TEXT, FIELD(cache), 0, 0, "", "scale cache folder; empty: the system's or the user's"},
+    {"models", "watch", QD_SETTING_INT, FIELD(watch), 0, 1, "1", "1: what changes in the repository is loaded by itself"},
+    {"models", "calibration_threads", QD_SETTING_INT, FIELD(calibration_threads), 0, 1024, "0", "of loads and calibrations beside serving; 0: as threads"},
     {"batching", "runners", QD_SETTING_INT, FIELD(runners), 0, 64, "0", "batches that run at once, each with its own threads; 0: one per NUMA node"},
     {"batching", "threads", QD_SETTING_INT, FIELD(threads), 0, 1024, "0", "of a runner; 0: its share of what this process may use"},
     {"batching", "max_batch", QD_SETTING_INT, FIELD(max_batch), 2, 256, "8", "pictures per run"},

@@ -9,7 +9,9 @@
 
 #include <config.h>
 #include "daemon/notify.h"
+#include "daemon/watch.h"
 #include "http/http.h"
+#include "serve/repository.h"
 #include "util/clock.h"
 #include "util/file.h"
 #include "util/log.h"
@@ -21,12 +23,15 @@ struct qd_daemon {
     struct qd_registry *registry;
     struct qd_jobs *jobs;
     struct qd_http *http;
-    char cache[4096];
-    /* Start-up and SIGHUP load in a thread, so that signals are answered meanwhile. */
+    struct qd_watch *watch;
+    char cache[4096], models[4096];
+    /* Start-up, SIGHUP and changed files load in a thread, so that signals are answered meanwhile. */
     pthread_t loader;
     bool loading_joinable;
     atomic_bool loading, stop_loading;
-    atomic_int n_loaded;
+    struct qd_refresh_result loaded; /* the loader's until loading is false */
+    enum qd_reload reload;
+    enum { NOT_AGAIN, AGAIN_CHANGED, AGAIN_ALL } again; /* asked for while it was loading */
     bool first_load;
     unsigned turns_shown;
 };
@@ -103,31 +108,32 @@ static bool on_progress(void *context, const struct qd_progress_state *state)
 static void *load_all(void *context)
 {
     struct qd_daemon *daemon = context;
+    const struct qd_serve_options *serve = qd_registry_options(daemon->registry);
     struct qd_progress progress = {.step = on_progress, .context = daemon};
-    struct qd_model_options options = qd_registry_options(daemon->registry)->model;
-    int n_loaded = 0;
+    struct qd_model_options options = serve->model;
+    struct qd_error err = {""};
 
     options.progress = &progress;
-    for (int i = 0; i < qd_registry_n_entries(daemon->registry) && !atomic_load(&daemon->stop_loading); i++) {
-        struct qd_error err = {""};
-
-        n_loaded += qd_registry_load(daemon->registry, qd_registry_entry(daemon->registry, i), &options, &err) == QD_OK;
-    }
-    atomic_store(&daemon->n_loaded, n_loaded);
+    if (serve->calibration_threads && !daemon->first_load)
+        options.n_threads = serve->calibration_threads;
+    if (qd_repository_refresh(daemon->registry, daemon->reload, &options, &daemon->loaded, &err) != QD_OK)
+        qd_log(QD_LOG_ERROR, "%s; what serves goes on", err.text);
     atomic_store(&daemon->loading, false);
     /* The main thread sleeps in sigwait: this wakes it. */
     kill(getpid(), SIGUSR1);
     return NULL;
 }
 
-static void start_loading(struct qd_daemon *daemon)
+static void start_loading(struct qd_daemon *daemon, enum qd_reload reload)
 {
     if (atomic_load(&daemon->loading)) {
-        qd_log(QD_LOG_WARNING, "models are being loaded already");
+        daemon->again = reload == QD_RELOAD_ALL || daemon->again == AGAIN_ALL ? AGAIN_ALL : AGAIN_CHANGED;
         return;
     }
     if (daemon->loading_joinable)
         pthread_join(daemon->loader, NULL);
+    daemon->reload = reload;
+    daemon->again = NOT_AGAIN;
     atomic_store(&daemon->loading, true);
     daemon->loading_joinable = pthread_create(&daemon->loader, NULL, load_all, daemon) == 0;
     if (!daemon->loading_joinable) {
@@ -136,13 +142,29 @@ static void start_loading(struct qd_daemon *daemon)
     }
 }
 
+/* In the watch's thread; the main one takes it from there. */
+static void on_change(void *context)
+{
+    (void)context;
+    kill(getpid(), SIGUSR2);
+}
+
+static void start_watch(struct qd_daemon *daemon)
+{
+    struct qd_error err = {""};
+
+    if (daemon->config->watch && qd_watch_new(daemon->models, on_change, NULL, &daemon->watch, &err) != QD_OK)
+        qd_log(QD_LOG_WARNING, "changes of the model repository are not noticed, SIGHUP loads them: %s", err.text);
+}
+
 static enum qd_status make_registry(struct qd_daemon *daemon, struct qd_error *err)
 {
     const struct qd_config *config = daemon->config;
     int n_runners = config->runners ? (int)config->runners : qd_numa_n_nodes(QD_SYSFS);
     int share = qd_default_threads() / n_runners;
-    char models[4096];
     struct qd_serve_options options = {
+        .repository = daemon->models,
+        .calibration_threads = (int)config->calibration_threads,
         .model = {.n_threads = config->threads ? (int)config->threads : share > 1 ? share : 1,
                   .max_batch = (int)config->max_batch,
                   .kernels = daemon->kernels,
@@ -155,9 +177,11 @@ static enum qd_status make_registry(struct qd_daemon *daemon, struct qd_error *e
     };
     enum qd_status status = qd_registry_new(&options, &daemon->registry, err);
 
-    find_models(config, models, sizeof(models));
+    find_models(config, daemon->models, sizeof(daemon->models));
     if (status == QD_OK)
-        status = qd_registry_add_folder(daemon->registry, models, err);
+        status = qd_repository_scan(daemon->registry, err);
+    if (status == QD_OK)
+        qd_repository_expect(daemon->registry);
     if (status == QD_OK && !(daemon->jobs = qd_jobs_new(daemon->registry)))
         status = qd_error_set(err, QD_NO_MEMORY, "no memory for jobs");
     return status;
@@ -214,6 +238,7 @@ static enum qd_status start(struct qd_daemon *daemon, struct qd_error *err)
         return status;
     qd_log_set_level(level);
     find_cache(config, daemon->cache, sizeof(daemon->cache));
+    qd_cache_tidy(daemon->cache);
     status = qd_kernels_named(config->isa, &daemon->kernels, err);
     if (status == QD_OK)
         status = make_registry(daemon, err);
@@ -267,10 +292,10 @@ static void drain(struct qd_daemon *daemon)
 /* False: the server cannot go on. */
 static bool on_loaded(struct qd_daemon *daemon)
 {
-    int n = atomic_load(&daemon->n_loaded), n_all = qd_registry_n_entries(daemon->registry);
+    const struct qd_refresh_result *r = &daemon->loaded;
     struct qd_error err = {""};
 
-    if (daemon->first_load && !n) {
+    if (daemon->first_load && !r->n_serving) {
         qd_log(QD_LOG_ERROR, "no model could be loaded");
         return false;
     }
@@ -279,8 +304,13 @@ static bool on_loaded(struct qd_daemon *daemon)
         return false;
     }
     daemon->first_load = false;
-    qd_log(n == n_all ? QD_LOG_INFO : QD_LOG_WARNING, "%d of %d models loaded", n, n_all);
-    qd_notify("READY=1");
+    if (r->n_wanted || daemon->reload == QD_RELOAD_ALL)
+        qd_log(r->n_loaded == r->n_wanted ? QD_LOG_INFO : QD_LOG_WARNING, "%d of %d models loaded", r->n_loaded,
+               r->n_wanted);
+    if (r->n_serving)
+        qd_notify("READY=1");
+    if (daemon->again != NOT_AGAIN)
+        start_loading(daemon, daemon->again == AGAIN_ALL ? QD_RELOAD_ALL : QD_RELOAD_CHANGED);
     return true;
 }
 
@@ -289,7 +319,7 @@ static void reload(struct qd_daemon *daemon)
     qd_log(QD_LOG_NOTICE, "SIGHUP: loading the models, token and certificate again");
     qd_notify_reloading();
     qd_http_reload(daemon->http);
-    start_loading(daemon);
+    start_loading(daemon, QD_RELOAD_ALL);
 }
 
 /* Says to the service manager that the server's thread still turns. */
@@ -311,26 +341,33 @@ static int wait_for_signals(struct qd_daemon *daemon, const sigset_t *signals)
     for (;;) {
         int signal_number = watchdog_us ? sigtimedwait(signals, NULL, &tick) : sigwaitinfo(signals, NULL);
 
-        if (signal_number < 0 && watchdog_us)
+        if (signal_number < 0 && watchdog_us) {
             show_life(daemon);
-        else if (signal_number == SIGHUP)
+        } else if (signal_number == SIGHUP) {
             reload(daemon);
-        else if (signal_number == SIGUSR1 && !on_loaded(daemon))
-            return 1;
-        else if (signal_number == SIGTERM || signal_number == SIGINT)
+        } else if (signal_number == SIGUSR2) {
+            qd_log(QD_LOG_INFO, "the model repository changed");
+            start_loading(daemon, QD_RELOAD_CHANGED);
+        } else if (signal_number == SIGUSR1) {
+            if (!atomic_load(&daemon->loading) && !on_loaded(daemon))
+                return 1;
+        } else if (signal_number == SIGTERM || signal_number == SIGINT) {
             return 0;
+        }
     }
 }
 
 static void stop(struct qd_daemon *daemon)
 {
     atomic_store(&daemon->stop_loading, true);
-    qd_jobs_free(daemon->jobs);
+    qd_watch_free(daemon->watch);
+    qd_jobs_stop(daemon->jobs);
     if (daemon->loading_joinable)
         pthread_join(daemon->loader, NULL);
     /* Batchers first: they resume every connection that waits; then the server can close them. */
     qd_registry_stop(daemon->registry);
     qd_http_stop(daemon->http);
+    qd_jobs_free(daemon->jobs);
     qd_registry_free(daemon->registry);
 }
 
@@ -346,6 +383,7 @@ int qd_daemon_run(const struct qd_config *config)
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGUSR1);
+    sigaddset(&signals, SIGUSR2);
     /* Before any thread starts: all inherit it, only sigwait takes these. */
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
@@ -356,7 +394,8 @@ int qd_daemon_run(const struct qd_config *config)
     }
     qd_log(QD_LOG_NOTICE, "quantd %s listens on port %d, kernels %s, scale cache %s", PACKAGE_VERSION,
            qd_http_port(daemon.http), daemon.kernels->name, daemon.cache);
-    start_loading(&daemon);
+    start_watch(&daemon);
+    start_loading(&daemon, QD_RELOAD_ALL);
     code = wait_for_signals(&daemon, &signals);
     drain(&daemon);
     stop(&daemon);

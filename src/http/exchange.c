@@ -22,7 +22,7 @@ const char *qd_exchange_header(const struct qd_exchange *exchange, const char *k
 static enum MHD_Result send_reply(struct qd_exchange *exchange)
 {
     if (exchange->entry)
-        qd_metrics_observe_request(&exchange->entry->metrics, exchange->status, qd_now_us() - exchange->start_us);
+        qd_metrics_observe_request(exchange->entry->metrics, exchange->status, qd_now_us() - exchange->start_us);
     return qd_reply_send(exchange);
 }
 
@@ -115,7 +115,7 @@ enum MHD_Result qd_exchange_handle(void *context, struct MHD_Connection *connect
     }
     if (exchange->waiting) {
         exchange->waiting = false;
-        qd_infer_reply(exchange);
+        exchange->resume(exchange);
     } else if (!exchange->answered && exchange->body_status != QD_OK) {
         qd_reply_error(exchange, exchange->body_status, &exchange->body_error);
     } else if (!exchange->answered) {
@@ -147,6 +147,7 @@ void qd_exchange_finished(void *context, struct MHD_Connection *connection, void
     if (exchange->counted)
         atomic_fetch_sub(&http->n_active, 1);
     qd_infer_free(exchange->infer);
+    qd_task_free(exchange->task);
     qd_decoder_free(exchange->decoder);
     qd_buf_done(&exchange->body);
     if (exchange->free_reply)

@@ -122,6 +122,7 @@ enum qd_status qd_infer_new(struct qd_exchange *exchange, const char *name, cons
 {
     struct qd_infer *infer = qd_alloc(sizeof(*infer));
     struct qd_registry *registry = exchange->http->options.registry;
+    int number = 0;
     enum qd_status status;
 
     if (!infer)
@@ -136,9 +137,9 @@ enum qd_status qd_infer_new(struct qd_exchange *exchange, const char *name, cons
     infer->sizes = qd_arena_array(&infer->arena, (size_t)infer->capacity, sizeof(*infer->sizes));
     if (!infer->bytes || !infer->sizes)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a request");
-    status = qd_entry_named(registry, name, version, &exchange->entry, err);
-    if (status == QD_OK && !(infer->request.model = qd_entry_model(exchange->entry)))
-        status = qd_error_set(err, QD_UNAVAILABLE, "model '%s' is not loaded", exchange->entry->name);
+    status = qd_read_version(version, &number, err);
+    if (status == QD_OK)
+        status = qd_registry_use(registry, name, number, &exchange->entry, &infer->request.model, err);
     return status == QD_OK ? read_options(infer, err) : status;
 }
 
@@ -241,6 +242,19 @@ static void on_done(struct qd_request *request)
     MHD_resume_connection(infer->exchange->connection);
 }
 
+static void reply(struct qd_exchange *exchange)
+{
+    struct qd_infer *infer = exchange->infer;
+
+    exchange->version = infer->request.model->config.version;
+    exchange->generation = infer->request.model->generation;
+    exchange->batch_size = infer->request.batch_size;
+    if (infer->submitted != QD_OK)
+        qd_reply_error(exchange, infer->submitted, &infer->submit_error);
+    else
+        infer->reply(exchange);
+}
+
 enum qd_status qd_infer_submit(struct qd_infer *infer, const int *outputs, int n_outputs, struct qd_error *err)
 {
     struct qd_exchange *exchange = infer->exchange;
@@ -261,21 +275,9 @@ enum qd_status qd_infer_submit(struct qd_infer *infer, const int *outputs, int n
     /* Suspended first: a runner may be done before submit returns. A refusal is replied after resuming, too. */
     MHD_suspend_connection(exchange->connection);
     exchange->waiting = true;
+    exchange->resume = reply;
     infer->submitted = qd_batcher_submit(exchange->entry->batcher, request, &infer->submit_error);
     if (infer->submitted != QD_OK)
         MHD_resume_connection(exchange->connection);
     return QD_OK;
-}
-
-void qd_infer_reply(struct qd_exchange *exchange)
-{
-    struct qd_infer *infer = exchange->infer;
-
-    exchange->version = infer->request.model->config.version;
-    exchange->generation = infer->request.model->generation;
-    exchange->batch_size = infer->request.batch_size;
-    if (infer->submitted != QD_OK)
-        qd_reply_error(exchange, infer->submitted, &infer->submit_error);
-    else
-        infer->reply(exchange);
 }

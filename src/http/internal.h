@@ -95,6 +95,8 @@ struct qd_exchange {
     int retry_after_s;
 
     struct qd_infer *infer; /* an inference's own: http/infer.h */
+    struct qd_task *task;   /* route_repository.c's */
+    qd_route_run *resume;   /* writes the reply once a suspended exchange goes on */
 };
 
 int qd_http_status(enum qd_status status);
@@ -137,17 +139,30 @@ const struct qd_route *qd_route_find(const char *method, const char *path,
  */
 enum qd_status qd_json_read(const void *text, size_t size, json_t **ret, struct qd_error *err);
 
-/* The entry of that name (NULL: the only one) and version ("" or NULL: the one served by default). */
-enum qd_status qd_entry_named(struct qd_registry *registry, const char *name, const char *version,
-                              struct qd_entry **ret, struct qd_error *err);
-
-/* A suspended inference is over: called in the HTTP thread to write the reply; and when the exchange is freed. */
-void qd_infer_reply(struct qd_exchange *exchange);
 void qd_infer_free(struct qd_infer *infer);
 
+/*
+ * Suspends the exchange, runs the order as a job, and has reply write the answer: in the HTTP thread, once the job is
+ * over well. Whatever fails is answered as an error.
+ */
+void qd_task_run(struct qd_exchange *exchange, struct qd_job_order *order, qd_route_run *reply);
+void qd_task_free(struct qd_task *task);
+
+/*
+ * A JSON object that the body holds, or an empty one where there is no body. Its keys are among the known ones, a list
+ * that ends with NULL; QD_INVALID says which are.
+ */
+enum qd_status qd_read_object(const struct qd_exchange *exchange, const char *const *keys, json_t **ret,
+                              struct qd_error *err);
+/* A whole number of 1 and up of an object, or of the query; 0 where it is not there. */
+enum qd_status qd_read_count(const json_t *object, const char *key, int *ret, struct qd_error *err);
+/* The version that a text names; NULL or "": 0, the one that is served by default. QD_INVALID: it cannot be one. */
+enum qd_status qd_read_version(const char *text, int *ret, struct qd_error *err);
+
 qd_route_run qd_route_infer, qd_route_recalibrate, qd_route_job, qd_route_job_cancel, qd_route_models, qd_route_model,
-    qd_route_layers, qd_route_metrics, qd_route_healthz, qd_route_readyz, qd_route_v2_server, qd_route_v2_live,
-    qd_route_v2_model, qd_route_v2_model_ready, qd_route_v2_config, qd_route_v2_stats, qd_route_v2_all_stats,
-    qd_route_v2_infer, qd_route_ping, qd_route_predictions;
+    qd_route_layers, qd_route_rollback, qd_route_repository_index, qd_route_repository_load,
+    qd_route_repository_unload, qd_route_metrics, qd_route_healthz, qd_route_readyz, qd_route_v2_server,
+    qd_route_v2_live, qd_route_v2_model, qd_route_v2_model_ready, qd_route_v2_config, qd_route_v2_stats,
+    qd_route_v2_all_stats, qd_route_v2_infer, qd_route_ping, qd_route_predictions;
 
 #endif

@@ -33,11 +33,12 @@ static struct qd_model *find_model(struct qd_exchange *exchange, struct qd_entry
 {
     struct qd_error err = {""};
     struct qd_model *model = NULL;
-    enum qd_status status = qd_entry_named(exchange->http->options.registry, exchange->arguments[0],
-                                           exchange->arguments[1], ret_entry, &err);
+    int version = 0;
+    enum qd_status status = qd_read_version(exchange->arguments[1], &version, &err);
 
-    if (status == QD_OK && !(model = qd_entry_model(*ret_entry)))
-        status = qd_error_set(&err, QD_UNAVAILABLE, "model '%s' is not loaded", (*ret_entry)->name);
+    if (status == QD_OK)
+        status = qd_registry_use(exchange->http->options.registry, exchange->arguments[0], version, ret_entry, &model,
+                                 &err);
     if (status != QD_OK)
         qd_reply_error(exchange, status, &err);
     return model;
@@ -76,6 +77,22 @@ static struct qd_shape input_shape(const struct qd_model *model)
     return graph->channels_last ? (struct qd_shape){4, {1, h, w, c}} : (struct qd_shape){4, {1, c, h, w}};
 }
 
+/* Of a name: those that serve, or could. */
+static json_t *versions_to_json(struct qd_registry *registry, const char *name)
+{
+    json_t *versions = json_array();
+
+    for (int i = 0; i < qd_registry_n_entries(registry); i++) {
+        struct qd_entry *entry = qd_registry_entry(registry, i);
+        struct qd_entry_status status;
+
+        qd_entry_status(entry, &status);
+        if (strcmp(entry->name, name) == 0 && status.state != QD_ENTRY_GONE)
+            json_array_append_new(versions, json_sprintf("%d", entry->version));
+    }
+    return versions;
+}
+
 void qd_route_v2_model(struct qd_exchange *exchange)
 {
     struct qd_entry *entry;
@@ -83,7 +100,6 @@ void qd_route_v2_model(struct qd_exchange *exchange)
     json_t *outputs = json_array();
     const struct qd_graph *graph;
     struct qd_shape input;
-    char version[16];
 
     if (!model) {
         json_decref(outputs);
@@ -98,9 +114,9 @@ void qd_route_v2_model(struct qd_exchange *exchange)
                                                  qd_v2_datatype(value->dtype), "shape",
                                                  dims_to_json(&value->shape, true)));
     }
-    snprintf(version, sizeof(version), "%d", model->config.version);
     qd_reply_json(exchange, 200,
-                  json_pack("{s:s, s:[s], s:s, s:[{s:s, s:s, s:o}], s:o}", "name", entry->name, "versions", version,
+                  json_pack("{s:s, s:o, s:s, s:[{s:s, s:s, s:o}], s:o}", "name", entry->name, "versions",
+                            versions_to_json(exchange->http->options.registry, entry->name),
                             "platform", QD_V2_PLATFORM, "inputs", "name", graph->values[graph->inputs[0]].name,
                             "datatype", qd_v2_datatype(graph->values[graph->inputs[0]].dtype), "shape",
                             dims_to_json(&input, true), "outputs", outputs));
@@ -158,7 +174,7 @@ static json_t *duration(unsigned long long count, unsigned long long us)
 
 static json_t *stats_to_json(struct qd_entry *entry, const struct qd_model *model)
 {
-    struct qd_metrics *m = &entry->metrics;
+    struct qd_metrics *m = entry->metrics;
     unsigned long long n_images = 0, n_batches = 0, decode_us = 0, compute_us = 0;
     json_t *batches = json_array();
     char version[16];

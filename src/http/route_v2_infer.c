@@ -220,7 +220,7 @@ static void reply_v2(struct qd_exchange *exchange)
     }
     qd_buf_done(&out);
     qd_buf_done(&binary);
-    qd_metrics_observe_us(&exchange->entry->metrics.stage_us[QD_STAGE_RESPOND], qd_now_us() - start);
+    qd_metrics_observe_us(&exchange->entry->metrics->stage_us[QD_STAGE_RESPOND], qd_now_us() - start);
 }
 
 void qd_route_v2_infer(struct qd_exchange *exchange)

@@ -55,7 +55,7 @@ static void call_done(struct qd_request *finished)
 
 static void count_waiting(struct qd_batcher *b, int change)
 {
-    atomic_fetch_add(&b->entry->metrics.queue_images, change);
+    atomic_fetch_add(&b->entry->metrics->queue_images, change);
 }
 
 /* The lock is held. Returns what is finished, for call_done without the lock. */
@@ -66,8 +66,8 @@ static struct qd_request *sweep(struct qd_batcher *b, int64_t now_us)
 
     b->swept_us = now_us;
     count_waiting(b, b->queue.n_images - before);
-    atomic_fetch_add(&b->entry->metrics.rejected[QD_REJECT_DEADLINE], (unsigned long long)n_late);
-    atomic_fetch_add(&b->entry->metrics.rejected[QD_REJECT_GONE], (unsigned long long)n_gone);
+    atomic_fetch_add(&b->entry->metrics->rejected[QD_REJECT_DEADLINE], (unsigned long long)n_late);
+    atomic_fetch_add(&b->entry->metrics->rejected[QD_REJECT_GONE], (unsigned long long)n_gone);
     return finished;
 }
 
@@ -225,7 +225,7 @@ static void *work(void *context)
     while ((b = next_batch(worker, slots, &n))) {
         int64_t start = qd_now_us();
 
-        qd_runner_run(worker->runner, slots, n, &b->entry->metrics);
+        qd_runner_run(worker->runner, slots, n, b->entry->metrics);
         finish(b, slots, n, qd_now_us() - start);
     }
     return NULL;
@@ -380,8 +380,10 @@ enum qd_status qd_batcher_submit(struct qd_batcher *b, struct qd_request *reques
 
 void qd_batcher_refresh(struct qd_batcher *b)
 {
-    struct qd_pool *pool = b->pool;
+    struct qd_pool *pool = b ? b->pool : NULL;
 
+    if (!pool)
+        return;
     pthread_mutex_lock(&pool->lock);
     for (int i = 0; i < pool->options.n_runners; i++)
         pool->workers[i].keeps_old = true;

@@ -37,7 +37,7 @@ enum qd_status qd_batcher_new(struct qd_pool *pool, struct qd_entry *entry, stru
  */
 enum qd_status qd_batcher_submit(struct qd_batcher *batcher, struct qd_request *request, struct qd_error *err);
 
-/* The entry's model has changed (swap, unload): runners free what they keep of the old one once no request needs it. */
+/* The entry's model has changed: runners free what they keep of the old one once no request needs it. NULL is fine. */
 void qd_batcher_refresh(struct qd_batcher *batcher);
 
 /* Pictures waiting or running. */

@@ -114,7 +114,7 @@ static void print_histogram(struct printer *p, const char *name, const char *mor
 static void print_requests(struct printer *p, const char *name)
 {
     for (int code = 100; code < QD_N_CODES; code++) {
-        unsigned long long n = atomic_load(&p->entry->metrics.requests[code]);
+        unsigned long long n = atomic_load(&p->entry->metrics->requests[code]);
 
         if (n || code == 200)
             PRINT(p, "%s{%s,code=\"%d\"} %llu\n", name, p->label, code, n);
@@ -123,12 +123,12 @@ static void print_requests(struct printer *p, const char *name)
 
 static void print_images(struct printer *p, const char *name)
 {
-    PRINT(p, "%s{%s} %llu\n", name, p->label, (unsigned long long)atomic_load(&p->entry->metrics.images));
+    PRINT(p, "%s{%s} %llu\n", name, p->label, (unsigned long long)atomic_load(&p->entry->metrics->images));
 }
 
 static void print_request_seconds(struct printer *p, const char *name)
 {
-    print_histogram(p, name, "", &p->entry->metrics.request_us, 1e-4, 18, 1e-6);
+    print_histogram(p, name, "", &p->entry->metrics->request_us, 1e-4, 18, 1e-6);
 }
 
 static void print_stage_seconds(struct printer *p, const char *name)
@@ -139,18 +139,18 @@ static void print_stage_seconds(struct printer *p, const char *name)
         char more[32];
 
         snprintf(more, sizeof(more), ",stage=\"%s\"", stages[s]);
-        print_histogram(p, name, more, &p->entry->metrics.stage_us[s], 1e-4, 18, 1e-6);
+        print_histogram(p, name, more, &p->entry->metrics->stage_us[s], 1e-4, 18, 1e-6);
     }
 }
 
 static void print_batch_size(struct printer *p, const char *name)
 {
-    print_histogram(p, name, "", &p->entry->metrics.batch_size, 1, 7, 1);
+    print_histogram(p, name, "", &p->entry->metrics->batch_size, 1, 7, 1);
 }
 
 static void print_queue(struct printer *p, const char *name)
 {
-    PRINT(p, "%s{%s} %lld\n", name, p->label, (long long)atomic_load(&p->entry->metrics.queue_images));
+    PRINT(p, "%s{%s} %lld\n", name, p->label, (long long)atomic_load(&p->entry->metrics->queue_images));
 }
 
 static void print_rejected(struct printer *p, const char *name)
@@ -159,7 +159,7 @@ static void print_rejected(struct printer *p, const char *name)
 
     for (int r = 0; r < QD_N_REJECTS; r++)
         PRINT(p, "%s{%s,reason=\"%s\"} %llu\n", name, p->label, reasons[r],
-              (unsigned long long)atomic_load(&p->entry->metrics.rejected[r]));
+              (unsigned long long)atomic_load(&p->entry->metrics->rejected[r]));
 }
 
 static void print_accuracy(struct printer *p, const char *name)
@@ -267,9 +267,14 @@ enum qd_status qd_metrics_print(struct qd_registry *registry, const char *isa, s
         PRINT(&p, "# HELP %s %s\n# TYPE %s %s\n", qd_metric_defs[m].name, qd_metric_defs[m].help, qd_metric_defs[m].name,
               qd_metric_defs[m].type);
         for (int i = 0; i < qd_registry_n_entries(registry); i++) {
+            struct qd_entry_status status;
             char name[2 * QD_MODEL_NAME_SIZE];
 
+            /* Metrics are of the name: one of its entries stands for all. */
             p.entry = qd_registry_entry(registry, i);
+            qd_entry_status(p.entry, &status);
+            if (!status.is_served)
+                continue;
             p.model = qd_entry_model(p.entry);
             escape_label(p.entry->name, name, sizeof(name));
             snprintf(p.label, sizeof(p.label), "model=\"%s\"", name);

@@ -57,7 +57,7 @@ status, answer = client.get(PATH + "/config")
 check("configuration", answer["input"][0]["dims"] == [1, 28, 28] and answer["max_batch_size"] == 8, answer)
 check("an unknown model: 404", client.get("/v2/models/nothing")[0] == 404)
 check("an unknown version: 404", client.get(PATH + "/versions/7")[0] == 404)
-check("a version that is no number: 404", client.get(PATH + "/versions/1x/ready")[0] == 404)
+check("a version that is no number: 400", client.get(PATH + "/versions/1x/ready")[0] == 400)
 
 # Pictures in, whatever the form: the floats are those of the native call.
 status, answer, out = client.infer(MODEL, [(INPUT, "BYTES", [12], bytes_tensor(files))], id="a \"quoted\" id")
