@@ -66,7 +66,7 @@ other=$!
 ready=0 tries=0
 until grep -q 'models loaded' "$work/e.log" || [ "$tries" = 500 ]; do
     tries=$((tries + 1))
-    ask "$url/readyz"
+    ask --max-time 1 "$url/readyz"
     [ "$status" = 200 ] && ready=$((ready + 1))
 done
 check "while another instance loads, every connection is served" test "$ready" = "$tries"
