@@ -375,6 +375,7 @@ int qd_daemon_run(const struct qd_config *config)
 {
     struct qd_daemon daemon = {.config = config, .first_load = true};
     struct qd_error err = {""};
+    char places[1024];
     sigset_t signals;
     int code;
 
@@ -392,8 +393,9 @@ int qd_daemon_run(const struct qd_config *config)
         stop(&daemon);
         return 1;
     }
-    qd_log(QD_LOG_NOTICE, "quantd %s listens on port %d, kernels %s, scale cache %s", PACKAGE_VERSION,
-           qd_http_port(daemon.http), daemon.kernels->name, daemon.cache);
+    qd_http_places(daemon.http, places, sizeof(places));
+    qd_log(QD_LOG_NOTICE, "quantd %s listens on %s, kernels %s, scale cache %s", PACKAGE_VERSION, places,
+           daemon.kernels->name, daemon.cache);
     start_watch(&daemon);
     start_loading(&daemon, QD_RELOAD_ALL);
     code = wait_for_signals(&daemon, &signals);

@@ -40,8 +40,8 @@ enum qd_status qd_http_start(const struct qd_http_options *options, struct qd_ht
 /* The models are loaded: takes connections on ports that are shared, too. Otherwise ports are open since the start. */
 enum qd_status qd_http_open(struct qd_http *http, struct qd_error *err);
 
-/* The port that is listened on; 0: only unix sockets. */
-int qd_http_port(const struct qd_http *http);
+/* Where it listens, ports first: "port 8100 (TLS), unix:/run/quantd.sock". */
+void qd_http_places(const struct qd_http *http, char *ret_text, size_t size);
 
 /* Reads token and certificate again and reopens the access log, soon; what cannot be read leaves the old one in use. */
 void qd_http_reload(struct qd_http *http);

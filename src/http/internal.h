@@ -24,7 +24,7 @@ struct qd_http {
     atomic_bool draining, reloading, stopping, is_closed; /* is_closed: no listener is left */
     atomic_int n_active, n_connections;
     atomic_uint turns;
-    int port, epoll_fd, wake_fd, spare_fd;
+    int epoll_fd, wake_fd, spare_fd;
     pthread_t thread;
     bool has_thread;
     /* The thread's alone from here on. */

@@ -21,12 +21,15 @@ static enum qd_status parse_address(const char *text, struct addrinfo **ret, str
 {
     struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
     const char *colon = strrchr(text, ':');
-    char host[256];
+    char host[256], *end;
     size_t length;
     int failed;
 
     if (!colon || colon == text || !colon[1])
         return qd_error_set(err, QD_INVALID, "listen: expected HOST:PORT or unix:/PATH, found '%.80s'", text);
+    /* getaddrinfo takes any number, modulo 65536. */
+    if (strtoul(colon + 1, &end, 10) > 65535 || *end)
+        return qd_error_set(err, QD_INVALID, "listen: expected a port of 0 to 65535, found '%.80s'", text);
     length = (size_t)(colon - text);
     if (text[0] == '[' && colon[-1] == ']') {
         text++;

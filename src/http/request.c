@@ -33,6 +33,25 @@ static void check_escapes(const struct head *head)
     }
 }
 
+/*
+ * The library takes the path to end at a NUL, and has its text where it came: between the first character and the
+ * version there is the path and one blank. Its versions from 1.0 on refuse such a line themselves.
+ */
+static void check_line(const struct head *head)
+{
+#if MHD_VERSION < 0x01000000
+    const char *uri = head->exchange->uri ? head->exchange->uri : "";
+
+    if (!strchr(uri, ' ') && (head->version <= head->path || head->version == head->path + strlen(uri) + 1))
+        return;
+    head->exchange->must_close = true;
+    qd_reply_error_as(head->exchange, 400, qd_status_name(QD_INVALID),
+                      "request line: expected 'METHOD PATH HTTP/1.1', found a NUL or another blank");
+#else
+    (void)head;
+#endif
+}
+
 static void check_sizes(const struct head *head)
 {
     size_t limit = head->exchange->http->options.max_header_bytes;
@@ -175,6 +194,7 @@ void qd_request_check(struct qd_exchange *exchange, const char *method, const ch
     const char *authority = path[0] == '/' ? NULL : strstr(path, "://");
     struct head head = {exchange, method, path, version};
 
+    check_line(&head);
     /* "GET http://host/path": the form for proxies, which a server takes too. */
     if (authority)
         head.path = strchr(authority + 3, '/') ? strchr(authority + 3, '/') : "/";

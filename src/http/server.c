@@ -268,8 +268,6 @@ static enum qd_status start_thread(struct qd_http *http, struct qd_error *err)
 
         if (!listener->is_waiting && !watch(http, listener->fd, (uint64_t)i))
             return qd_error_set(err, QD_IO, "cannot watch a socket: %s", strerror(errno));
-        if (!http->port)
-            http->port = listener->port;
     }
     http->has_thread = pthread_create(&http->thread, NULL, run, http) == 0;
     return http->has_thread ? QD_OK : qd_error_set(err, QD_IO, "cannot start the HTTP server's thread");
@@ -318,9 +316,23 @@ enum qd_status qd_http_open(struct qd_http *http, struct qd_error *err)
     return status;
 }
 
-int qd_http_port(const struct qd_http *http)
+void qd_http_places(const struct qd_http *http, char *ret_text, size_t size)
 {
-    return http->port;
+    size_t used = 0;
+
+    ret_text[0] = 0;
+    for (int i = 0; i < 2 * http->listeners.n; i++) {
+        const struct qd_listener *listener = &http->listeners.items[i % http->listeners.n];
+        const char *between = used ? ", " : "";
+        int n = 0;
+
+        if (!listener->is_unix && i < http->listeners.n)
+            n = snprintf(ret_text + used, size - used, "%sport %d%s", between, listener->port,
+                         http->tls_daemon ? " (TLS)" : "");
+        else if (listener->is_unix && i >= http->listeners.n)
+            n = snprintf(ret_text + used, size - used, "%sunix:%s", between, listener->path[0] ? listener->path : "(passed)");
+        used = used + (size_t)n < size ? used + (size_t)n : size - 1;
+    }
 }
 
 void qd_http_reload(struct qd_http *http)

@@ -11,6 +11,8 @@
 
 /* How often a queue is looked through for what is late or gone. */
 #define SWEEP_US 20000
+/* How long a client that has stopped sending keeps its place, unless somebody else needs it. */
+#define GRACE_US 500000
 /* How often an idle runner looks whether an old model is still in use. */
 #define FORGET_US 100000
 
@@ -59,10 +61,10 @@ static void count_waiting(struct qd_batcher *b, int change)
 }
 
 /* The lock is held. Returns what is finished, for call_done without the lock. */
-static struct qd_request *sweep(struct qd_batcher *b, int64_t now_us)
+static struct qd_request *sweep(struct qd_batcher *b, int64_t now_us, int64_t grace_us)
 {
     int n_late = 0, n_gone = 0, before = b->queue.n_images;
-    struct qd_request *finished = qd_queue_sweep(&b->queue, now_us, &n_late, &n_gone);
+    struct qd_request *finished = qd_queue_sweep(&b->queue, now_us, grace_us, &n_late, &n_gone);
 
     b->swept_us = now_us;
     count_waiting(b, b->queue.n_images - before);
@@ -81,7 +83,7 @@ static struct qd_request *sweep_all(struct qd_pool *pool, int64_t now_us)
 
         if (!b->queue.n_images || now_us - b->swept_us < SWEEP_US)
             continue;
-        finished = last = sweep(b, now_us);
+        finished = last = sweep(b, now_us, GRACE_US);
         while (last && last->more)
             last = last->more;
         if (last) {
@@ -371,7 +373,7 @@ enum qd_status qd_batcher_submit(struct qd_batcher *b, struct qd_request *reques
     pthread_mutex_lock(&b->pool->lock);
     /* What is late or gone makes room first. */
     if (b->queue.n_images + request->n_images > o->queue_limit && request->submitted_us - b->swept_us > 1000)
-        finished = sweep(b, request->submitted_us);
+        finished = sweep(b, request->submitted_us, 0);
     status = enqueue(b, request, err);
     pthread_mutex_unlock(&b->pool->lock);
     call_done(finished);

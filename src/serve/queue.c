@@ -91,7 +91,7 @@ int64_t qd_queue_oldest_us(const struct qd_queue *queue)
 }
 
 /* What speaks against keeping a request in the queue. */
-typedef enum qd_status judge(const struct qd_request *request, void *context, struct qd_error *err);
+typedef enum qd_status judge(struct qd_request *request, void *context, struct qd_error *err);
 
 /* Answers the pictures of a request that have not started; true when none is running either. */
 static bool give_up(struct qd_queue *queue, struct qd_request *request, enum qd_status status,
@@ -148,11 +148,11 @@ static struct qd_request *remove_if(struct qd_queue *queue, judge *verdict, void
 }
 
 struct sweep {
-    int64_t now_us;
+    int64_t now_us, grace_us;
     int n_late, n_gone;
 };
 
-static enum qd_status late_or_gone(const struct qd_request *request, void *context, struct qd_error *err)
+static enum qd_status late_or_gone(struct qd_request *request, void *context, struct qd_error *err)
 {
     struct sweep *sweep = context;
 
@@ -162,16 +162,21 @@ static enum qd_status late_or_gone(const struct qd_request *request, void *conte
                             (long long)(sweep->now_us - request->submitted_us) / 1000,
                             (long long)(request->deadline_us - request->submitted_us) / 1000);
     }
-    if (request->is_gone && request->is_gone(request)) {
+    if (!request->is_gone || !request->is_gone(request))
+        return QD_OK;
+    if (!request->gone_us)
+        request->gone_us = sweep->now_us;
+    if (sweep->now_us - request->gone_us >= sweep->grace_us) {
         sweep->n_gone++;
         return qd_error_set(err, QD_CANCELLED, "the client has left");
     }
     return QD_OK;
 }
 
-struct qd_request *qd_queue_sweep(struct qd_queue *queue, int64_t now_us, int *ret_n_late, int *ret_n_gone)
+struct qd_request *qd_queue_sweep(struct qd_queue *queue, int64_t now_us, int64_t grace_us, int *ret_n_late,
+                                  int *ret_n_gone)
 {
-    struct sweep sweep = {.now_us = now_us};
+    struct sweep sweep = {.now_us = now_us, .grace_us = grace_us};
     struct qd_request *finished = remove_if(queue, late_or_gone, &sweep);
 
     *ret_n_late = sweep.n_late;
@@ -184,7 +189,7 @@ struct refusal {
     const char *text;
 };
 
-static enum qd_status refuse(const struct qd_request *request, void *context, struct qd_error *err)
+static enum qd_status refuse(struct qd_request *request, void *context, struct qd_error *err)
 {
     const struct refusal *refusal = context;
 

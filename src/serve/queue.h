@@ -33,11 +33,13 @@ int qd_queue_take(struct qd_queue *queue, int max, struct qd_slot *slots);
 int64_t qd_queue_oldest_us(const struct qd_queue *queue);
 
 /*
- * Takes out the requests that are late or whose client is gone: their pictures that have not started are answered with
- * QD_DEADLINE or QD_CANCELLED and count as finished. Returns those that are finished with that, linked by `more`.
- * *ret_n_late, *ret_n_gone: requests of each kind.
+ * Takes out the requests that are late, or whose client has been gone for grace_us (that it has stopped sending is all
+ * that can be seen, and some do that while they wait for their answer): their pictures that have not started are
+ * answered with QD_DEADLINE or QD_CANCELLED and count as finished. Returns the requests that are finished with that,
+ * linked by `more`. *ret_n_late, *ret_n_gone: requests of each kind.
  */
-struct qd_request *qd_queue_sweep(struct qd_queue *queue, int64_t now_us, int *ret_n_late, int *ret_n_gone);
+struct qd_request *qd_queue_sweep(struct qd_queue *queue, int64_t now_us, int64_t grace_us, int *ret_n_late,
+                                  int *ret_n_gone);
 
 /* Takes out all of them, answered with status and text. Returned as by qd_queue_sweep. */
 struct qd_request *qd_queue_clear(struct qd_queue *queue, enum qd_status status, const char *text);

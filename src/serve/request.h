@@ -59,7 +59,7 @@ struct qd_request {
     struct qd_request *next_client; /* the first request of the next client */
     struct qd_request *more;        /* the next request of the same client */
     struct qd_request *last;        /* of the first request of a client: its last one */
-    int64_t submitted_us, deadline_us;
+    int64_t submitted_us, deadline_us, gone_us; /* gone_us: first seen gone, or 0 */
     int n_started, n_finished;
 };
 

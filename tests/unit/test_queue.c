@@ -118,8 +118,12 @@ START_TEST(test_sweep)
     check_turn(&queue, &late, 0);
     gone.n_started = 0; /* waits again */
     qd_queue_push(&queue, &gone);
-    finished = qd_queue_sweep(&queue, 11, &n_late, &n_gone);
+    finished = qd_queue_sweep(&queue, 11, 5, &n_late, &n_gone);
     ck_assert_int_eq(n_late, 1);
+    ck_assert_int_eq(n_gone, 0);
+    ck_assert_ptr_null(finished);
+    finished = qd_queue_sweep(&queue, 16, 5, &n_late, &n_gone);
+    ck_assert_int_eq(n_late, 0);
     ck_assert_int_eq(n_gone, 1);
     ck_assert_ptr_eq(finished, &gone);
     ck_assert_ptr_null(finished->more);
