@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "quant/given.h"
+#include "quant/known_answers.h"
 #include "util/clock.h"
 
 #define MIN_IMAGES_TO_SPLIT 8
@@ -254,6 +255,10 @@ static enum qd_status calibrate(struct qd_graph *graph, struct parts *parts, con
                                    parts->n_gate < REPORT_IMAGES ? parts->n_gate : REPORT_IMAGES, &evaluation,
                                    result->scales, err);
     if (status == QD_OK)
+        status = qd_known_answers_make(graph, result->scales->known_answers, err);
+    if (status == QD_OK)
+        status = qd_known_answers_check(result->int8, options->n_threads, result->scales->known_answers, err);
+    if (status == QD_OK)
         judge(options, result->scales);
     return status;
 }
@@ -268,6 +273,8 @@ static enum qd_status load_cached(struct qd_graph *graph, const char *name, cons
         status = qd_scales_apply(result->scales, graph, err);
     if (status == QD_OK)
         status = make_plans(graph, options, result, err);
+    if (status == QD_OK)
+        status = qd_known_answers_check(result->int8, options->n_threads, result->scales->known_answers, err);
     if (status == QD_OK) {
         result->from_cache = true;
         /* The thresholds are part of the key; the verdict is made anew for its text. */

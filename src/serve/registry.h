@@ -41,7 +41,7 @@ struct qd_entry {
     char load_error[QD_ERROR_TEXT_SIZE];
     struct qd_hash fingerprint;  /* of its files, when they were last read */
     pthread_mutex_t load_lock;   /* held by whoever loads it */
-    bool known_answers_ok, was_read;
+    bool was_read;
     bool is_loading;
     bool is_awaited;             /* somebody will load it soon */
     bool is_asked;               /* by its number: it stays when a higher one takes over */
@@ -125,7 +125,7 @@ struct qd_model *qd_entry_model(struct qd_entry *entry);
 void qd_entry_status(struct qd_entry *entry, struct qd_entry_status *ret);
 
 /*
- * True once no entry waits for its first load any more and at least one serves, its known answers checked: a broken model
+ * True once no entry waits for its first load any more and at least one serves (its known answers were checked): a broken model
  * in the repository does not take the others out of service, nor does one that comes later.
  */
 bool qd_registry_is_ready(struct qd_registry *registry);
