@@ -253,12 +253,14 @@ void qd_route_infer(struct qd_exchange *exchange)
     if (status == QD_OK)
         status = qd_registry_use(exchange->http->options.registry, qd_exchange_query(exchange, "model"), version,
                                  &exchange->entry, &model, &err);
-    qd_model_unref(model);
-
     if (status == QD_OK && atomic_load(&exchange->http->draining))
         status = qd_error_set(&err, QD_UNAVAILABLE, "the server is stopping");
     if (status == QD_OK && !(exchange->infer = new_infer(exchange)))
         status = qd_error_set(&err, QD_NO_MEMORY, "no memory for a request");
+    if (exchange->infer)
+        exchange->infer->request.model = model; /* freed with it */
+    else
+        qd_model_unref(model);
     if (status == QD_OK)
         status = read_top_k(exchange, &exchange->infer->request.top_k, &err);
     if (status == QD_OK)

@@ -40,7 +40,7 @@ static void pop_first(struct qd_batcher *b)
         b->last = NULL;
 }
 
-/* Takes up to max_batch pictures, oldest request first. The lock is held. */
+/* Takes up to max_batch pictures of one model, oldest request first. The lock is held. */
 static int take_batch(struct qd_batcher *b)
 {
     int n = 0;
@@ -48,6 +48,8 @@ static int take_batch(struct qd_batcher *b)
     while (n < b->options.max_batch && b->first) {
         struct qd_request *request = b->first;
 
+        if (n && request->model != b->slots[0].request->model)
+            break;
         b->slots[n].request = request;
         b->slots[n++].image = request->n_started++;
         b->n_waiting--;
@@ -101,28 +103,21 @@ static int wait_for_batch(struct qd_batcher *b)
     return n;
 }
 
-/* The frame belongs to the current generation; a swap makes a new one. */
-static enum qd_status use_current_model(struct qd_batcher *b, struct qd_error *err)
+/* The frame belongs to one generation; a swap makes a new one. */
+static enum qd_status use_model(struct qd_batcher *b, struct qd_model *model, struct qd_error *err)
 {
-    struct qd_model *model = qd_entry_model(b->entry);
     struct qd_frame *frame;
     enum qd_status status;
 
-    if (!model)
-        return qd_error_set(err, QD_UNAVAILABLE, "model '%s' is not loaded", b->entry->name);
-    if (model == b->model) {
-        qd_model_unref(model);
+    if (model == b->model)
         return QD_OK;
-    }
     status = qd_frame_new(model->result.int8, b->options.n_threads, &frame, err);
-    if (status != QD_OK) {
-        qd_model_unref(model);
+    if (status != QD_OK)
         return status;
-    }
     qd_frame_free(b->frame);
     qd_model_unref(b->model);
     b->frame = frame;
-    b->model = model;
+    b->model = qd_model_ref(model);
     return QD_OK;
 }
 
@@ -220,7 +215,7 @@ static void process(struct qd_batcher *b, int n_taken)
     int n;
 
     memcpy(all, b->slots, (size_t)n_taken * sizeof(all[0]));
-    status = use_current_model(b, &err);
+    status = use_model(b, all[0].request->model, &err);
     for (int i = 0; i < n_taken && status != QD_OK; i++) {
         struct qd_answer *answer = &all[i].request->answers[all[i].image];
 
@@ -241,10 +236,6 @@ static void process(struct qd_batcher *b, int n_taken)
 
         if (answer->status == QD_OK)
             fill_answer(b, i, answer, request->top_k);
-        if (request->model != b->model) {
-            qd_model_unref(request->model);
-            request->model = qd_model_ref(b->model);
-        }
         request->batch_size = n > request->batch_size ? n : request->batch_size;
         request->queue_us = start - request->submitted_us;
         request->decode_us = decode_us;
@@ -323,11 +314,7 @@ void qd_batcher_free(struct qd_batcher *b)
 enum qd_status qd_batcher_submit(struct qd_batcher *b, struct qd_request *request, struct qd_error *err)
 {
     enum qd_status status = QD_OK;
-    struct qd_model *model = qd_entry_model(b->entry);
 
-    if (!model)
-        return qd_error_set(err, QD_UNAVAILABLE, "model '%s' is not loaded yet", b->entry->name);
-    qd_model_unref(model);
     request->next = NULL;
     request->submitted_us = qd_now_us();
     request->deadline_us = request->submitted_us + (int64_t)b->options.deadline_ms * 1000;

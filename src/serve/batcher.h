@@ -36,9 +36,9 @@ struct qd_request {
     struct qd_answer *answers; /* n_images, zeroed by the submitter */
     void (*done)(struct qd_request *request);
     void *context;
+    struct qd_model *model;   /* that runs it, whatever takes its place meanwhile; a reference of the submitter's */
 
     /* filled before done() */
-    struct qd_model *model;   /* a reference that ran the last picture; unref'd by whoever frees the request */
     int batch_size;           /* the largest batch that held one of its pictures */
     int64_t queue_us, decode_us, compute_us;
 
@@ -58,7 +58,7 @@ enum qd_status qd_batcher_new(struct qd_entry *entry, const struct qd_batcher_op
 /* Waits for the running batch; answers what is queued with QD_UNAVAILABLE. */
 void qd_batcher_free(struct qd_batcher *batcher);
 
-/* QD_FULL when the queue has no room for all its pictures, QD_UNAVAILABLE without a model or while stopping. */
+/* QD_FULL when the queue has no room for all its pictures, QD_UNAVAILABLE while stopping. */
 enum qd_status qd_batcher_submit(struct qd_batcher *batcher, struct qd_request *request, struct qd_error *err);
 
 /* The entry's model changed: what is kept of the old one is freed once no request needs it. NULL is fine. */

@@ -16,11 +16,23 @@ enum qd_status qd_generation_find(struct qd_model *model, const struct qd_image_
                                   const struct qd_pipeline_options *pipeline, const struct qd_model_options *options,
                                   int *ret_number, struct qd_error *err);
 
+#define QD_N_GIVEN 64
+
+/* Which numbers an entry gave to which scales since the process started; the latest of them. Zeroed: none. */
+struct qd_given_numbers {
+    int n, last;
+    struct {
+        int number;
+        struct qd_hash identity;
+    } list[QD_N_GIVEN];
+};
+
 /*
- * Gives a model that is about to take over its number: that of its kept generation, or of old (NULL: none serves) where
- * the scales are the same, else one that was never given before.
+ * Gives a model that may take over its number: that of its kept generation, or what the same scales of the same network
+ * had before, else one that was never given. qd_generation_note once it does take over.
  */
-void qd_generation_number(struct qd_model *fresh, const struct qd_model *old);
+void qd_generation_number(struct qd_model *fresh, const struct qd_given_numbers *given);
+void qd_generation_note(const struct qd_model *model, struct qd_given_numbers *given);
 
 /*
  * Keeps the scales of a recalibration (and, the first time, those of old, so that they can come back), or that the model

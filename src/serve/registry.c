@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "quant/given.h"
-#include "serve/generation.h"
 #include "serve/versions.h"
 #include "util/log.h"
 #include "util/name.h"
@@ -282,7 +281,7 @@ static enum qd_status make_model(struct qd_registry *registry, struct qd_entry *
         return status;
     /* A repository of one model may be called "."; only the registry knows better. */
     memcpy(model->config.name, entry->name, sizeof(model->config.name));
-    qd_generation_number(model, old);
+    qd_generation_number(model, &entry->given);
     status = judge(model, old, &own, err);
     if (status == QD_OK && !check_known_answers(model, own.n_threads))
         status = qd_error_set(err, QD_INVALID, "model '%s': its known answers differ", entry->name);
@@ -371,10 +370,12 @@ enum qd_status qd_registry_load(struct qd_registry *registry, struct qd_entry *e
     status = make_model(registry, entry, options, old, &model, &why);
     qd_model_unref(old);
     status = put_in_place(registry, entry, model, n_unloads, !options->generation, status, &why);
-    if (status == QD_OK)
+    if (status == QD_OK) {
+        qd_generation_note(model, &entry->given);
         log_model(model);
-    else
+    } else {
         qd_log(status == QD_CANCELLED ? QD_LOG_NOTICE : QD_LOG_ERROR, "%s", why.text);
+    }
     qd_model_unref(model);
     pthread_mutex_unlock(&entry->load_lock);
     return status == QD_OK ? QD_OK : qd_error_set(err, status, "%s", why.text);

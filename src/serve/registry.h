@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "serve/batcher.h"
+#include "serve/generation.h"
 #include "serve/metrics.h"
 #include "serve/model.h"
 
@@ -40,6 +41,7 @@ struct qd_entry {
     char load_error[QD_ERROR_TEXT_SIZE];
     struct qd_hash fingerprint;  /* of its files, when they were last read */
     pthread_mutex_t load_lock;   /* held by whoever loads it */
+    struct qd_given_numbers given; /* guarded by load_lock */
     bool known_answers_ok, was_read;
     bool is_loading;
     bool is_awaited;             /* somebody will load it soon */
