@@ -1,6 +1,6 @@
 /*
- * The model repository as the Open Inference Protocol's extension has it: index, load, unload. And what other routes need
- * that wait for a job: an exchange that is suspended until the job is over.
+ * The model repository as the Open Inference Protocol's extension has it: index, load, unload. And what other routes
+ * need that wait for a job: an exchange that is suspended until the job is over.
  */
 #include <limits.h>
 #include <stdlib.h>
@@ -81,9 +81,8 @@ enum qd_status qd_read_object(const struct qd_exchange *exchange, const char *co
                               struct qd_error *err)
 {
     json_error_t where;
-    json_t *root = exchange->body.size
-                       ? json_loadb((const char *)exchange->body.bytes, exchange->body.size, 0, &where)
-                       : json_object();
+    json_t *root = exchange->body.size ? json_loadb((const char *)exchange->body.bytes, exchange->body.size, 0, &where)
+                                       : json_object();
     const char *key;
     json_t *value;
 
@@ -138,8 +137,8 @@ static json_t *entry_to_json(const struct qd_entry *entry, const struct qd_entry
         [QD_ENTRY_FAILED] = "UNAVAILABLE",   [QD_ENTRY_GONE] = "UNAVAILABLE",
     };
 
-    return json_pack("{s:s, s:o, s:s, s:s}", "name", entry->name, "version", json_sprintf("%d", entry->version), "state",
-                     states[status->state], "reason", status->reason);
+    return json_pack("{s:s, s:o, s:s, s:s}", "name", entry->name, "version", json_sprintf("%d", entry->version),
+                     "state", states[status->state], "reason", status->reason);
 }
 
 static void reply_index(struct qd_exchange *exchange)
@@ -180,7 +179,8 @@ void qd_route_repository_index(struct qd_exchange *exchange)
     json_decref(root);
 }
 
-/* Triton's clients send {"parameters": {...}}: a configuration or files of theirs would not be heeded, so it is refused. */
+/* Triton's clients send {"parameters": {...}}: a configuration or files of theirs would not be heeded, so it is
+ * refused. */
 static enum qd_status check_parameters(const json_t *root, struct qd_error *err)
 {
     const json_t *parameters = json_object_get(root, "parameters");

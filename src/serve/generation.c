@@ -113,7 +113,8 @@ enum qd_status qd_generation_keep(struct qd_model *fresh, const struct qd_model 
     if (!options->cache_folder || !fresh->base_key[0])
         return QD_OK;
     if (options->generation)
-        return qd_generations_choose(options->cache_folder, fresh->base_key, fresh->entry_generation, &fresh->generations, err);
+        return qd_generations_choose(options->cache_folder, fresh->base_key, fresh->entry_generation,
+                                     &fresh->generations, err);
     if (!fresh->is_recalibration)
         return QD_OK;
     if (old && !fresh->generations.n && strcmp(old->base_key, fresh->base_key) == 0)

@@ -486,11 +486,11 @@ enum qd_status qd_registry_find(struct qd_registry *registry, const char *name, 
 /* The lock is held. */
 static enum qd_entry_state state_of(const struct qd_entry *entry)
 {
-    return entry->model                               ? QD_ENTRY_READY
-           : entry->is_loading || entry->is_awaited   ? QD_ENTRY_LOADING
-           : entry->is_gone                           ? QD_ENTRY_GONE
-           : entry->load_error[0]                     ? QD_ENTRY_FAILED
-                                                      : QD_ENTRY_UNLOADED;
+    return entry->model                             ? QD_ENTRY_READY
+           : entry->is_loading || entry->is_awaited ? QD_ENTRY_LOADING
+           : entry->is_gone                         ? QD_ENTRY_GONE
+           : entry->load_error[0]                   ? QD_ENTRY_FAILED
+                                                    : QD_ENTRY_UNLOADED;
 }
 
 static enum qd_status fail_use(const struct qd_entry *entry, struct qd_error *err)

@@ -268,7 +268,8 @@ def soak():
     tenths = [median(rss[n * i // 10:n * (i + 1) // 10]) for i in range(10)]
     print(f"memory: {early} kB after warm-up, {late} kB at the end, at most {max(rss)} kB; by tenths of the time: {tenths}")
     print(f"descriptors: {at_rest} at rest, at most {max(s[1] for s in samples)}, {daemon.descriptors()} at the end")
-    if late > early * 1.05:
+    # A short run is hardly past its warm-up, and its networks are small: two megabytes are its grain.
+    if late > early * 1.05 + (2000 if seconds < 300 else 0):
         wrong("memory grows")
     if daemon.descriptors() > at_rest + 2:
         wrong("descriptors are lost")

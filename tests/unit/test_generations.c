@@ -104,14 +104,18 @@ START_TEST(test_bad_files)
         {"", "not JSON"},
         {"[]", "expected format"},
         {"{\"format\":\"quantd-scales-3\"}", "found 'quantd-scales-3'"},
-        {"{\"format\":\"quantd-generations-1\",\"current\":1,\"last\":1,\"generations\":[]}", "expected 1 to 3, found 0"},
-        {"{\"format\":\"quantd-generations-1\",\"current\":2,\"last\":2,\"generations\":[{\"generation\":1,\"method\":\"mse\"}]}",
+        {"{\"format\":\"quantd-generations-1\",\"current\":1,\"last\":1,\"generations\":[]}",
+         "expected 1 to 3, found 0"},
+        {"{\"format\":\"quantd-generations-1\",\"current\":2,\"last\":2,\"generations\":[{\"generation\":1,\"method\":"
+         "\"mse\"}]}",
          "current: expected one of the generations, found 2"},
-        {"{\"format\":\"quantd-generations-1\",\"current\":1,\"last\":1,\"generations\":[{\"generation\":-1,\"method\":\"mse\"}]}",
+        {"{\"format\":\"quantd-generations-1\",\"current\":1,\"last\":1,\"generations\":[{\"generation\":-1,\"method\":"
+         "\"mse\"}]}",
          "generations[0]"},
         {"{\"format\":\"quantd-generations-1\",\"current\":1,\"last\":1,\"generations\":[{\"generation\":1}]}",
          "generations[0]"},
-        {"{\"format\":\"quantd-generations-1\",\"current\":1,\"last\":9,\"generations\":[{\"generation\":1,\"method\":\"a\"},"
+        {"{\"format\":\"quantd-generations-1\",\"current\":1,\"last\":9,\"generations\":[{\"generation\":1,\"method\":"
+         "\"a\"},"
          "{\"generation\":1,\"method\":\"a\"}]}",
          "generations[1]"},
         {"{\"format\":\"quantd-generations-1\",\"current\":1,\"last\":99999999999999,\"generations\":[1,2,3]}",

@@ -26,8 +26,10 @@ START_TEST(test_numbers_of_folders)
     static const struct {
         const char *name;
         int version;
-    } rows[] = {{"1", 1},   {"20", 20}, {"999999999", 999999999}, {"1000000000", 0}, {"0", 0},   {"01", 0},
-                {"1a", 0},  {"", 0},    {"-1", 0},                {"+1", 0},         {" 1", 0},  {"1.5", 0},
+    } rows[] = {{"1", 1},          {"20", 20}, {"999999999", 999999999},
+                {"1000000000", 0}, {"0", 0},   {"01", 0},
+                {"1a", 0},         {"", 0},    {"-1", 0},
+                {"+1", 0},         {" 1", 0},  {"1.5", 0},
                 {"1/..", 0}};
 
     for (size_t i = 0; i < QD_ARRAY_SIZE(rows); i++)
@@ -67,9 +69,9 @@ START_TEST(test_names)
 {
     static const struct {
         const char *name, *error; /* NULL: good */
-    } rows[] = {{"mobilenet_v2", NULL}, {"Caf\xc3\xa9 2", NULL},         {"", "empty"},
-                {".hidden", "dot"},     {"..", "dot"},                   {"a/b", "slash"},
-                {"a\nb", "control"},    {"\xff", "not UTF-8"},           {"a\x7f", "control"}};
+    } rows[] = {{"mobilenet_v2", NULL}, {"Caf\xc3\xa9 2", NULL}, {"", "empty"},
+                {".hidden", "dot"},     {"..", "dot"},           {"a/b", "slash"},
+                {"a\nb", "control"},    {"\xff", "not UTF-8"},   {"a\x7f", "control"}};
     char longest[200];
     struct qd_error err = {""};
 
