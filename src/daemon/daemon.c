@@ -11,6 +11,7 @@
 #include "daemon/notify.h"
 #include "daemon/watch.h"
 #include "http/http.h"
+#include "quant/cache.h"
 #include "serve/repository.h"
 #include "util/clock.h"
 #include "util/file.h"

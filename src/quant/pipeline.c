@@ -289,7 +289,8 @@ static enum qd_status load_cached(struct qd_graph *graph, const char *name, cons
     return status;
 }
 
-/* By the entry that is asked for, else by the key; what is wrong with either is a warning, and a calibration follows. */
+/* By the entry that is asked for, else by the key; what is wrong with either is a warning, and a calibration follows.
+ */
 static bool use_cache(struct qd_graph *graph, const char *key, const struct qd_pipeline_options *options,
                       struct qd_pipeline_result *result)
 {
@@ -311,9 +312,15 @@ static bool use_cache(struct qd_graph *graph, const char *key, const struct qd_p
 static void make_key(const struct parts *parts, const struct qd_pipeline_options *options,
                      char ret_hex[QD_HASH_HEX_SIZE])
 {
-    struct qd_cache_key key = {options->model_hash, options->preprocess,     parts->all,
-                               parts->n_all,        options->method,         &options->form,
-                               options->skipped_stages, options->min_agreement, options->min_sqnr_db,
+    struct qd_cache_key key = {options->model_hash,
+                               options->preprocess,
+                               parts->all,
+                               parts->n_all,
+                               options->method,
+                               &options->form,
+                               options->skipped_stages,
+                               options->min_agreement,
+                               options->min_sqnr_db,
                                options->settings};
 
     qd_cache_key_hex(&key, ret_hex);

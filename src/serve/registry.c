@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "quant/given.h"
-#include "serve/generation.h"
 #include "serve/versions.h"
 #include "util/log.h"
 #include "util/name.h"
@@ -266,7 +265,7 @@ static enum qd_status make_model(struct qd_registry *registry, struct qd_entry *
         return status;
     /* A repository of one model may be called "."; only the registry knows better. */
     memcpy(model->config.name, entry->name, sizeof(model->config.name));
-    qd_generation_number(model, old);
+    qd_generation_number(model, &entry->given);
     status = judge(model, old, &own, err);
     if (status == QD_OK && qd_generation_keep(model, old, &own, &why) != QD_OK)
         qd_log(QD_LOG_WARNING, "model '%s': generation %d will not outlive a restart: %s", entry->name,
@@ -352,10 +351,12 @@ enum qd_status qd_registry_load(struct qd_registry *registry, struct qd_entry *e
     status = make_model(registry, entry, options, old, &model, &why);
     qd_model_unref(old);
     status = put_in_place(registry, entry, model, n_unloads, !options->generation, status, &why);
-    if (status == QD_OK)
+    if (status == QD_OK) {
+        qd_generation_note(model, &entry->given);
         log_model(model);
-    else
+    } else {
         qd_log(status == QD_CANCELLED ? QD_LOG_NOTICE : QD_LOG_ERROR, "%s", why.text);
+    }
     qd_model_unref(model);
     pthread_mutex_unlock(&entry->load_lock);
     return status == QD_OK ? QD_OK : qd_error_set(err, status, "%s", why.text);
@@ -466,11 +467,11 @@ enum qd_status qd_registry_find(struct qd_registry *registry, const char *name, 
 /* The lock is held. */
 static enum qd_entry_state state_of(const struct qd_entry *entry)
 {
-    return entry->model                               ? QD_ENTRY_READY
-           : entry->is_loading || entry->is_awaited   ? QD_ENTRY_LOADING
-           : entry->is_gone                           ? QD_ENTRY_GONE
-           : entry->load_error[0]                     ? QD_ENTRY_FAILED
-                                                      : QD_ENTRY_UNLOADED;
+    return entry->model                             ? QD_ENTRY_READY
+           : entry->is_loading || entry->is_awaited ? QD_ENTRY_LOADING
+           : entry->is_gone                         ? QD_ENTRY_GONE
+           : entry->load_error[0]                   ? QD_ENTRY_FAILED
+                                                    : QD_ENTRY_UNLOADED;
 }
 
 static enum qd_status fail_use(const struct qd_entry *entry, struct qd_error *err)
