@@ -1,7 +1,7 @@
 #!/bin/sh
 # Unix sockets, several addresses, passed sockets, limits of connections.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
-echo 1..38
+echo 1..40
 log_has() { grep -qF -- "$1" "$work/log"; }
 jpeg='Content-Type: image/jpeg'
 socket=$work/quantd.sock
@@ -79,6 +79,20 @@ if command -v systemd-socket-activate >/dev/null; then
 else
     number=$((number + 1))
     echo "ok $number - systemd-socket-activate # SKIP it is not installed"
+fi
+
+if grep -q '^0*1 ' /proc/net/if_inet6 2>/dev/null; then
+    start --listen "[::1]:0"
+    url=http://[::1]:${url##*:}
+    ask -g -H "$jpeg" --data-binary "@$picture" "$url/infer"
+    check "IPv6 serves" test "$status" = 200
+    ask -g -H 'Content-Type: application/json' -d '{"modle":1}' "$url/recalibrate"
+    check "  and its loopback may change state" body_has "unknown key 'modle'"
+    stop
+else
+    number=$((number + 2))
+    echo "ok $((number - 1)) - IPv6 # SKIP this machine has none"
+    echo "ok $number - IPv6 # SKIP this machine has none"
 fi
 
 start --max-connections 4
