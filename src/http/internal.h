@@ -35,6 +35,7 @@ struct qd_http {
     struct qd_tls tls;
     struct qd_access_log log;
     struct qd_ids ids;
+    size_t held_bytes; /* of bodies */
     int64_t drain_us; /* when draining began; 0: not yet */
 };
 
@@ -68,6 +69,7 @@ struct qd_exchange {
     const struct qd_route *route;
     char arguments[QD_MAX_ARGUMENTS][QD_ARGUMENT_SIZE];
     struct qd_buf body; /* decompressed */
+    size_t held_bytes;  /* what of http's is this body's */
     struct qd_decoder *decoder;
     bool body_too_large, waiting, answered, counted, begun, must_close;
     enum qd_status body_status; /* of decompression */
