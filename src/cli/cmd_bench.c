@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "cli/bench_decode.h"
 #include "cli/cli.h"
@@ -44,7 +45,17 @@ static void fill_inputs(struct qd_frame *frame, const struct qd_plan *plan, int 
 
 struct timing {
     double best, median, mean; /* ms per image */
+    double cpu;                /* ms per image of all threads' processor time */
 };
+
+static double cpu_ms(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e3 +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e3;
+}
 
 /* pictures NULL: the network alone, on noise. */
 static void run_once(struct qd_bench_pictures *pictures, struct qd_frame *frame, int batch, int threads)
@@ -68,12 +79,14 @@ static enum qd_status measure(const struct qd_plan *plan, struct qd_bench_pictur
         run_once(pictures, frame, batch, threads);
     if (pictures)
         pictures->decode_us = pictures->n_decoded = 0;
+    ret->cpu = -cpu_ms();
     for (int i = 0; i < repeats; i++) {
         int64_t start = qd_now_ns();
 
         run_once(pictures, frame, batch, threads);
         times[i] = (double)(qd_now_ns() - start) / 1e6 / batch;
     }
+    ret->cpu = (ret->cpu + cpu_ms()) / repeats / batch;
     qsort(times, (size_t)repeats, sizeof(double), by_value);
     ret->best = times[0];
     ret->median = times[repeats / 2];
@@ -142,12 +155,12 @@ static double decode_ms(const struct qd_bench_pictures *pictures)
 static int result_to_json(const struct result *r, json_t *float_steps, double float_share)
 {
     json_t *json = json_pack(
-        "{s:s, s:{s:f, s:f, s:f}, s:i, s:i, s:s, s:s, s:I, s:o, s:f, s:f, s:I, s:I, s:I, s:f, s:O, s:o}", "model",
+        "{s:s, s:{s:f, s:f, s:f, s:f}, s:i, s:i, s:s, s:s, s:I, s:o, s:f, s:f, s:I, s:I, s:I, s:f, s:O, s:o}", "model",
         r->model->config.name, "ms_per_image", "best", r->timing.best, "median", r->timing.median, "mean",
-        r->timing.mean, "batch", r->batch, "threads", r->threads, "isa", r->isa, "precision", r->precision, "macs",
-        (json_int_t)qd_plan_macs(r->plan, false), "percent_of_peak",
-        counts_peak(r) ? json_real(percent_of_peak(r)) : json_null(), "peak_gmacs_per_s",
-        r->peak / 1e9, "load_seconds", r->model->load_seconds, "memory_bytes",
+        r->timing.mean, "cpu", r->timing.cpu, "batch", r->batch, "threads", r->threads, "isa", r->isa, "precision",
+        r->precision, "macs", (json_int_t)qd_plan_macs(r->plan, false), "percent_of_peak",
+        counts_peak(r) ? json_real(percent_of_peak(r)) : json_null(), "peak_gmacs_per_s", r->peak / 1e9, "load_seconds",
+        r->model->load_seconds, "memory_bytes",
         (json_int_t)(qd_plan_memory_bytes(r->plan) + qd_plan_frame_bytes(r->plan, r->threads)), "plan_bytes",
         (json_int_t)qd_plan_memory_bytes(r->plan), "frame_bytes", (json_int_t)qd_plan_frame_bytes(r->plan, r->threads),
         "float_share", float_share, "float_steps", float_steps, "layers", layers_to_json(r));
