@@ -73,6 +73,6 @@ void qd_infer_reply(struct qd_exchange *exchange);
 void qd_infer_free(struct qd_infer *infer);
 
 qd_route_run qd_route_infer, qd_route_recalibrate, qd_route_job, qd_route_job_cancel, qd_route_models, qd_route_model,
-    qd_route_layers, qd_route_metrics, qd_route_healthz, qd_route_readyz;
+    qd_route_layers, qd_route_metrics, qd_route_healthz, qd_route_readyz, qd_route_openapi;
 
 #endif

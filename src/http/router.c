@@ -14,6 +14,7 @@ const struct qd_route qd_routes[] = {
     {"GET", "/metrics", qd_route_metrics, false, false},
     {"GET", "/healthz", qd_route_healthz, false, false},
     {"GET", "/readyz", qd_route_readyz, false, false},
+    {"GET", "/openapi.yaml", qd_route_openapi, false, false},
 };
 const int qd_n_routes = QD_ARRAY_SIZE(qd_routes);
 
