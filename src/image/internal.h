@@ -76,7 +76,14 @@ struct qd_resample_taps {
     int *first;       /* n_outputs: the first input read */
     int *n_inputs;    /* n_outputs: how many are read, at least 1 */
     int32_t *weights; /* n_outputs x stride, QD_RESAMPLE_BITS bits after the point */
+
+    /* of an across() that asks for them (uses_pairs), or NULL */
+    int n_columns;  /* of the rows that are read */
+    int n_pairs;    /* of inputs: (stride + 1) / 2 */
+    int16_t *pairs; /* per two outputs and pair of inputs: QD_RESAMPLE_PAIR words, see resample_avx2.c */
 };
+
+#define QD_RESAMPLE_PAIR 32
 
 #define QD_RESAMPLE_BITS 22
 
@@ -86,6 +93,7 @@ struct qd_resample_taps {
  */
 struct qd_resample_tier {
     const char *name;
+    bool uses_pairs;
 
     /* One row: out[x] = sum of taps->weights[x][i] * in[taps->first[x] + i], per channel (1 or 3). */
     void (*across)(const uint8_t *in, uint8_t *out, int n_channels, const struct qd_resample_taps *taps);
@@ -112,8 +120,10 @@ struct qd_resize_from {
 /* The pixels of that picture which the resize reads, in its own coordinates; x and y of from do not count. */
 struct qd_rect qd_resize_reads(const struct qd_resize *resize, const struct qd_resize_from *from);
 
-/* As qd_image_resize, of a picture that holds at least what qd_resize_reads says. */
+/* As qd_image_resize, of a picture that holds at least what qd_resize_reads says, to rows that lie out_stride bytes
+ * apart. */
 enum qd_status qd_image_resize_part(const struct qd_image *in, const struct qd_resize_from *from,
-                                    const struct qd_resize *resize, struct qd_image *ret, struct qd_error *err);
+                                    const struct qd_resize *resize, uint8_t *out, size_t out_stride,
+                                    struct qd_error *err);
 
 #endif

@@ -89,16 +89,13 @@ static void covered(const struct placed *placed, int *ret_start, int *ret_n)
     *ret_n = end - start;
 }
 
-static void copy_row(const uint8_t *in, uint8_t *out, int n_pixels, enum qd_color color)
+static void swap_red_and_blue(uint8_t *row, int n_pixels)
 {
-    if (color != QD_BGR) {
-        memcpy(out, in, (size_t)n_pixels * (color == QD_GRAY ? 1 : 3));
-        return;
-    }
     for (int x = 0; x < n_pixels; x++) {
-        out[3 * x] = in[3 * x + 2];
-        out[3 * x + 1] = in[3 * x + 1];
-        out[3 * x + 2] = in[3 * x];
+        uint8_t red = row[3 * x];
+
+        row[3 * x] = row[3 * x + 2];
+        row[3 * x + 2] = red;
     }
 }
 
@@ -186,27 +183,18 @@ static enum qd_status resize_into(const struct qd_preprocess *preprocess, const 
                                   const struct geometry *g, uint8_t *out, struct qd_error *err)
 {
     const struct qd_resize *resize = &g->resize;
-    size_t n_channels = (size_t)qd_preprocess_channels(preprocess);
-    struct qd_image window;
-    size_t left, top;
+    size_t n_channels = (size_t)qd_preprocess_channels(preprocess), stride = (size_t)g->across.size * n_channels;
     enum qd_status status;
 
     if (resize->crop_w < g->across.size || resize->crop_h < g->down.size)
         memset(out, preprocess->pad_value, qd_preprocess_bytes(preprocess));
     if (!has_pixels(resize))
         return QD_OK;
-    status = qd_image_resize_part(image, &g->from, resize, &window, err);
-    if (status != QD_OK)
-        return status;
-
-    left = (size_t)(resize->crop_x - g->across.start);
-    top = (size_t)(resize->crop_y - g->down.start);
-    for (int y = 0; y < window.height; y++)
-        copy_row(window.pixels + (size_t)y * (size_t)window.width * n_channels,
-                 out + ((top + (size_t)y) * (size_t)g->across.size + left) * n_channels, window.width,
-                 preprocess->color);
-    qd_image_done(&window);
-    return QD_OK;
+    out += (size_t)(resize->crop_y - g->down.start) * stride + (size_t)(resize->crop_x - g->across.start) * n_channels;
+    status = qd_image_resize_part(image, &g->from, resize, out, stride, err);
+    for (int y = 0; y < resize->crop_h && preprocess->color == QD_BGR && status == QD_OK; y++)
+        swap_red_and_blue(out + (size_t)y * stride, resize->crop_w);
+    return status;
 }
 
 enum qd_status qd_preprocess_run(const struct qd_preprocess *preprocess, const void *bytes, size_t size,

@@ -49,6 +49,31 @@ static void taps_done(struct qd_resample_taps *taps)
     qd_free(taps->first);
     qd_free(taps->n_inputs);
     qd_free(taps->weights);
+    qd_free(taps->pairs);
+}
+
+/* The weights in the order of QD_RESAMPLE_PAIR; 0 where there is no input. */
+static enum qd_status taps_pair(struct qd_resample_taps *taps, struct qd_error *err)
+{
+    size_t n_pairs = (size_t)(taps->stride + 1) / 2, n = (size_t)(taps->n_outputs + 1) / 2;
+    enum qd_status status =
+        qd_alloc_for((void **)&taps->pairs, n * n_pairs, QD_RESAMPLE_PAIR * sizeof(int16_t), "a resize", err);
+
+    if (status != QD_OK)
+        return status;
+    taps->n_pairs = (int)n_pairs;
+    for (int x = 0; x < taps->n_outputs; x++)
+        for (int i = 0; i < taps->n_inputs[x]; i++) {
+            int32_t weight = taps->weights[(size_t)x * (size_t)taps->stride + (size_t)i];
+            int16_t *pair =
+                taps->pairs + ((size_t)(x / 2) * n_pairs + (size_t)(i / 2)) * QD_RESAMPLE_PAIR + 8 * (x % 2) + i % 2;
+
+            for (int lane = 0; lane < 8; lane += 2) {
+                pair[lane] = (int16_t)(weight & 0x7fff);
+                pair[16 + lane] = (int16_t)(weight >> 15);
+            }
+        }
+    return QD_OK;
 }
 
 /* How far a step of the output reaches on the input, at least one pixel: the filter is stretched by that. */
@@ -125,6 +150,13 @@ static size_t row_size_of(const struct qd_image *image)
     return (size_t)image->width * (size_t)image->n_channels;
 }
 
+/* Where a pass writes: rows that may lie apart. */
+struct target {
+    uint8_t *pixels;
+    size_t stride;
+    int width, height;
+};
+
 static bool keeps_length(const struct axis *axis)
 {
     return axis->in_size == axis->out_size;
@@ -132,10 +164,10 @@ static bool keeps_length(const struct axis *axis)
 
 /* Rows [first_row, first_row + out->height) of in, to the columns of across. */
 static enum qd_status pass_across(const struct qd_resample_tier *tier, const struct qd_image *in, int first_row,
-                                  const struct axis *across, enum qd_interpolation kind, struct qd_image *out,
+                                  const struct axis *across, enum qd_interpolation kind, const struct target *out,
                                   struct qd_error *err)
 {
-    size_t in_row = row_size_of(in), out_row = row_size_of(out);
+    size_t in_row = row_size_of(in), out_row = (size_t)out->width * (size_t)in->n_channels;
     const uint8_t *from = in->pixels + (size_t)first_row * in_row;
     struct qd_resample_taps taps;
     enum qd_status status;
@@ -144,25 +176,29 @@ static enum qd_status pass_across(const struct qd_resample_tier *tier, const str
         size_t left = (size_t)(across->start - across->in_start) * (size_t)in->n_channels;
 
         for (int y = 0; y < out->height; y++)
-            memcpy(out->pixels + (size_t)y * out_row, from + (size_t)y * in_row + left, out_row);
+            memcpy(out->pixels + (size_t)y * out->stride, from + (size_t)y * in_row + left, out_row);
         return QD_OK;
     }
     status = taps_init(&taps, across, kind, err);
     if (status != QD_OK)
         return status;
-    for (int y = 0; y < out->height; y++)
-        tier->across(from + (size_t)y * in_row, out->pixels + (size_t)y * out_row, in->n_channels, &taps);
+    taps.n_columns = in->width;
+    if (tier->uses_pairs && in->n_channels == 3)
+        status = taps_pair(&taps, err);
+    for (int y = 0; y < out->height && status == QD_OK; y++)
+        tier->across(from + (size_t)y * in_row, out->pixels + (size_t)y * out->stride, in->n_channels, &taps);
     taps_done(&taps);
-    return QD_OK;
+    return status;
 }
 
 static enum qd_status resize_filtered(const struct qd_resample_tier *tier, const struct qd_image *in,
                                       const struct axis *across, const struct axis *down, enum qd_interpolation kind,
-                                      struct qd_image *out, struct qd_error *err)
+                                      const struct target *out, struct qd_error *err)
 {
     struct qd_resample_taps taps = {0};
     struct qd_image middle = {0};
-    size_t row_size = row_size_of(out);
+    struct target rows;
+    size_t row_size = (size_t)across->n * (size_t)in->n_channels;
     int first, end;
     enum qd_status status;
 
@@ -176,12 +212,14 @@ static enum qd_status resize_filtered(const struct qd_resample_tier *tier, const
     first = taps.first[0];
     end = taps.first[down->n - 1] + taps.n_inputs[down->n - 1];
     status = qd_image_alloc(across->n, end - first, in->n_channels, &middle, err);
+    rows = (struct target){middle.pixels, row_size, middle.width, middle.height};
     if (status == QD_OK)
-        status = pass_across(tier, in, first, across, kind, &middle, err);
+        status = pass_across(tier, in, first, across, kind, &rows, err);
     if (status == QD_OK)
         for (int y = 0; y < down->n; y++)
-            tier->down(middle.pixels + (size_t)(taps.first[y] - first) * row_size, out->pixels + (size_t)y * row_size,
-                       row_size, taps.weights + (size_t)y * (size_t)taps.stride, taps.n_inputs[y]);
+            tier->down(middle.pixels + (size_t)(taps.first[y] - first) * row_size,
+                       out->pixels + (size_t)y * out->stride, row_size, taps.weights + (size_t)y * (size_t)taps.stride,
+                       taps.n_inputs[y]);
     qd_image_done(&middle);
     taps_done(&taps);
     return status;
@@ -207,11 +245,10 @@ static enum qd_status nearest_positions(const struct axis *axis, int **ret, stru
 }
 
 static enum qd_status resize_nearest(const struct qd_image *in, const struct axis *across, const struct axis *down,
-                                     struct qd_image *out, struct qd_error *err)
+                                     const struct target *out, struct qd_error *err)
 {
     size_t n_channels = (size_t)in->n_channels;
     int *columns = NULL, *rows = NULL;
-    uint8_t *to = out->pixels;
     enum qd_status status = nearest_positions(across, &columns, err);
 
     if (status == QD_OK)
@@ -219,6 +256,7 @@ static enum qd_status resize_nearest(const struct qd_image *in, const struct axi
     if (status == QD_OK)
         for (int y = 0; y < down->n; y++) {
             const uint8_t *row = in->pixels + (size_t)rows[y] * row_size_of(in);
+            uint8_t *to = out->pixels + (size_t)y * out->stride;
 
             for (int x = 0; x < across->n; x++)
                 for (size_t c = 0; c < n_channels; c++)
@@ -292,41 +330,44 @@ struct qd_rect qd_resize_reads(const struct qd_resize *resize, const struct qd_r
 
 static enum qd_status resize_part_by(const struct qd_resample_tier *tier, const struct qd_image *in,
                                      const struct qd_resize_from *from, const struct qd_resize *resize,
-                                     struct qd_image *ret, struct qd_error *err)
+                                     const struct target *out, struct qd_error *err)
 {
     struct axis across = across_of(resize, from), down = down_of(resize, from);
-    struct qd_image out;
-    enum qd_status status;
 
     assert(across.start >= 0 && across.n >= 1 && across.n <= across.out_size - across.start);
     assert(down.start >= 0 && down.n >= 1 && down.n <= down.out_size - down.start);
-    status = qd_image_alloc(across.n, down.n, in->n_channels, &out, err);
-    if (status != QD_OK)
-        return status;
     if (resize->interpolation == QD_NEAREST)
-        status = resize_nearest(in, &across, &down, &out, err);
-    else
-        status = resize_filtered(tier, in, &across, &down, resize->interpolation, &out, err);
-    if (status != QD_OK) {
-        qd_image_done(&out);
-        return status;
-    }
-    *ret = out;
-    return QD_OK;
+        return resize_nearest(in, &across, &down, out, err);
+    return resize_filtered(tier, in, &across, &down, resize->interpolation, out, err);
+}
+
+enum qd_status qd_image_resize_part(const struct qd_image *in, const struct qd_resize_from *from,
+                                    const struct qd_resize *resize, uint8_t *out, size_t out_stride,
+                                    struct qd_error *err)
+{
+    struct target target = {out, out_stride, resize->crop_w, resize->crop_h};
+
+    return resize_part_by(best_tier(), in, from, resize, &target, err);
 }
 
 enum qd_status qd_image_resize_by(const struct qd_resample_tier *tier, const struct qd_image *in,
                                   const struct qd_resize *resize, struct qd_image *ret, struct qd_error *err)
 {
     struct qd_resize_from whole = {.width = in->width, .height = in->height};
+    struct target target;
+    struct qd_image out;
+    enum qd_status status = qd_image_alloc(resize->crop_w, resize->crop_h, in->n_channels, &out, err);
 
-    return resize_part_by(tier, in, &whole, resize, ret, err);
-}
-
-enum qd_status qd_image_resize_part(const struct qd_image *in, const struct qd_resize_from *from,
-                                    const struct qd_resize *resize, struct qd_image *ret, struct qd_error *err)
-{
-    return resize_part_by(best_tier(), in, from, resize, ret, err);
+    if (status != QD_OK)
+        return status;
+    target = (struct target){out.pixels, row_size_of(&out), out.width, out.height};
+    status = resize_part_by(tier, in, &whole, resize, &target, err);
+    if (status != QD_OK) {
+        qd_image_done(&out);
+        return status;
+    }
+    *ret = out;
+    return QD_OK;
 }
 
 enum qd_status qd_image_resize(const struct qd_image *in, const struct qd_resize *resize, struct qd_image *ret,
