@@ -18,13 +18,13 @@ import tempfile
 import time
 
 
-class Daemon:
-    def __init__(self, quantd, model, cache, *options):
+class Server:
+    """A process that says on which port of the loopback interface it listens."""
+
+    def __init__(self, command):
         self.log = tempfile.NamedTemporaryFile("w+", suffix=".log")
-        self.process = subprocess.Popen([quantd, "--listen", "127.0.0.1:0", "--models", model, "--cache", cache, *options],
-                                        stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
         self.where = "127.0.0.1:%s" % self.wait_for(r"listens on port (\d+)")
-        self.wait_for("(models loaded)")
 
     def wait_for(self, pattern):
         for _ in range(6000):
@@ -35,11 +35,17 @@ class Daemon:
             if self.process.poll() is not None:
                 break
             time.sleep(0.1)
-        raise SystemExit("the daemon did not start: %s" % open(self.log.name, encoding="utf-8").read()[-500:])
+        raise SystemExit("the server did not start: %s" % open(self.log.name, encoding="utf-8").read()[-500:])
 
     def stop(self):
         self.process.terminate()
         self.process.wait()
+
+
+class Daemon(Server):
+    def __init__(self, quantd, model, cache, *options):
+        super().__init__([quantd, "--listen", "127.0.0.1:0", "--models", model, "--cache", cache, *options])
+        self.wait_for("(models loaded)")
 
 
 def in_process(args):
@@ -81,7 +87,7 @@ def measure(args, daemon):
 
     calm = load(args, daemon, connections=512, rate=0.7 * peak)
     p50, p99 = calm["200"]["ms"]["p50"], calm["200"]["ms"]["p99"]
-    rows += [("at 70 %%: p50 ms" , p50, None, None), ("  p99 ms", p99, None, None), ("  p99 / p50", p99 / p50, "<", 5.0)]
+    rows += [("at 70 %: p50 ms", p50, None, None), ("  p99 ms", p99, None, None), ("  p99 / p50", p99 / p50, "<", 5.0)]
 
     load(args, daemon, seconds=args.seconds, connections=1024, rate=3 * peak)  # buffers grow to what overload needs
     over = load(args, daemon, seconds=2 * args.seconds, connections=1024, rate=3 * peak)
