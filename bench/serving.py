@@ -101,8 +101,8 @@ def measure(args, daemon):
     return rows
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def make_parser(description):
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build")
     parser.add_argument("model")
     parser.add_argument("pictures")
@@ -111,6 +111,11 @@ def main():
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=3)
+    return parser
+
+
+def main():
+    parser = make_parser(__doc__)
     parser.add_argument("--repeats", type=int, default=300, help="batches of an in-process run")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()

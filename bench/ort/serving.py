@@ -6,7 +6,6 @@ Once before: 'npm install --ignore-scripts' in bench/ort, 'make bench/load'. The
 the int8 QDQ file that quantd exports, each as one run on all cores and as one run per core; the better counts. All take
 turns; prints images per second (median of the rounds), latency and the ratio to quantd, and how often both name the same
 first class. Standard library only."""
-import argparse
 import http.client
 import json
 import os
@@ -17,7 +16,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
-from serving import Daemon, Server, load  # noqa: E402
+from serving import Daemon, Server, load, make_parser  # noqa: E402
 
 
 def first_class(server, jpeg):
@@ -56,16 +55,7 @@ def measure(args, qdq):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("build")
-    parser.add_argument("model")
-    parser.add_argument("pictures")
-    parser.add_argument("--cache", help="scale cache (default: a temporary folder)")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--rounds", type=int, default=3)
-    args = parser.parse_args()
+    args = make_parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as work:
         args.cache = args.cache or os.path.join(work, "cache")
         qdq = os.path.join(work, "qdq.onnx")
