@@ -24,7 +24,7 @@ struct qd_cli_options {
     const char *path;
     bool json;
     const char *images, *labels, *calibration, *method, *isa, *precision, *cache, *output, *profile, *stages, *plot;
-    const char *qdq, *ncnn_table, *tensorrt_cache, *accelerator, *size;
+    const char *qdq, *ncnn_table, *tensorrt_cache, *accelerator, *size, *decode;
     size_t limit, evaluation_limit, n_golden;
     int tensorrt_version, batch, threads, repeats, weight_bits, activation_bits, multiplier_bits;
     bool compare, layers;

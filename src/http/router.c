@@ -18,6 +18,7 @@ const struct qd_route qd_routes[] = {
     {"GET", "/metrics", qd_route_metrics, false, false},
     {"GET", "/healthz", qd_route_healthz, false, false},
     {"GET", "/readyz", qd_route_readyz, false, false},
+    {"GET", "/openapi.yaml", qd_route_openapi, false, false},
     /* the Open Inference Protocol, version 2 */
     {"GET", "/v2", qd_route_v2_server, false, false},
     {"GET", "/v2/health/live", qd_route_v2_live, false, false},

@@ -12,6 +12,9 @@
 /* A progressive file refines the whole picture once per scan; real ones have about 10. More is an attack on time. */
 #define MAX_SCANS 100
 
+/* Columns beside a window that are decoded too, where there are any. */
+#define EDGE 2
+
 /* Everything of one decode; libjpeg's callbacks find it as client_data. */
 struct jpeg_reader {
     struct jpeg_decompress_struct jpeg;
@@ -19,8 +22,10 @@ struct jpeg_reader {
     struct jpeg_progress_mgr progress;
     jmp_buf leave;
     const struct qd_image_limits *limits;
+    const struct qd_part_chooser *chooser;
     struct qd_image image;
-    int orientation;
+    struct qd_image_part part;
+    uint8_t *spare_row;
     enum qd_status status;
     struct qd_error *err;
 };
@@ -115,6 +120,7 @@ static void read_header(struct jpeg_reader *reader)
 {
     struct jpeg_decompress_struct *jpeg = &reader->jpeg;
     const char *space;
+    int orientation = 1;
     enum qd_status status;
 
     jpeg_save_markers(jpeg, JPEG_APP0 + 1, 0xffff);
@@ -131,32 +137,76 @@ static void read_header(struct jpeg_reader *reader)
 
     for (jpeg_saved_marker_ptr marker = jpeg->marker_list; marker; marker = marker->next)
         if (marker->data_length > 6 && !memcmp(marker->data, "Exif\0", 6)) {
-            reader->orientation = qd_exif_orientation(marker->data + 6, marker->data_length - 6);
+            orientation = qd_exif_orientation(marker->data + 6, marker->data_length - 6);
             break;
         }
+    reader->part = qd_image_whole((int)jpeg->image_width, (int)jpeg->image_height, orientation, 8);
+    if (reader->chooser)
+        reader->chooser->choose(reader->chooser->context, &reader->part);
+}
+
+/*
+ * Leaves out the columns beside the window, as far as whole blocks of them can be. Upsampled chroma looks one column to
+ * either side: EDGE more columns keep the picture's inside from looking like its edge.
+ */
+static void crop_columns(struct jpeg_reader *reader)
+{
+    struct jpeg_decompress_struct *jpeg = &reader->jpeg;
+    struct qd_rect *window = &reader->part.window;
+    int start = window->x > EDGE ? window->x - EDGE : 0;
+    int end = window->x + window->width + EDGE;
+    JDIMENSION x = (JDIMENSION)start, width = jpeg->output_width - x;
+
+    if (end < (int)jpeg->output_width)
+        width = (JDIMENSION)(end - start);
+    if (width < jpeg->output_width)
+        jpeg_crop_scanline(jpeg, &x, &width);
+    window->x = (int)x;
+    window->width = (int)width;
+}
+
+/* Rows below the window are skipped, but for the last: data that end before the picture does are an error. */
+static void read_rows(struct jpeg_reader *reader)
+{
+    struct jpeg_decompress_struct *jpeg = &reader->jpeg;
+    const struct qd_rect *window = &reader->part.window;
+    size_t row_size = (size_t)window->width * (size_t)reader->image.n_channels;
+    JSAMPROW row = reader->image.pixels;
+    JDIMENSION n_below = jpeg->output_height - (JDIMENSION)(window->y + window->height);
+
+    if (window->y)
+        jpeg_skip_scanlines(jpeg, (JDIMENSION)window->y);
+    for (int y = 0; y < window->height; y++, row += row_size)
+        jpeg_read_scanlines(jpeg, &row, 1);
+    if (n_below > 1)
+        jpeg_skip_scanlines(jpeg, n_below - 1);
+    if (n_below) {
+        row = reader->spare_row;
+        jpeg_read_scanlines(jpeg, &row, 1);
+    }
 }
 
 static void read_pixels(struct jpeg_reader *reader)
 {
     struct jpeg_decompress_struct *jpeg = &reader->jpeg;
+    const struct qd_rect *window = &reader->part.window;
     bool is_grey = jpeg->jpeg_color_space == JCS_GRAYSCALE;
-    size_t row_size = (size_t)jpeg->image_width * (is_grey ? 1 : 3);
     enum qd_status status;
 
     jpeg->out_color_space = is_grey ? JCS_GRAYSCALE : JCS_RGB;
     jpeg->dct_method = JDCT_ISLOW;
     jpeg->do_fancy_upsampling = TRUE;
-    status =
-        qd_image_alloc((int)jpeg->image_width, (int)jpeg->image_height, is_grey ? 1 : 3, &reader->image, reader->err);
+    jpeg->scale_num = (unsigned)reader->part.eighths;
+    jpeg->scale_denom = 8;
+    jpeg_start_decompress(jpeg);
+    crop_columns(reader);
+    status = qd_image_alloc(window->width, window->height, is_grey ? 1 : 3, &reader->image, reader->err);
+    if (status == QD_OK)
+        status = qd_alloc_for((void **)&reader->spare_row, (size_t)window->width, 3, "a picture's row", reader->err);
     if (status != QD_OK)
         fail(reader, status);
 
-    jpeg_start_decompress(jpeg);
-    while (jpeg->output_scanline < jpeg->output_height) {
-        JSAMPROW row = reader->image.pixels + jpeg->output_scanline * row_size;
-
-        jpeg_read_scanlines(jpeg, &row, 1);
-    }
+    read_rows(reader);
 }
 
 /* A function of its own: what setjmp might clobber lives in the caller. */
@@ -172,9 +222,10 @@ static void read_guarded(struct jpeg_reader *reader, const uint8_t *bytes, size_
 }
 
 static enum qd_status decode(const uint8_t *bytes, size_t size, const struct qd_image_limits *limits,
-                             struct qd_image *ret, int *ret_orientation, struct qd_error *err)
+                             const struct qd_part_chooser *chooser, struct qd_image *ret,
+                             struct qd_image_part *ret_part, struct qd_error *err)
 {
-    struct jpeg_reader reader = {.limits = limits, .orientation = 1, .err = err};
+    struct jpeg_reader reader = {.limits = limits, .chooser = chooser, .err = err};
 
     reader.jpeg.err = jpeg_std_error(&reader.errors);
     reader.errors.error_exit = on_error;
@@ -183,12 +234,13 @@ static enum qd_status decode(const uint8_t *bytes, size_t size, const struct qd_
     reader.jpeg.client_data = &reader;
     read_guarded(&reader, bytes, size);
     jpeg_destroy_decompress(&reader.jpeg);
+    qd_free(reader.spare_row);
     if (reader.status != QD_OK) {
         qd_image_done(&reader.image);
         return reader.status;
     }
     *ret = reader.image;
-    *ret_orientation = reader.orientation;
+    *ret_part = reader.part;
     return QD_OK;
 }
 

@@ -168,10 +168,12 @@ static void read_guarded(struct png_reader *reader)
 }
 
 static enum qd_status decode(const uint8_t *bytes, size_t size, const struct qd_image_limits *limits,
-                             struct qd_image *ret, int *ret_orientation, struct qd_error *err)
+                             const struct qd_part_chooser *chooser, struct qd_image *ret,
+                             struct qd_image_part *ret_part, struct qd_error *err)
 {
     struct png_reader reader = {.bytes = bytes, .size = size, .limits = limits, .orientation = 1, .err = err};
 
+    (void)chooser; /* each row is predicted from the one above: nothing can be left out */
     reader.status = check_header(bytes, size, limits, err);
     if (reader.status != QD_OK)
         return reader.status;
@@ -182,7 +184,7 @@ static enum qd_status decode(const uint8_t *bytes, size_t size, const struct qd_
         return reader.status;
     }
     *ret = reader.image;
-    *ret_orientation = reader.orientation;
+    *ret_part = qd_image_whole(reader.image.width, reader.image.height, reader.orientation, 8);
     return QD_OK;
 }
 

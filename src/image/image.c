@@ -78,12 +78,20 @@ static enum qd_status unknown_format(const uint8_t *bytes, size_t size, struct q
     return qd_error_set(err, status, "expected a JPEG or PNG picture, found %s", qd_looks_like(bytes, size, looks));
 }
 
-enum qd_status qd_image_decode(const void *bytes, size_t size, int n_channels, const struct qd_image_limits *limits,
-                               struct qd_image *ret, struct qd_error *err)
+struct qd_image_part qd_image_whole(int width, int height, int orientation, int eighths)
+{
+    int w = (int)(((int64_t)width * eighths + 7) / 8), h = (int)(((int64_t)height * eighths + 7) / 8);
+
+    return (struct qd_image_part){width, height, orientation, eighths, {0, 0, w, h}};
+}
+
+enum qd_status qd_image_decode_part(const void *bytes, size_t size, int n_channels,
+                                    const struct qd_image_limits *limits, const struct qd_part_chooser *chooser,
+                                    struct qd_image *ret, struct qd_image_part *ret_part, struct qd_error *err)
 {
     const struct qd_decoder *decoder = NULL;
     struct qd_image image = {0};
-    int orientation = 1;
+    struct qd_image_part part;
     enum qd_status status;
 
     assert(n_channels == 1 || n_channels == 3);
@@ -93,16 +101,25 @@ enum qd_status qd_image_decode(const void *bytes, size_t size, int n_channels, c
     if (!decoder)
         return unknown_format(bytes, size, err);
 
-    status = decoder->decode(bytes, size, limits, &image, &orientation, err);
+    status = decoder->decode(bytes, size, limits, chooser, &image, &part, err);
     if (status != QD_OK)
         return qd_error_context(err, status, "%s picture", decoder->name);
     status = convert_channels(&image, n_channels, err);
     if (status == QD_OK)
-        status = qd_image_orient(&image, orientation, err);
+        status = qd_image_orient(&image, part.orientation, err);
     if (status != QD_OK) {
         qd_image_done(&image);
         return status;
     }
     *ret = image;
+    *ret_part = part;
     return QD_OK;
+}
+
+enum qd_status qd_image_decode(const void *bytes, size_t size, int n_channels, const struct qd_image_limits *limits,
+                               struct qd_image *ret, struct qd_error *err)
+{
+    struct qd_image_part part;
+
+    return qd_image_decode_part(bytes, size, n_channels, limits, NULL, ret, &part, err);
 }

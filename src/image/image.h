@@ -52,6 +52,7 @@ enum qd_status qd_image_resize(const struct qd_image *in, const struct qd_resize
 enum qd_color { QD_RGB, QD_BGR, QD_GRAY };
 enum qd_resize_mode { QD_SHORTER_SIDE, QD_STRETCH, QD_LETTERBOX };
 enum qd_anchor { QD_CENTER, QD_TOP_LEFT };
+enum qd_decode { QD_DECODE_FULL, QD_DECODE_SCALED };
 
 /* How a picture becomes a network's input: value = (pixel * scale - mean) / std, channels in the model's order. */
 struct qd_preprocess {
@@ -64,6 +65,7 @@ struct qd_preprocess {
     float mean[3], std[3]; /* in the model's channel order */
     int pad_value;         /* of a letterbox */
     enum qd_anchor anchor; /* of crop and letterbox */
+    enum qd_decode decode;
 };
 
 int qd_preprocess_channels(const struct qd_preprocess *preprocess); /* 1 or 3 */
@@ -75,6 +77,8 @@ size_t qd_preprocess_bytes(const struct qd_preprocess *preprocess); /* crop_h * 
  * shorter_side: the shorter side becomes size, the longer int(size * longer / shorter) as torchvision's Resize; the
  * crop's origin is int(round((h - crop_h) / 2.0)) as torchvision's CenterCrop (a picture smaller than the crop is
  * padded with pad_value).
+ * decode scaled: a JPEG is decoded to the half, quarter or eighth of its size that is the smallest with no side below
+ * the resized picture's, and resized from there; full: from every pixel. What is cropped away is not decoded in either.
  */
 enum qd_status qd_preprocess_run(const struct qd_preprocess *preprocess, const void *bytes, size_t size,
                                  const struct qd_image_limits *limits, uint8_t *out, struct qd_error *err);

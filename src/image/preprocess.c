@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "image/image.h"
+#include "image/internal.h"
 #include "util/mem.h"
 
 /* The longest side that a resized picture may have: beyond, a float (Pillow's boxes) does not count pixels exactly. */
@@ -89,76 +89,140 @@ static void covered(const struct placed *placed, int *ret_start, int *ret_n)
     *ret_n = end - start;
 }
 
-static void copy_row(const uint8_t *in, uint8_t *out, int n_pixels, enum qd_color color)
+static void swap_red_and_blue(uint8_t *row, int n_pixels)
 {
-    if (color != QD_BGR) {
-        memcpy(out, in, (size_t)n_pixels * (color == QD_GRAY ? 1 : 3));
-        return;
-    }
     for (int x = 0; x < n_pixels; x++) {
-        out[3 * x] = in[3 * x + 2];
-        out[3 * x + 1] = in[3 * x + 1];
-        out[3 * x + 2] = in[3 * x];
+        uint8_t red = row[3 * x];
+
+        row[3 * x] = row[3 * x + 2];
+        row[3 * x + 2] = red;
     }
 }
 
-static enum qd_status resize_into(const struct qd_preprocess *preprocess, const struct qd_image *image,
-                                  const struct placed *down, const struct placed *across, uint8_t *out,
-                                  struct qd_error *err)
+/* What becomes of a picture of some size. */
+struct geometry {
+    double resized_h, resized_w;
+    bool is_too_large; /* the resized picture: nothing below is valid then */
+    struct placed down, across;
+    struct qd_resize resize;    /* a window without pixels: the crop lies in the middle of a letterbox's border */
+    struct qd_resize_from from; /* the whole picture at the size to which it is decoded */
+};
+
+static bool is_transposed(const struct qd_image_part *part)
 {
-    struct qd_resize resize = {
-        .width = across->resized, .height = down->resized, .interpolation = preprocess->interpolation};
-    size_t n_channels = (size_t)qd_preprocess_channels(preprocess);
-    struct qd_image window;
-    size_t left, top;
+    return part->orientation >= 5;
+}
+
+/* Where the upright picture's left and top are the right or bottom of the stored one, by EXIF's orientation. */
+static const bool left_is_an_end[] = {[2] = true, [3] = true, [6] = true, [7] = true, [8] = false};
+static const bool top_is_an_end[] = {[3] = true, [4] = true, [7] = true, [8] = true};
+
+static struct qd_resize_from from_of(const struct qd_image_part *part, int height, int width)
+{
+    struct qd_resize_from from = {.height = height * part->eighths / 8.0, .width = width * part->eighths / 8.0};
+
+    if (left_is_an_end[part->orientation])
+        from.left = ceil(from.width) - from.width;
+    if (top_is_an_end[part->orientation])
+        from.top = ceil(from.height) - from.height;
+    if (part->orientation == 1) { /* a turned picture is turned as a whole */
+        from.x = part->window.x;
+        from.y = part->window.y;
+    }
+    return from;
+}
+
+static void plan_geometry(const struct qd_preprocess *preprocess, const struct qd_image_part *part,
+                          struct geometry *ret)
+{
+    int height = is_transposed(part) ? part->width : part->height;
+    int width = is_transposed(part) ? part->height : part->width;
+
+    *ret = (struct geometry){.resize.interpolation = preprocess->interpolation};
+    resized_sides(preprocess, height, width, &ret->resized_h, &ret->resized_w);
+    ret->is_too_large = ret->resized_h > MAX_RESIZED_SIDE || ret->resized_w > MAX_RESIZED_SIDE;
+    if (ret->is_too_large)
+        return;
+    ret->down = place(preprocess, (int)ret->resized_h, preprocess->size_h, preprocess->crop_h);
+    ret->across = place(preprocess, (int)ret->resized_w, preprocess->size_w, preprocess->crop_w);
+    ret->resize.height = ret->down.resized;
+    ret->resize.width = ret->across.resized;
+    covered(&ret->across, &ret->resize.crop_x, &ret->resize.crop_w);
+    covered(&ret->down, &ret->resize.crop_y, &ret->resize.crop_h);
+    ret->from = from_of(part, height, width);
+}
+
+static bool has_pixels(const struct qd_resize *resize)
+{
+    return resize->crop_w >= 1 && resize->crop_h >= 1;
+}
+
+/*
+ * The decoder asks. libjpeg-turbo decodes to any number of eighths, but has vector code for halves alone: 7, 6 and 5
+ * eighths take longer than the whole (docs/serving.md).
+ */
+static void choose_part(const void *context, struct qd_image_part *part)
+{
+    const struct qd_preprocess *preprocess = context;
+    struct geometry g;
+
+    plan_geometry(preprocess, part, &g);
+    if (g.is_too_large || !has_pixels(&g.resize))
+        return;
+    while (preprocess->decode == QD_DECODE_SCALED && part->eighths > 1 && g.from.height / 2 >= g.down.resized &&
+           g.from.width / 2 >= g.across.resized) {
+        part->eighths /= 2;
+        plan_geometry(preprocess, part, &g);
+    }
+    *part = qd_image_whole(part->width, part->height, part->orientation, part->eighths);
+    if (part->orientation == 1)
+        part->window = qd_resize_reads(&g.resize, &g.from);
+}
+
+static enum qd_status resize_into(const struct qd_preprocess *preprocess, const struct qd_image *image,
+                                  const struct geometry *g, uint8_t *out, struct qd_error *err)
+{
+    const struct qd_resize *resize = &g->resize;
+    size_t n_channels = (size_t)qd_preprocess_channels(preprocess), stride = (size_t)g->across.size * n_channels;
     enum qd_status status;
 
-    covered(across, &resize.crop_x, &resize.crop_w);
-    covered(down, &resize.crop_y, &resize.crop_h);
-    if (resize.crop_w < across->size || resize.crop_h < down->size)
+    if (resize->crop_w < g->across.size || resize->crop_h < g->down.size)
         memset(out, preprocess->pad_value, qd_preprocess_bytes(preprocess));
-    if (resize.crop_w < 1 || resize.crop_h < 1)
-        return QD_OK; /* a crop in the middle of a letterbox's border */
-    status = qd_image_resize(image, &resize, &window, err);
-    if (status != QD_OK)
-        return status;
-
-    left = (size_t)(resize.crop_x - across->start);
-    top = (size_t)(resize.crop_y - down->start);
-    for (int y = 0; y < window.height; y++)
-        copy_row(window.pixels + (size_t)y * (size_t)window.width * n_channels,
-                 out + ((top + (size_t)y) * (size_t)across->size + left) * n_channels, window.width, preprocess->color);
-    qd_image_done(&window);
-    return QD_OK;
+    if (!has_pixels(resize))
+        return QD_OK;
+    out += (size_t)(resize->crop_y - g->down.start) * stride + (size_t)(resize->crop_x - g->across.start) * n_channels;
+    status = qd_image_resize_part(image, &g->from, resize, out, stride, err);
+    for (int y = 0; y < resize->crop_h && preprocess->color == QD_BGR && status == QD_OK; y++)
+        swap_red_and_blue(out + (size_t)y * stride, resize->crop_w);
+    return status;
 }
 
 enum qd_status qd_preprocess_run(const struct qd_preprocess *preprocess, const void *bytes, size_t size,
                                  const struct qd_image_limits *limits, uint8_t *out, struct qd_error *err)
 {
+    const struct qd_part_chooser chooser = {choose_part, preprocess};
+    struct qd_image_part part;
     struct qd_image image;
-    struct placed down, across;
-    double resized_h = 0, resized_w = 0;
+    struct geometry g;
     enum qd_status status;
 
     assert(preprocess->size_h >= 1 && preprocess->size_h <= MAX_RESIZED_SIDE);
     assert(preprocess->size_w >= 1 && preprocess->size_w <= MAX_RESIZED_SIDE);
     assert(preprocess->crop_h >= 1 && preprocess->crop_w >= 1);
-    status = qd_image_decode(bytes, size, qd_preprocess_channels(preprocess), limits, &image, err);
+    status =
+        qd_image_decode_part(bytes, size, qd_preprocess_channels(preprocess), limits, &chooser, &image, &part, err);
     if (status != QD_OK)
         return status;
 
-    resized_sides(preprocess, image.height, image.width, &resized_h, &resized_w);
-    if (resized_h > MAX_RESIZED_SIDE || resized_w > MAX_RESIZED_SIDE) {
-        status =
-            qd_error_set(err, QD_TOO_LARGE,
-                         "a picture of %d x %d, resized to a shorter side of %d, has a side of %.0f pixels: "
-                         "expected at most %d",
-                         image.width, image.height, preprocess->size_h, fmax(resized_h, resized_w), MAX_RESIZED_SIDE);
-    } else {
-        down = place(preprocess, (int)resized_h, preprocess->size_h, preprocess->crop_h);
-        across = place(preprocess, (int)resized_w, preprocess->size_w, preprocess->crop_w);
-        status = resize_into(preprocess, &image, &down, &across, out, err);
-    }
+    plan_geometry(preprocess, &part, &g);
+    if (g.is_too_large)
+        status = qd_error_set(err, QD_TOO_LARGE,
+                              "a picture of %d x %d, resized to a shorter side of %d, has a side of %.0f pixels: "
+                              "expected at most %d",
+                              image.width, image.height, preprocess->size_h, fmax(g.resized_h, g.resized_w),
+                              MAX_RESIZED_SIDE);
+    else
+        status = resize_into(preprocess, &image, &g, out, err);
     qd_image_done(&image);
     return status;
 }
@@ -200,4 +264,7 @@ void qd_preprocess_hash(const struct qd_preprocess *preprocess, struct qd_hasher
     }
     hash_int(hasher, "pad_value", preprocess->pad_value);
     hash_int(hasher, "anchor", (int)preprocess->anchor);
+    /* Keys of before there was this field mean full. */
+    if (preprocess->decode != QD_DECODE_FULL)
+        hash_int(hasher, "decode", (int)preprocess->decode);
 }

@@ -1,6 +1,6 @@
 /*
  * The inner loops of the resize, compiled once per tier: plain C that the compiler turns into the tier's vectors.
- * Static inline only. QD_RESAMPLE_TIER(name) defines the tier.
+ * Static inline only. QD_RESAMPLE_TIER(name) defines the tier; a tier may have an across of its own.
  */
 #ifndef QD_IMAGE_RESAMPLE_H
 #define QD_IMAGE_RESAMPLE_H
@@ -54,10 +54,11 @@ static inline uint32_t resample_pixel(const uint8_t *bytes)
     return pixel;
 }
 
+/* Outputs from first_x on. */
 static inline void resample_across_rgb(const uint8_t *restrict in, uint8_t *restrict out,
-                                       const struct qd_resample_taps *taps)
+                                       const struct qd_resample_taps *taps, int first_x)
 {
-    for (int x = 0; x < taps->n_outputs; x++) {
+    for (int x = first_x; x < taps->n_outputs; x++) {
         const int32_t *weights = taps->weights + (size_t)x * (size_t)taps->stride;
         const uint8_t *from = in + 3 * (size_t)taps->first[x];
         int last = taps->n_inputs[x] - 1;
@@ -78,7 +79,7 @@ static inline void resample_across(const uint8_t *in, uint8_t *out, int n_channe
     if (n_channels == 1)
         resample_across_grey(in, out, taps);
     else
-        resample_across_rgb(in, out, taps);
+        resample_across_rgb(in, out, taps, 0);
 }
 
 #define RESAMPLE_BLOCK 32
@@ -109,15 +110,21 @@ static inline void resample_down(const uint8_t *restrict in, uint8_t *restrict o
     resample_columns(in + x, out + x, row_size - x, row_size, weights, n_inputs);
 }
 
+#ifndef QD_RESAMPLE_ACROSS
+#define QD_RESAMPLE_ACROSS resample_across
+#define QD_RESAMPLE_USES_PAIRS false
+#endif
+
 #define QD_RESAMPLE_TIER(tier)                                                                                         \
     static void across(const uint8_t *in, uint8_t *out, int n_channels, const struct qd_resample_taps *taps)           \
     {                                                                                                                  \
-        resample_across(in, out, n_channels, taps);                                                                    \
+        QD_RESAMPLE_ACROSS(in, out, n_channels, taps);                                                                 \
     }                                                                                                                  \
     static void down(const uint8_t *in, uint8_t *out, size_t row_size, const int32_t *weights, int n_inputs)           \
     {                                                                                                                  \
         resample_down(in, out, row_size, weights, n_inputs);                                                           \
     }                                                                                                                  \
-    const struct qd_resample_tier qd_resample_##tier = {.name = #tier, .across = across, .down = down}
+    const struct qd_resample_tier qd_resample_##tier = {                                                               \
+        .name = #tier, .uses_pairs = QD_RESAMPLE_USES_PAIRS, .across = across, .down = down}
 
 #endif

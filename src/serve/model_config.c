@@ -154,6 +154,16 @@ static enum qd_status read_anchor(struct qd_model_config *c, const json_t *value
     return status;
 }
 
+static enum qd_status read_decode(struct qd_model_config *c, const json_t *value, struct qd_error *err)
+{
+    static const char *const names[] = {"full", "scaled"};
+    int i = 0;
+    enum qd_status status = read_choice(value, names, 2, &i, err);
+
+    c->preprocess.decode = (enum qd_decode)i;
+    return status;
+}
+
 /* One number for both, or [h, w]. */
 static enum qd_status read_sides(const json_t *value, int *ret_h, int *ret_w, struct qd_error *err)
 {
@@ -241,6 +251,7 @@ static enum qd_status read_preprocess(struct qd_model_config *c, const json_t *v
         {"std", read_std},
         {"pad_value", read_pad_value},
         {"anchor", read_anchor},
+        {"decode", read_decode},
     };
 
     c->has_preprocess = true;

@@ -87,7 +87,7 @@ def compare_decoded(name, paths, color):
 
 def compare(name, paths, color=RGB, mode=SHORTER, size=(256, 256), crop=(224, 224), interpolation=0, pad=114,
             top_left=0):
-    arguments = [color, mode, *size, *crop, interpolation, pad, top_left]
+    arguments = [color, mode, *size, *crop, interpolation, pad, top_left, 0]
     data = np.frombuffer(dump(arguments, paths), np.uint8).reshape(len(paths), -1)
     report(name, [difference(ours, expected(path, color, mode, size, crop, interpolation, pad, top_left).ravel())
                   for ours, path in zip(data, paths)])

@@ -1,12 +1,12 @@
 /*
  * For test_image_pillow.sh: writes what the network would read, so that Pillow can be asked for the same.
  *
- * preprocess_dump OUT COLOR RESIZE SIZE_H SIZE_W CROP_H CROP_W INTERPOLATION PAD ANCHOR FILE...
- *     with COLOR to ANCHOR as numbers of the enums; the pictures' bytes one after the other.
+ * preprocess_dump OUT COLOR RESIZE SIZE_H SIZE_W CROP_H CROP_W INTERPOLATION PAD ANCHOR DECODE FILE...
+ *     with COLOR to DECODE as numbers of the enums; the pictures' bytes one after the other.
  * preprocess_dump OUT decode CHANNELS FILE...
  *     the whole decoded pictures, each after its width and height as 32-bit integers.
- * preprocess_dump time REPEATS SIZE CROP FILE...
- *     prints the median milliseconds per picture of decoding and of the whole.
+ * preprocess_dump time REPEATS SIZE CROP DECODE FILE...
+ *     prints the median milliseconds per picture of decoding it whole and of the preprocessing.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,10 +117,11 @@ int main(int argc, char **argv)
     struct qd_preprocess preprocess = {.interpolation = QD_BILINEAR};
     FILE *out;
 
-    if (argc > 5 && !strcmp(argv[1], "time")) {
+    if (argc > 6 && !strcmp(argv[1], "time")) {
         preprocess.size_h = preprocess.size_w = atoi(argv[3]);
         preprocess.crop_h = preprocess.crop_w = atoi(argv[4]);
-        for (int i = 5; i < argc; i++)
+        preprocess.decode = (enum qd_decode)atoi(argv[5]);
+        for (int i = 6; i < argc; i++)
             print_time(argv[i], &preprocess, (size_t)atoi(argv[2]));
         return 0;
     }
@@ -130,7 +131,7 @@ int main(int argc, char **argv)
             dump_decoded(out, argv[i], atoi(argv[3]));
         return fclose(out) ? 1 : 0;
     }
-    if (argc < 12)
+    if (argc < 13)
         return 2;
     preprocess = (struct qd_preprocess){
         .color = (enum qd_color)atoi(argv[2]),
@@ -142,9 +143,10 @@ int main(int argc, char **argv)
         .interpolation = (enum qd_interpolation)atoi(argv[8]),
         .pad_value = atoi(argv[9]),
         .anchor = (enum qd_anchor)atoi(argv[10]),
+        .decode = (enum qd_decode)atoi(argv[11]),
     };
     out = create(argv[1]);
-    for (int i = 11; i < argc; i++)
+    for (int i = 12; i < argc; i++)
         dump_preprocessed(out, argv[i], &preprocess);
     return fclose(out) ? 1 : 0;
 }

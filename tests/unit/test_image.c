@@ -330,6 +330,139 @@ START_TEST(test_preprocess_pads_a_letterbox_and_refuses_an_endless_strip)
 }
 END_TEST
 
+static void choose_given(const void *context, struct qd_image_part *part)
+{
+    *part = (struct qd_image_part){.width = part->width,
+                                   .height = part->height,
+                                   .orientation = part->orientation,
+                                   .eighths = ((const struct qd_image_part *)context)->eighths,
+                                   .window = ((const struct qd_image_part *)context)->window};
+}
+
+static struct qd_image decode_part(const struct qd_buf *buf, int eighths, struct qd_rect window,
+                                   struct qd_image_part *ret)
+{
+    struct qd_image_part asked = {.eighths = eighths, .window = window};
+    const struct qd_part_chooser chooser = {choose_given, &asked};
+    struct qd_error err = {""};
+    struct qd_image image;
+
+    ck_assert_ok(qd_image_decode_part(buf->bytes, buf->size, 3, &limits, &chooser, &image, ret, &err), &err);
+    return image;
+}
+
+/* The window that was asked for holds the bytes of the whole picture at that size. */
+static void assert_window(const struct qd_image *whole, const struct qd_image *image, const struct qd_rect *asked,
+                          const struct qd_rect *got)
+{
+    ck_assert_int_eq(image->width, got->width);
+    ck_assert_int_eq(image->height, got->height);
+    ck_assert_int_le(got->x, asked->x);
+    ck_assert_int_le(got->y, asked->y);
+    for (int y = 0; y < asked->height; y++)
+        ck_assert_mem_eq(image->pixels + ((asked->y - got->y + y) * image->width + asked->x - got->x) * 3,
+                         whole->pixels + ((asked->y + y) * whole->width + asked->x) * 3, (size_t)asked->width * 3);
+}
+
+START_TEST(test_a_decoded_window_equals_the_part_of_the_whole)
+{
+    static const char *const names[] = {"rgb_420.jpg", "rgb_422.jpg",         "rgb_444.jpg",
+                                        "grey.jpg",    "rgb_progressive.jpg", "rgb.png"};
+
+    for (size_t i = 0; i < QD_ARRAY_SIZE(names); i++)
+        for (int eighths = names[i][4] == 'p' ? 8 : 1; eighths <= 8; eighths *= 2) {
+            struct qd_buf buf = read_picture(names[i]);
+            int w = (51 * eighths + 7) / 8, h = (37 * eighths + 7) / 8;
+            struct qd_image_part part;
+            struct qd_image whole = decode_part(&buf, eighths, (struct qd_rect){0, 0, w, h}, &part);
+
+            ck_assert_int_eq(whole.width, w);
+            ck_assert_int_eq(whole.height, h);
+            for (int j = 0; j < 200; j++) {
+                int x = j * 7 % w, y = j * 5 % h;
+                struct qd_rect asked = {x, y, 1 + j * 11 % (w - x), 1 + j * 13 % (h - y)};
+                struct qd_image image = decode_part(&buf, eighths, asked, &part);
+
+                assert_window(&whole, &image, &asked, &part.window);
+                qd_image_done(&image);
+            }
+            qd_image_done(&whole);
+            qd_buf_done(&buf);
+        }
+}
+END_TEST
+
+/* To 9 x 12 and a crop of 6 x 7: 51 x 37 goes to a quarter (12.75 x 9.25) on the way. */
+static const struct qd_preprocess to_a_quarter = {
+    .size_h = 9, .size_w = 9, .crop_h = 6, .crop_w = 7, .scale = 1, .std = {1, 1, 1}};
+
+START_TEST(test_a_cut_below_the_crop_is_invalid)
+{
+    static const char *const names[] = {"rgb_420.jpg", "rgb_progressive.jpg", "grey.jpg"};
+    struct qd_preprocess top = to_a_quarter;
+    uint8_t out[6 * 7 * 3];
+
+    top.crop_h = 1;
+    top.anchor = QD_TOP_LEFT;
+    for (size_t i = 0; i < 2 * QD_ARRAY_SIZE(names); i++) {
+        struct qd_buf buf = read_picture(names[i / 2]);
+
+        top.decode = i % 2 ? QD_DECODE_SCALED : QD_DECODE_FULL;
+        for (size_t size = 8; size + 2 < buf.size; size++) {
+            struct qd_error err = {""};
+
+            ck_assert_int_eq(qd_preprocess_run(&top, buf.bytes, size, &limits, out, &err), QD_INVALID);
+        }
+        qd_buf_done(&buf);
+    }
+}
+END_TEST
+
+/* Mean difference of a byte between the two ways to decode. */
+static double difference_of_scaled(const char *name, const struct qd_preprocess *full)
+{
+    size_t size = qd_preprocess_bytes(full);
+    struct qd_preprocess scaled = *full;
+    uint8_t *a = qd_alloc(size), *b = qd_alloc(size);
+    struct qd_buf buf = read_picture(name);
+    struct qd_error err = {""};
+    double sum = 0;
+
+    scaled.decode = QD_DECODE_SCALED;
+    ck_assert_ok(qd_preprocess_run(full, buf.bytes, buf.size, &limits, a, &err), &err);
+    ck_assert_ok(qd_preprocess_run(&scaled, buf.bytes, buf.size, &limits, b, &err), &err);
+    for (size_t i = 0; i < size; i++)
+        sum += abs(a[i] - b[i]);
+    qd_free(a);
+    qd_free(b);
+    qd_buf_done(&buf);
+    return sum / (double)size;
+}
+
+START_TEST(test_scaled_decoding_is_near_full_decoding_and_the_same_where_nothing_scales)
+{
+    static const char *const names[] = {"rgb_420.jpg", "rgb_422.jpg", "rgb_444.jpg", "rgb_progressive.jpg"};
+    struct qd_preprocess one_over_half = to_a_quarter;
+    char turned[] = "orientation_0.jpg";
+
+    one_over_half.size_h = one_over_half.size_w = 19;
+    for (size_t i = 0; i < QD_ARRAY_SIZE(names); i++) {
+        double difference = difference_of_scaled(names[i], &to_a_quarter);
+
+        ck_assert_msg(difference > 0 && difference <= 8, "%s: a difference of %.2f", names[i], difference);
+        ck_assert(difference_of_scaled(names[i], &one_over_half) == 0);
+    }
+    for (int i = 1; i <= 8; i++) {
+        double difference;
+
+        turned[12] = (char)('0' + i);
+        difference = difference_of_scaled(turned, &to_a_quarter);
+        ck_assert_msg(difference > 0 && difference <= 8, "%s: a difference of %.2f", turned, difference);
+    }
+    ck_assert(difference_of_scaled("rgb.png", &to_a_quarter) == 0);
+}
+END_TEST
+
 static struct qd_hash hash_of(const struct qd_preprocess *preprocess)
 {
     struct qd_hasher hasher;
@@ -361,6 +494,7 @@ START_TEST(test_preprocess_hash_sees_every_field)
     changed[n++].std[2] = 2;
     changed[n++].pad_value = 0;
     changed[n++].anchor = QD_TOP_LEFT;
+    changed[n++].decode = QD_DECODE_SCALED;
     ck_assert_mem_eq(plain.bytes, again.bytes, QD_HASH_SIZE);
     for (size_t i = 0; i < n; i++) {
         struct qd_hash other = hash_of(&changed[i]);
@@ -375,4 +509,6 @@ QD_UNIT_MAIN("image", test_unknown_content_is_named, test_truncated_anywhere_is_
              test_zero_sides_and_cmyk_and_a_wrong_first_chunk, test_orientations, test_exif_lies_do_no_harm,
              test_grey_and_rgb_of_the_same_picture, test_resize_window_equals_the_part_of_the_whole,
              test_every_tier_gives_the_same_bytes, test_preprocess_survives_every_failing_allocation,
-             test_preprocess_pads_a_letterbox_and_refuses_an_endless_strip, test_preprocess_hash_sees_every_field)
+             test_preprocess_pads_a_letterbox_and_refuses_an_endless_strip, test_preprocess_hash_sees_every_field,
+             test_a_decoded_window_equals_the_part_of_the_whole, test_a_cut_below_the_crop_is_invalid,
+             test_scaled_decoding_is_near_full_decoding_and_the_same_where_nothing_scales)
