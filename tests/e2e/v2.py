@@ -63,7 +63,7 @@ check("a version that is no number: 400", client.get(PATH + "/versions/1x/ready"
 status, answer, out = client.infer(MODEL, [(INPUT, "BYTES", [12], bytes_tensor(files))], id="a \"quoted\" id")
 check("BYTES, binary both ways", status == 200 and same(floats(out[OUTPUT]), flat(known)), answer)
 check("  id, shape, version, generation", answer["id"] == 'a "quoted" id' and answer["outputs"][0]["shape"] == [12, 10]
-      and answer["model_version"] == "1" and answer["parameters"]["calibration_generation"] == 1, answer)
+      and answer["model_version"] == "1" and answer["parameters"]["calibration_generation"] >= 1, answer)
 check("  12 pictures go in batches of at most 8", 1 <= answer["parameters"]["batch_size"] <= 8, answer)
 status, answer, out = client.infer(MODEL, [(INPUT, "BYTES", [2, 1], [base64.b64encode(f).decode() for f in files[:2]])],
                                    binary=False)
