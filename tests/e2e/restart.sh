@@ -71,6 +71,7 @@ mkdir -p "$work/small/calibration"
 cp -r "$model/1" "$model/labels.txt" "$work/small/"
 cp $(ls "$model"/calibration/* | head -n 40) "$work/small/calibration/"
 sed -e '/"evaluation"/d' -e 's/"calibration" },/"calibration" }/' "$model/model.json" >"$work/small/model.json"
+: >"$work/e.log"
 "$quantd" --models "$work/small" --cache "$work/cold" --listen "127.0.0.1:$port" --reuse-port 1 >"$work/e.log" 2>&1 &
 other=$!
 ready=0 tries=0
