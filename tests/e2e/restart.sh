@@ -2,7 +2,6 @@
 # Stopping and replacing: drain, exit codes, the second signal, a hot restart on a shared port, what systemd is told.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
 echo 1..26
-log_has() { grep -qF -- "$1" "$work/log"; }
 cache=$QD_BUILD/tests/e2e/cache
 # instance NAME OPTIONS...: starts another one beside; its process id in $other. Waits until it is loaded.
 instance() {

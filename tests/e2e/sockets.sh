@@ -2,21 +2,8 @@
 # Unix sockets, several addresses, passed sockets, limits of connections.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
 echo 1..43
-log_has() { grep -qF -- "$1" "$work/log"; }
 jpeg='Content-Type: image/jpeg'
 socket=$work/quantd.sock
-# start_fails NAME TEXT OPTIONS...
-start_fails() {
-    what=$1 text=$2
-    shift 2
-    start "$@"
-    kill -0 "$pid" 2>/dev/null && kill -9 "$pid"
-    wait "$pid"
-    code=$?
-    pid=
-    check "$what: exit code 1" test "$code" = 1
-    check "  and says so" log_has "$text"
-}
 # connect NAME EXPECTED N
 connect() {
     /usr/bin/python3 "$QD_SRC/tests/e2e/connections.py" "$url" "$3" >"$work/body" 2>&1
