@@ -107,6 +107,9 @@ enum MHD_Result qd_reply_send(struct qd_exchange *exchange);
 const char *qd_exchange_query(const struct qd_exchange *exchange, const char *key);
 const char *qd_exchange_header(const struct qd_exchange *exchange, const char *key);
 
+/* A suspended exchange goes on, in the HTTP thread: any thread. */
+void qd_exchange_resume(struct qd_exchange *exchange);
+
 /* The first look at a request, headers only (request.c): what is wrong with it is answered. */
 void qd_request_check(struct qd_exchange *exchange, const char *method, const char *path, const char *version);
 

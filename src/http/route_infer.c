@@ -189,7 +189,7 @@ static void on_done(struct qd_request *request)
 {
     struct qd_infer *infer = request->context;
 
-    MHD_resume_connection(infer->exchange->connection);
+    qd_exchange_resume(infer->exchange);
 }
 
 static enum qd_status read_top_k(const struct qd_exchange *exchange, int *ret, struct qd_error *err)
@@ -221,7 +221,7 @@ static enum qd_status submit(struct qd_exchange *exchange, struct qd_infer *infe
     exchange->waiting = true;
     infer->submitted = qd_batcher_submit(exchange->entry->batcher, request, &infer->submit_error);
     if (infer->submitted != QD_OK)
-        MHD_resume_connection(exchange->connection);
+        qd_exchange_resume(exchange);
     return QD_OK;
 }
 
