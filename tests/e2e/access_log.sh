@@ -104,14 +104,13 @@ else
     printf 'ok %d - /dev/full # SKIP\nok %d - /dev/full # SKIP\nok %d - /dev/full # SKIP\n' $((number - 2)) $((number - 1)) "$number"
 fi
 mkfifo "$work/pipe"
-sleep 100 <"$work/pipe" &
-reader=$!
+exec 9<>"$work/pipe"
 start --access-log "$work/pipe"
 curl -s -o /dev/null "$url/healthz?[1-2000]$(head -c 300 /dev/zero | tr '\0' x)" 2>"$work/curl"
 ask -H "$jpeg" --data-binary "@$picture" "$url/infer"
 check "a pipe that nobody reads from: serves" test "$status" = 200
-kill "$reader"
 stop
+exec 9>&-
 check "  and stops" test "$code" = 0
 "$quantd" --listen 127.0.0.1:0 --models "$model" --cache "$QD_BUILD/tests/e2e/cache" --access-log - >"$work/out" 2>"$work/log" &
 pid=$!
