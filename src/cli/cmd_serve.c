@@ -20,7 +20,7 @@ static void print_help(void)
 
         if (strcmp(section, s->section) != 0)
             printf("\n[%s]\n", section = s->section);
-        printf("  %-16s %s (default: %s)\n", s->name, s->help, s->fallback[0] ? s->fallback : "empty");
+        printf("  %-27s %s (default: %s)\n", s->name, s->help, s->fallback[0] ? s->fallback : "empty");
     }
 }
 

@@ -1,6 +1,7 @@
 #include "http/client.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -93,7 +94,9 @@ void qd_lingerers_read(struct qd_clients *clients, int64_t now_us, bool close_al
     for (int i = 0; i < clients->n_lingerers;) {
         ssize_t n = recv(clients->lingerers[i].fd, bytes, sizeof(bytes), MSG_DONTWAIT);
 
-        if (n != 0 && !close_all && now_us < clients->lingerers[i].until_us) {
+        bool is_open = n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+
+        if (is_open && !close_all && now_us < clients->lingerers[i].until_us) {
             i++;
             continue;
         }

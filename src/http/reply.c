@@ -5,7 +5,7 @@
 #include "http/internal.h"
 
 #define MIN_GZIP_BYTES 1024
-#define MAX_GZIP_BYTES ((size_t)4 << 20) /* beyond, all other connections would wait for it too long */
+#define MAX_GZIP_BYTES ((size_t)1 << 20) /* beyond, all other connections would wait for it too long */
 
 /* The one table from status to HTTP. */
 int qd_http_status(enum qd_status status)

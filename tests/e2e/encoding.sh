@@ -3,7 +3,6 @@
 . "${QD_SRC:?}/tests/e2e/lib.sh"
 echo 1..32
 jpeg='Content-Type: image/jpeg'
-header_has() { grep -qi -- "$1" "$work/headers"; }
 /usr/bin/python3 - "$picture" "$work" <<'PYTHON'
 import gzip, sys, zlib
 picture, work = open(sys.argv[1], "rb").read(), sys.argv[2]

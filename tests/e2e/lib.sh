@@ -51,6 +51,21 @@ ask() {
 }
 
 body_has() { grep -qF -- "$1" "$work/body"; }
+header_has() { grep -qi -- "$1" "$work/headers"; }
+log_has() { grep -qF -- "$1" "$work/log"; }
+
+# start_fails NAME TEXT OPTIONS...: the daemon ends by itself with 1, and its log has that text.
+start_fails() {
+    what=$1 text=$2
+    shift 2
+    start "$@"
+    kill -0 "$pid" 2>/dev/null && kill -9 "$pid"
+    code=0
+    wait "$pid" || code=$?
+    pid=
+    check "$what: exit code 1" test "$code" = 1
+    check "  and says so" log_has "$text"
+}
 
 # expect NAME STATUS TEXT CURL-OPTIONS...: that status, that text in the body, and a good request works afterwards.
 expect() {

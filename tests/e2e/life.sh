@@ -2,7 +2,6 @@
 # Start, cache, broken models, reload, stop.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
 echo 1..20
-log_has() { grep -qF -- "$1" "$work/log"; }
 cache=$work/cache
 start
 check "first start calibrates" log_has "scales calibrated by adlq"

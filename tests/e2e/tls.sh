@@ -6,7 +6,6 @@ if ! command -v openssl >/dev/null; then
     exit 0
 fi
 echo 1..24
-log_has() { grep -qF -- "$1" "$work/log"; }
 # certificate NAME: NAME.crt, which is its own authority, and NAME.key.
 certificate() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=$1" \
@@ -15,17 +14,6 @@ certificate() {
 # serial: of the certificate that the server shows.
 serial() { openssl s_client -connect "${url#https://}" </dev/null 2>/dev/null | openssl x509 -noout -serial; }
 serial_of() { openssl x509 -noout -serial -in "$1"; }
-start_fails() {
-    what=$1 text=$2
-    shift 2
-    start "$@"
-    kill -0 "$pid" 2>/dev/null && kill -9 "$pid"
-    wait "$pid"
-    code=$?
-    pid=
-    check "$what: exit code 1" test "$code" = 1
-    check "  and says so" log_has "$text"
-}
 
 certificate one
 certificate two
