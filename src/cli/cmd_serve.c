@@ -77,12 +77,14 @@ static int run(int argc, char **argv)
         status = read_flags(argc, argv, &config, &file, &check, true, &err);
     if (status == QD_OK && check)
         status = qd_daemon_check(&config, &err);
-    if (status != QD_OK)
-        code = qd_cli_fail(&err);
-    else if (check)
+    if (status != QD_OK) {
+        qd_cli_fail(&err);
+        code = 2; /* not 1: to start it again would not help */
+    } else if (check) {
         printf("configuration is good\n");
-    else
+    } else {
         code = qd_daemon_run(&config);
+    }
     qd_config_done(&config);
     return code;
 }

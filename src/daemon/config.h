@@ -15,17 +15,20 @@
 struct qd_config {
     struct qd_arena arena; /* owns the texts */
     /* [server] */
-    const char *listen;
-    long long max_connections, timeout_s, drain_s;
+    const char *listen, *socket_mode;
+    long long reuse_port, max_connections, max_connections_per_client, timeout_s, body_timeout_s, drain_s;
+    /* [access] */
+    const char *admin_token_file, *tls_cert, *tls_key, *cors_origin;
     /* [models] */
     const char *models, *cache;
+    long long watch, calibration_threads;
     /* [batching] */
-    long long threads, max_batch, max_delay_us, queue_limit, deadline_ms;
+    long long runners, threads, max_batch, max_delay_us, queue_limit, deadline_ms;
     const char *isa;
     /* [limits] */
-    long long max_body_bytes, max_pixels, max_images;
+    long long max_body_bytes, max_header_bytes, max_answer_bytes, max_pixels, max_images;
     /* [log] */
-    const char *log_level;
+    const char *log_level, *access_log;
 };
 
 enum qd_setting_type { QD_SETTING_TEXT, QD_SETTING_INT };

@@ -9,10 +9,13 @@
 
 #include <config.h>
 #include "daemon/notify.h"
+#include "daemon/watch.h"
 #include "http/http.h"
+#include "serve/repository.h"
 #include "util/clock.h"
 #include "util/file.h"
 #include "util/log.h"
+#include "util/numa.h"
 
 struct qd_daemon {
     const struct qd_config *config;
@@ -20,13 +23,17 @@ struct qd_daemon {
     struct qd_registry *registry;
     struct qd_jobs *jobs;
     struct qd_http *http;
-    char cache[4096];
-    /* Start-up and SIGHUP load in a thread, so that signals are answered meanwhile. */
+    struct qd_watch *watch;
+    char cache[4096], models[4096];
+    /* Start-up, SIGHUP and changed files load in a thread, so that signals are answered meanwhile. */
     pthread_t loader;
     bool loading_joinable;
     atomic_bool loading, stop_loading;
-    atomic_int n_loaded;
+    struct qd_refresh_result loaded; /* the loader's until loading is false */
+    enum qd_reload reload;
+    enum { NOT_AGAIN, AGAIN_CHANGED, AGAIN_ALL } again; /* asked for while it was loading */
     bool first_load;
+    unsigned turns_shown;
 };
 
 static enum qd_status find_level(const char *name, enum qd_log_level *ret, struct qd_error *err)
@@ -101,31 +108,32 @@ static bool on_progress(void *context, const struct qd_progress_state *state)
 static void *load_all(void *context)
 {
     struct qd_daemon *daemon = context;
+    const struct qd_serve_options *serve = qd_registry_options(daemon->registry);
     struct qd_progress progress = {.step = on_progress, .context = daemon};
-    struct qd_model_options options = qd_registry_options(daemon->registry)->model;
-    int n_loaded = 0;
+    struct qd_model_options options = serve->model;
+    struct qd_error err = {""};
 
     options.progress = &progress;
-    for (int i = 0; i < qd_registry_n_entries(daemon->registry) && !atomic_load(&daemon->stop_loading); i++) {
-        struct qd_error err = {""};
-
-        n_loaded += qd_registry_load(daemon->registry, qd_registry_entry(daemon->registry, i), &options, &err) == QD_OK;
-    }
-    atomic_store(&daemon->n_loaded, n_loaded);
+    if (serve->calibration_threads && !daemon->first_load)
+        options.n_threads = serve->calibration_threads;
+    if (qd_repository_refresh(daemon->registry, daemon->reload, &options, &daemon->loaded, &err) != QD_OK)
+        qd_log(QD_LOG_ERROR, "%s; what serves goes on", err.text);
     atomic_store(&daemon->loading, false);
     /* The main thread sleeps in sigwait: this wakes it. */
     kill(getpid(), SIGUSR1);
     return NULL;
 }
 
-static void start_loading(struct qd_daemon *daemon)
+static void start_loading(struct qd_daemon *daemon, enum qd_reload reload)
 {
     if (atomic_load(&daemon->loading)) {
-        qd_log(QD_LOG_WARNING, "models are being loaded already");
+        daemon->again = reload == QD_RELOAD_ALL || daemon->again == AGAIN_ALL ? AGAIN_ALL : AGAIN_CHANGED;
         return;
     }
     if (daemon->loading_joinable)
         pthread_join(daemon->loader, NULL);
+    daemon->reload = reload;
+    daemon->again = NOT_AGAIN;
     atomic_store(&daemon->loading, true);
     daemon->loading_joinable = pthread_create(&daemon->loader, NULL, load_all, daemon) == 0;
     if (!daemon->loading_joinable) {
@@ -134,32 +142,76 @@ static void start_loading(struct qd_daemon *daemon)
     }
 }
 
+/* In the watch's thread; the main one takes it from there. */
+static void on_change(void *context)
+{
+    (void)context;
+    kill(getpid(), SIGUSR2);
+}
+
+static void start_watch(struct qd_daemon *daemon)
+{
+    struct qd_error err = {""};
+
+    if (daemon->config->watch && qd_watch_new(daemon->models, on_change, NULL, &daemon->watch, &err) != QD_OK)
+        qd_log(QD_LOG_WARNING, "changes of the model repository are not noticed, SIGHUP loads them: %s", err.text);
+}
+
 static enum qd_status make_registry(struct qd_daemon *daemon, struct qd_error *err)
 {
     const struct qd_config *config = daemon->config;
-    char models[4096];
+    int n_runners = config->runners ? (int)config->runners : qd_numa_n_nodes(QD_SYSFS);
+    int share = qd_default_threads() / n_runners;
     struct qd_serve_options options = {
-        .model = {.n_threads = config->threads ? (int)config->threads : qd_default_threads(),
+        .repository = daemon->models,
+        .calibration_threads = (int)config->calibration_threads,
+        .model = {.n_threads = config->threads ? (int)config->threads : share > 1 ? share : 1,
                   .max_batch = (int)config->max_batch,
                   .kernels = daemon->kernels,
                   .cache_folder = daemon->cache,
                   .limits = {config->max_pixels}},
+        .n_runners = n_runners,
         .max_delay_us = (int)config->max_delay_us,
         .queue_limit = (int)config->queue_limit,
         .deadline_ms = (int)config->deadline_ms,
     };
     enum qd_status status = qd_registry_new(&options, &daemon->registry, err);
 
-    find_models(config, models, sizeof(models));
+    find_models(config, daemon->models, sizeof(daemon->models));
     if (status == QD_OK)
-        status = qd_registry_add_folder(daemon->registry, models, err);
+        status = qd_repository_scan(daemon->registry, err);
+    if (status == QD_OK)
+        qd_repository_expect(daemon->registry);
     if (status == QD_OK && !(daemon->jobs = qd_jobs_new(daemon->registry)))
         status = qd_error_set(err, QD_NO_MEMORY, "no memory for jobs");
     return status;
 }
 
+static struct qd_http_options http_options(const struct qd_config *config)
+{
+    return (struct qd_http_options){
+        .listen = config->listen,
+        .socket_mode = config->socket_mode,
+        .reuse_port = config->reuse_port != 0,
+        .admin_token_file = config->admin_token_file,
+        .tls_cert = config->tls_cert,
+        .tls_key = config->tls_key,
+        .cors_origin = config->cors_origin,
+        .access_log = config->access_log,
+        .max_body_bytes = (size_t)config->max_body_bytes,
+        .max_header_bytes = (size_t)config->max_header_bytes,
+        .max_answer_bytes = (size_t)config->max_answer_bytes,
+        .max_connections = (int)config->max_connections,
+        .max_connections_per_client = (int)config->max_connections_per_client,
+        .timeout_s = (int)config->timeout_s,
+        .body_timeout_s = (int)config->body_timeout_s,
+        .max_images = (int)config->max_images,
+    };
+}
+
 enum qd_status qd_daemon_check(const struct qd_config *config, struct qd_error *err)
 {
+    struct qd_http_options http = http_options(config);
     const struct qd_kernels *kernels;
     enum qd_log_level level = QD_LOG_INFO;
     char models[4096];
@@ -170,6 +222,8 @@ enum qd_status qd_daemon_check(const struct qd_config *config, struct qd_error *
         status = qd_kernels_named(config->isa, &kernels, err);
     if (status == QD_OK && !qd_is_folder(models))
         status = qd_error_set(err, QD_NOT_FOUND, "models: '%s' is not a folder", models);
+    if (status == QD_OK)
+        status = qd_http_check(&http, err);
     return status;
 }
 
@@ -178,18 +232,13 @@ static enum qd_status start(struct qd_daemon *daemon, struct qd_error *err)
     const struct qd_config *config = daemon->config;
     enum qd_log_level level = QD_LOG_INFO;
     enum qd_status status = find_level(config->log_level, &level, err);
-    struct qd_http_options http = {
-        .listen = config->listen,
-        .max_body_bytes = (size_t)config->max_body_bytes,
-        .max_connections = (int)config->max_connections,
-        .timeout_s = (int)config->timeout_s,
-        .max_images = (int)config->max_images,
-    };
+    struct qd_http_options http = http_options(config);
 
     if (status != QD_OK)
         return status;
     qd_log_set_level(level);
     find_cache(config, daemon->cache, sizeof(daemon->cache));
+    qd_cache_tidy(daemon->cache);
     status = qd_kernels_named(config->isa, &daemon->kernels, err);
     if (status == QD_OK)
         status = make_registry(daemon, err);
@@ -201,53 +250,108 @@ static enum qd_status start(struct qd_daemon *daemon, struct qd_error *err)
     return qd_http_start(&http, &daemon->http, err);
 }
 
-/* Open requests may finish, for drain_s at most or until a second signal. */
-static void drain(struct qd_daemon *daemon, const sigset_t *signals)
+/* From here on a signal ends the process wherever it is. */
+static void force_exit(int signal_number)
+{
+    static const char text[] = "quantd: second signal: ended at once\n";
+
+    (void)signal_number;
+    (void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+    _exit(1);
+}
+
+static void let_signals_force(void)
+{
+    struct sigaction action = {.sa_handler = force_exit};
+    sigset_t ends;
+
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
+}
+
+/* Open requests may finish, for drain_s at most. */
+static void drain(struct qd_daemon *daemon)
 {
     int64_t until = qd_now_us() + daemon->config->drain_s * 1000000;
     struct timespec tick = {0, 20000000};
 
+    let_signals_force();
     qd_log(QD_LOG_NOTICE, "stopping: %d open requests", qd_http_n_active(daemon->http));
     qd_notify("STOPPING=1");
     qd_http_drain(daemon->http);
-    while (qd_http_n_active(daemon->http) > 0 && qd_now_us() < until) {
-        int signal_number = sigtimedwait(signals, NULL, &tick);
-
-        if (signal_number == SIGTERM || signal_number == SIGINT) {
-            qd_log(QD_LOG_WARNING, "second signal: %d requests are given up", qd_http_n_active(daemon->http));
-            _exit(1);
-        }
-    }
+    while (!qd_http_is_drained(daemon->http) && qd_now_us() < until)
+        nanosleep(&tick, NULL);
+    if (qd_http_n_active(daemon->http))
+        qd_log(QD_LOG_WARNING, "drain_s is over: %d requests are given up", qd_http_n_active(daemon->http));
 }
 
-static void on_loaded(struct qd_daemon *daemon)
+/* False: the server cannot go on. */
+static bool on_loaded(struct qd_daemon *daemon)
 {
-    int n = atomic_load(&daemon->n_loaded), n_all = qd_registry_n_entries(daemon->registry);
+    const struct qd_refresh_result *r = &daemon->loaded;
+    struct qd_error err = {""};
 
-    qd_log(n == n_all ? QD_LOG_INFO : QD_LOG_WARNING, "%d of %d models loaded", n, n_all);
-    if (n)
+    if (daemon->first_load && !r->n_serving) {
+        qd_log(QD_LOG_ERROR, "no model could be loaded");
+        return false;
+    }
+    if (daemon->first_load && qd_http_open(daemon->http, &err) != QD_OK) {
+        qd_log(QD_LOG_ERROR, "%s", err.text);
+        return false;
+    }
+    daemon->first_load = false;
+    if (r->n_wanted || daemon->reload == QD_RELOAD_ALL)
+        qd_log(r->n_loaded == r->n_wanted ? QD_LOG_INFO : QD_LOG_WARNING, "%d of %d models loaded", r->n_loaded,
+               r->n_wanted);
+    if (r->n_serving)
         qd_notify("READY=1");
+    if (daemon->again != NOT_AGAIN)
+        start_loading(daemon, daemon->again == AGAIN_ALL ? QD_RELOAD_ALL : QD_RELOAD_CHANGED);
+    return true;
+}
+
+static void reload(struct qd_daemon *daemon)
+{
+    qd_log(QD_LOG_NOTICE, "SIGHUP: loading the models, token and certificate again");
+    qd_notify_reloading();
+    qd_http_reload(daemon->http);
+    start_loading(daemon, QD_RELOAD_ALL);
+}
+
+/* Says to the service manager that the server's thread still turns. */
+static void show_life(struct qd_daemon *daemon)
+{
+    unsigned turns = qd_http_turns(daemon->http);
+
+    if (turns != daemon->turns_shown)
+        qd_notify("WATCHDOG=1");
+    daemon->turns_shown = turns;
 }
 
 /* Returns the exit code. */
 static int wait_for_signals(struct qd_daemon *daemon, const sigset_t *signals)
 {
-    for (;;) {
-        int signal_number = 0;
+    int64_t watchdog_us = qd_notify_watchdog_us() / 2;
+    struct timespec tick = {watchdog_us / 1000000, watchdog_us % 1000000 * 1000};
 
-        if (sigwait(signals, &signal_number) != 0)
-            continue;
-        if (signal_number == SIGHUP) {
-            qd_log(QD_LOG_NOTICE, "SIGHUP: loading the models again");
-            start_loading(daemon);
+    for (;;) {
+        int signal_number = watchdog_us ? sigtimedwait(signals, NULL, &tick) : sigwaitinfo(signals, NULL);
+
+        if (signal_number < 0 && watchdog_us) {
+            show_life(daemon);
+        } else if (signal_number == SIGHUP) {
+            reload(daemon);
+        } else if (signal_number == SIGUSR2) {
+            qd_log(QD_LOG_INFO, "the model repository changed");
+            start_loading(daemon, QD_RELOAD_CHANGED);
         } else if (signal_number == SIGUSR1) {
-            on_loaded(daemon);
-            if (daemon->first_load && !atomic_load(&daemon->n_loaded)) {
-                qd_log(QD_LOG_ERROR, "no model could be loaded");
+            if (!atomic_load(&daemon->loading) && !on_loaded(daemon))
                 return 1;
-            }
-            daemon->first_load = false;
-        } else {
+        } else if (signal_number == SIGTERM || signal_number == SIGINT) {
             return 0;
         }
     }
@@ -256,12 +360,14 @@ static int wait_for_signals(struct qd_daemon *daemon, const sigset_t *signals)
 static void stop(struct qd_daemon *daemon)
 {
     atomic_store(&daemon->stop_loading, true);
-    qd_jobs_free(daemon->jobs);
+    qd_watch_free(daemon->watch);
+    qd_jobs_stop(daemon->jobs);
     if (daemon->loading_joinable)
         pthread_join(daemon->loader, NULL);
     /* Batchers first: they resume every connection that waits; then the server can close them. */
     qd_registry_stop(daemon->registry);
     qd_http_stop(daemon->http);
+    qd_jobs_free(daemon->jobs);
     qd_registry_free(daemon->registry);
 }
 
@@ -269,6 +375,7 @@ int qd_daemon_run(const struct qd_config *config)
 {
     struct qd_daemon daemon = {.config = config, .first_load = true};
     struct qd_error err = {""};
+    char places[1024];
     sigset_t signals;
     int code;
 
@@ -277,6 +384,7 @@ int qd_daemon_run(const struct qd_config *config)
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGUSR1);
+    sigaddset(&signals, SIGUSR2);
     /* Before any thread starts: all inherit it, only sigwait takes these. */
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
@@ -285,11 +393,13 @@ int qd_daemon_run(const struct qd_config *config)
         stop(&daemon);
         return 1;
     }
-    qd_log(QD_LOG_NOTICE, "quantd %s listens on port %d, kernels %s, scale cache %s", PACKAGE_VERSION,
-           qd_http_port(daemon.http), daemon.kernels->name, daemon.cache);
-    start_loading(&daemon);
+    qd_http_places(daemon.http, places, sizeof(places));
+    qd_log(QD_LOG_NOTICE, "quantd %s listens on %s, kernels %s, scale cache %s", PACKAGE_VERSION, places,
+           daemon.kernels->name, daemon.cache);
+    start_watch(&daemon);
+    start_loading(&daemon, QD_RELOAD_ALL);
     code = wait_for_signals(&daemon, &signals);
-    drain(&daemon, &signals);
+    drain(&daemon);
     stop(&daemon);
     return code;
 }

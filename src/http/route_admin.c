@@ -7,8 +7,8 @@
 
 static json_t *job_to_json(const struct qd_job_info *job)
 {
-    json_t *json = json_pack("{s:I, s:s, s:s, s:f}", "job", (json_int_t)job->id, "model", job->model, "state",
-                             qd_job_state_name(job->state), "seconds", job->seconds);
+    json_t *json = json_pack("{s:I, s:s, s:i, s:s, s:f}", "job", (json_int_t)job->id, "model", job->model,
+                             "version", job->version, "state", qd_job_state_name(job->state), "seconds", job->seconds);
 
     if (job->state == QD_JOB_RUNNING)
         json_object_update_new(json, json_pack("{s:s, s:I, s:I, s:f, s:o}", "stage", job->stage, "done",
@@ -33,51 +33,33 @@ static enum qd_status read_text(const json_t *root, const char *key, const char 
     return QD_OK;
 }
 
-static enum qd_status check_keys(const json_t *root, struct qd_error *err)
-{
-    const char *key;
-    json_t *value;
-
-    json_object_foreach((json_t *)(uintptr_t)root, key, value)
-    {
-        if (strcmp(key, "model") != 0 && strcmp(key, "method") != 0 && strcmp(key, "images") != 0)
-            return qd_error_set(err, QD_INVALID, "unknown key '%.60s': expected model, method or images", key);
-    }
-    return QD_OK;
-}
-
 void qd_route_recalibrate(struct qd_exchange *exchange)
 {
+    static const char *const keys[] = {"model", "version", "method", "images", NULL};
     const struct qd_http_options *options = &exchange->http->options;
-    const char *model = NULL, *method = NULL, *images = NULL;
-    struct qd_entry *entry = NULL;
+    struct qd_job_order order = {.kind = QD_JOB_RECALIBRATE};
+    const char *model = NULL;
     struct qd_job_info job;
     struct qd_error err = {""};
-    json_error_t where;
     json_t *root = NULL;
-    enum qd_status status = QD_OK;
     long id = 0;
-
     /* An empty body means: the only model, its own settings. */
-    root = exchange->body.size ? json_loadb((const char *)exchange->body.bytes, exchange->body.size, 0, &where)
-                               : json_object();
-    if (!json_is_object(root))
-        status = qd_error_set(&err, QD_INVALID, "expected a JSON object such as {\"model\": \"name\"}%s%.100s",
-                              root ? "" : ": ", root ? "" : where.text);
-    if (status == QD_OK)
-        status = check_keys(root, &err);
+    enum qd_status status = qd_read_object(exchange, keys, &root, &err);
+
     if (status == QD_OK)
         status = read_text(root, "model", &model, &err);
     if (status == QD_OK)
-        status = read_text(root, "method", &method, &err);
+        status = qd_read_count(root, "version", &order.version, &err);
     if (status == QD_OK)
-        status = read_text(root, "images", &images, &err);
+        status = read_text(root, "method", &order.method, &err);
+    if (status == QD_OK)
+        status = read_text(root, "images", &order.images, &err);
     if (status == QD_OK && atomic_load(&exchange->http->draining))
         status = qd_error_set(&err, QD_UNAVAILABLE, "the server is stopping");
     if (status == QD_OK)
-        status = qd_registry_find(options->registry, model, &entry, &err);
+        status = qd_registry_find(options->registry, model, order.version, &order.entry, &err);
     if (status == QD_OK)
-        status = qd_jobs_start(options->jobs, entry, method, images, &id, &err);
+        status = qd_jobs_start(options->jobs, &order, &id, &err);
     if (status == QD_OK)
         status = qd_jobs_get(options->jobs, id, &job, &err);
     if (status == QD_OK) {
@@ -93,9 +75,9 @@ static enum qd_status read_id(const struct qd_exchange *exchange, long *ret, str
 {
     char *end;
 
-    *ret = strtol(exchange->argument, &end, 10);
-    if (end == exchange->argument || *end)
-        return qd_error_set(err, QD_NOT_FOUND, "no job '%.40s'", exchange->argument);
+    *ret = strtol(exchange->arguments[0], &end, 10);
+    if (end == exchange->arguments[0] || *end)
+        return qd_error_set(err, QD_NOT_FOUND, "no job '%.40s'", exchange->arguments[0]);
     return QD_OK;
 }
 

@@ -1,323 +1,184 @@
-/*
- * POST /infer: one picture as the body, a batch as multipart/form-data or as JSON with base64. The connection is
- * suspended while the pictures wait; the batcher's thread resumes it.
- */
-#include <nettle/base64.h>
+/* The native calls: POST /infer, and TorchServe's /predictions and /ping, which take the same bodies. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-#include "http/internal.h"
+#include "http/infer.h"
 #include "util/clock.h"
 
-/* jansson recurses: its own limit is 2048 levels; ours is lower. */
-#define MAX_JSON_DEPTH 32
+#define MAX_TOP_K 16
+#define DEFAULT_TOP_K 5
 
-struct qd_infer {
-    struct qd_request request;
-    struct qd_exchange *exchange;
-    bool is_batch;         /* the answer to one bad picture is in its place, not the whole */
-    struct qd_arena arena; /* arrays, and pictures decoded from base64 */
-    struct qd_buf parts;   /* pictures of a multipart body, one after the other */
-    const void **bytes;
-    size_t *sizes, *offsets;
-    int n, capacity;
-    enum qd_status submitted;
-    struct qd_error submit_error;
+static const int first_output[1] = {0};
+
+struct top {
+    int n;
+    int64_t classes[MAX_TOP_K];
+    float scores[MAX_TOP_K];
 };
-
-void qd_infer_free(struct qd_infer *infer)
-{
-    if (!infer)
-        return;
-    qd_model_unref(infer->request.model);
-    qd_buf_done(&infer->parts);
-    qd_arena_done(&infer->arena);
-    qd_free(infer);
-}
-
-static enum qd_status add_image(struct qd_infer *infer, const void *bytes, size_t size, struct qd_error *err)
-{
-    if (infer->n == infer->capacity)
-        return qd_error_set(err, QD_TOO_LARGE, "expected at most %d pictures in a request, found more", infer->capacity);
-    infer->bytes[infer->n] = bytes;
-    infer->sizes[infer->n++] = size;
-    return QD_OK;
-}
-
-static bool is_type(const char *content_type, const char *type)
-{
-    size_t length = strlen(type);
-
-    return content_type && strncasecmp(content_type, type, length) == 0 &&
-           (!content_type[length] || strchr("; \t", content_type[length]));
-}
-
-struct multipart {
-    struct qd_infer *infer;
-    struct qd_error *err;
-    enum qd_status status;
-};
-
-/* A piece of a part; offset 0 begins one. Pictures are kept by offset, because the buffer moves as it grows. */
-static enum MHD_Result on_part(void *context, enum MHD_ValueKind kind, const char *key, const char *filename,
-                               const char *content_type, const char *transfer_encoding, const char *data,
-                               uint64_t offset, size_t size)
-{
-    struct multipart *m = context;
-    struct qd_infer *infer = m->infer;
-
-    (void)kind;
-    (void)key;
-    (void)filename;
-    (void)content_type;
-    (void)transfer_encoding;
-    if (offset == 0) {
-        if (infer->n < infer->capacity)
-            infer->offsets[infer->n] = infer->parts.size;
-        m->status = add_image(infer, NULL, 0, m->err);
-    }
-    if (m->status == QD_OK)
-        m->status = qd_buf_append(&infer->parts, data, size, m->err);
-    if (m->status == QD_OK)
-        infer->sizes[infer->n - 1] += size;
-    return m->status == QD_OK ? MHD_YES : MHD_NO;
-}
-
-static enum qd_status read_multipart(struct qd_infer *infer, struct qd_error *err)
-{
-    struct qd_exchange *exchange = infer->exchange;
-    struct multipart m = {infer, err, QD_OK};
-    struct MHD_PostProcessor *processor = MHD_create_post_processor(exchange->connection, 65536, on_part, &m);
-
-    if (!processor)
-        return qd_error_set(err, QD_INVALID, "multipart/form-data: expected a boundary in Content-Type");
-    infer->is_batch = true;
-    qd_buf_init(&infer->parts, exchange->body.limit_bytes);
-    if (exchange->body.size)
-        MHD_post_process(processor, (const char *)exchange->body.bytes, exchange->body.size);
-    if (MHD_destroy_post_processor(processor) != MHD_YES && m.status == QD_OK)
-        m.status = qd_error_set(err, QD_INVALID, "multipart/form-data: the body is broken or cut");
-    for (int i = 0; i < infer->n; i++)
-        infer->bytes[i] = infer->parts.bytes + infer->offsets[i];
-    if (m.status == QD_OK && !infer->n)
-        m.status = qd_error_set(err, QD_INVALID, "multipart/form-data: expected at least one part, found none");
-    return m.status;
-}
-
-/* Nesting of brackets outside strings, before a recursive parser sees the text. */
-static bool is_too_deep(const uint8_t *text, size_t size)
-{
-    bool in_string = false;
-    int depth = 0;
-
-    for (size_t i = 0; i < size; i++) {
-        if (in_string && text[i] == '\\')
-            i++;
-        else if (text[i] == '"')
-            in_string = !in_string;
-        else if (!in_string && (text[i] == '[' || text[i] == '{') && ++depth > MAX_JSON_DEPTH)
-            return true;
-        else if (!in_string && (text[i] == ']' || text[i] == '}'))
-            depth--;
-    }
-    return false;
-}
-
-static enum qd_status add_base64(struct qd_infer *infer, const json_t *item, struct qd_error *err)
-{
-    const json_t *b64 = json_object_get(item, "b64");
-    struct base64_decode_ctx decoder;
-    uint8_t *bytes;
-    size_t size;
-
-    if (!json_is_string(b64))
-        return qd_error_set(err, QD_INVALID, "images[%d]: expected {\"b64\": \"...\"}", infer->n);
-    bytes = qd_arena_alloc(&infer->arena, BASE64_DECODE_LENGTH(json_string_length(b64)) + 1);
-    if (!bytes)
-        return qd_error_set(err, QD_NO_MEMORY, "no memory for pictures");
-    base64_decode_init(&decoder);
-    size = BASE64_DECODE_LENGTH(json_string_length(b64));
-    if (!base64_decode_update(&decoder, &size, bytes, json_string_length(b64), json_string_value(b64)) ||
-        !base64_decode_final(&decoder))
-        return qd_error_set(err, QD_INVALID, "images[%d].b64: not base64", infer->n);
-    return add_image(infer, bytes, size, err);
-}
-
-static enum qd_status read_json(struct qd_infer *infer, struct qd_error *err)
-{
-    const struct qd_buf *body = &infer->exchange->body;
-    const json_t *images;
-    json_error_t where;
-    json_t *root;
-    enum qd_status status = QD_OK;
-
-    if (is_too_deep(body->bytes, body->size))
-        return qd_error_set(err, QD_INVALID, "JSON: expected at most %d levels, found more", MAX_JSON_DEPTH);
-    root = json_loadb(body->bytes ? (const char *)body->bytes : "", body->size, 0, &where);
-    if (!root)
-        return qd_error_set(err, QD_INVALID, "JSON, line %d: %.160s", where.line, where.text);
-    images = json_object_get(root, "images");
-    infer->is_batch = true;
-    if (!json_is_array(images) || !json_array_size(images))
-        status = qd_error_set(err, QD_INVALID, "JSON: expected {\"images\": [{\"b64\": \"...\"}]}");
-    for (size_t i = 0; i < json_array_size(images) && status == QD_OK; i++)
-        status = add_base64(infer, json_array_get(images, i), err);
-    json_decref(root);
-    return status;
-}
-
-/* QD_UNSUPPORTED becomes 415. */
-static enum qd_status read_images(struct qd_infer *infer, struct qd_error *err)
-{
-    struct qd_exchange *exchange = infer->exchange;
-    const char *type = qd_exchange_header(exchange, "Content-Type");
-
-    if (is_type(type, "multipart/form-data"))
-        return read_multipart(infer, err);
-    if (is_type(type, "application/json"))
-        return read_json(infer, err);
-    if (!is_type(type, "image/jpeg") && !is_type(type, "image/png") && !is_type(type, "image/jpg"))
-        return qd_error_set(err, QD_UNSUPPORTED,
-                            "Content-Type: expected image/jpeg, image/png, multipart/form-data or application/json, found '%.60s'",
-                            type ? type : "none");
-    return add_image(infer, exchange->body.bytes ? (const void *)exchange->body.bytes : "", exchange->body.size, err);
-}
-
-/* In the batcher's thread. */
-static void on_done(struct qd_request *request)
-{
-    struct qd_infer *infer = request->context;
-
-    MHD_resume_connection(infer->exchange->connection);
-}
 
 static enum qd_status read_top_k(const struct qd_exchange *exchange, int *ret, struct qd_error *err)
 {
     const char *text = qd_exchange_query(exchange, "top_k");
     char *end;
-    long k = text ? strtol(text, &end, 10) : 5;
+    long k = text ? strtol(text, &end, 10) : DEFAULT_TOP_K;
 
-    if (text && (end == text || *end || k < 1 || k > 16))
-        return qd_error_set(err, QD_INVALID, "top_k: expected 1 to 16, found '%.20s'", text);
+    if (text && (end == text || *end || k < 1 || k > MAX_TOP_K))
+        return qd_error_set(err, QD_INVALID, "top_k: expected 1 to %d, found '%.20s'", MAX_TOP_K, text);
     *ret = (int)k;
     return QD_OK;
 }
 
-static enum qd_status submit(struct qd_exchange *exchange, struct qd_infer *infer, struct qd_error *err)
+static void find_top(const struct qd_infer *infer, int image, struct top *ret)
 {
-    struct qd_request *request = &infer->request;
+    const struct qd_result *result = &infer->request.results[0];
+    const float *scores = (const float *)(const void *)(result->data + (size_t)image * result->image_bytes);
+    int64_t count = (int64_t)(result->image_bytes / sizeof(float));
 
-    request->n_images = infer->n;
-    request->bytes = infer->bytes;
-    request->sizes = infer->sizes;
-    request->answers = qd_arena_array(&infer->arena, (size_t)infer->n, sizeof(*request->answers));
-    request->done = on_done;
-    request->context = infer;
-    if (!request->answers)
-        return qd_error_set(err, QD_NO_MEMORY, "no memory for answers");
-    /* Suspended first: the batcher may be done before submit returns. A refusal is replied after resuming, too. */
-    MHD_suspend_connection(exchange->connection);
-    exchange->waiting = true;
-    infer->submitted = qd_batcher_submit(exchange->entry->batcher, request, &infer->submit_error);
-    if (infer->submitted != QD_OK)
-        MHD_resume_connection(exchange->connection);
-    return QD_OK;
+    ret->n = infer->top_k < count ? infer->top_k : (int)count;
+    qd_top_k(scores, count, ret->n, ret->classes);
+    for (int i = 0; i < ret->n; i++)
+        ret->scores[i] = scores[ret->classes[i]];
 }
 
-static struct qd_infer *new_infer(struct qd_exchange *exchange)
+static json_t *answer_to_json(const struct qd_infer *infer, int image)
 {
-    struct qd_infer *infer = qd_alloc(sizeof(*infer));
+    const struct qd_answer *answer = &infer->request.answers[image];
+    json_t *list;
+    struct top top;
 
-    if (!infer)
-        return NULL;
-    infer->exchange = exchange;
-    infer->capacity = exchange->http->options.max_images;
-    infer->bytes = qd_arena_array(&infer->arena, (size_t)infer->capacity, sizeof(*infer->bytes));
-    infer->sizes = qd_arena_array(&infer->arena, (size_t)infer->capacity, sizeof(*infer->sizes));
-    infer->offsets = qd_arena_array(&infer->arena, (size_t)infer->capacity, sizeof(*infer->offsets));
-    if (!infer->bytes || !infer->sizes || !infer->offsets) {
-        qd_infer_free(infer);
-        return NULL;
+    if (answer->status != QD_OK)
+        return json_pack("{s:s, s:s}", "error", answer->error.text, "code", qd_status_name(answer->status));
+    find_top(infer, image, &top);
+    list = json_array();
+    for (int i = 0; i < top.n; i++) {
+        json_t *entry = json_pack("{s:I, s:o}", "class", (json_int_t)top.classes[i], "score",
+                                  qd_json_real((double)top.scores[i]));
+        const char *label = qd_model_label(infer->request.model, top.classes[i]);
+
+        if (label)
+            json_object_set_new(entry, "label", json_string(label));
+        json_array_append_new(list, entry);
     }
-    return infer;
+    return json_pack("{s:o}", "top", list);
 }
 
-void qd_route_infer(struct qd_exchange *exchange)
+/* What stops a whole request: no model, the deadline, too large an answer. A bad picture in a batch stops only itself. */
+static bool stops_all(const struct qd_infer *infer, const struct qd_answer *answer)
+{
+    return answer->status != QD_OK &&
+           (!infer->is_batch || answer->status == QD_DEADLINE || answer->status == QD_UNAVAILABLE ||
+            answer->status == QD_NO_MEMORY || answer->status == QD_CANCELLED || !infer->request.results[0].data);
+}
+
+/* True where the request as a whole has failed, and that is answered. */
+static bool reply_failure(struct qd_exchange *exchange)
+{
+    const struct qd_infer *infer = exchange->infer;
+    const struct qd_answer *first = &infer->request.answers[0];
+
+    if (!stops_all(infer, first))
+        return false;
+    if (infer->request.form == QD_INPUT_ENCODED && (first->status == QD_INVALID || first->status == QD_UNSUPPORTED) &&
+        infer->request.results[0].data)
+        qd_reply_error_as(exchange, 422, qd_status_name(first->status), first->error.text);
+    else
+        qd_reply_error(exchange, first->status, &first->error);
+    return true;
+}
+
+static void reply_infer(struct qd_exchange *exchange)
+{
+    struct qd_infer *infer = exchange->infer;
+    const struct qd_request *request = &infer->request;
+    int64_t start = qd_now_us();
+    json_t *results;
+
+    if (reply_failure(exchange))
+        return;
+    results = json_array();
+    for (int i = 0; i < request->n_images; i++)
+        json_array_append_new(results, answer_to_json(infer, i));
+    qd_reply_json(exchange, 200,
+                  json_pack("{s:s, s:i, s:i, s:i, s:o, s:{s:I, s:I, s:I}}", "model", request->model->config.name,
+                            "version", request->model->config.version, "generation", request->model->generation,
+                            "batch_size", request->batch_size, "results", results, "timing_us", "queue",
+                            (json_int_t)request->queue_us, "decode", (json_int_t)request->decode_us, "compute",
+                            (json_int_t)request->compute_us));
+    qd_metrics_observe_us(&exchange->entry->metrics->stage_us[QD_STAGE_RESPOND], qd_now_us() - start);
+}
+
+static void run(struct qd_exchange *exchange, const char *name, const char *version,
+                void (*reply)(struct qd_exchange *exchange),
+                enum qd_status (*read)(struct qd_infer *infer, struct qd_error *err))
 {
     struct qd_error err = {""};
-    enum qd_status status = qd_registry_find(exchange->http->options.registry, qd_exchange_query(exchange, "model"),
-                                             &exchange->entry, &err);
+    enum qd_status status = qd_infer_new(exchange, name, version, reply, &err);
 
-    if (status == QD_OK && atomic_load(&exchange->http->draining))
-        status = qd_error_set(&err, QD_UNAVAILABLE, "the server is stopping");
-    if (status == QD_OK && !(exchange->infer = new_infer(exchange)))
-        status = qd_error_set(&err, QD_NO_MEMORY, "no memory for a request");
     if (status == QD_OK)
-        status = read_top_k(exchange, &exchange->infer->request.top_k, &err);
+        status = read_top_k(exchange, &exchange->infer->top_k, &err);
     if (status == QD_OK)
-        status = read_images(exchange->infer, &err);
+        status = read(exchange->infer, &err);
     if (status == QD_OK)
-        status = submit(exchange, exchange->infer, &err);
+        status = qd_infer_submit(exchange->infer, first_output, 1, &err);
     if (status != QD_OK)
         qd_reply_error(exchange, status, &err);
 }
 
-static json_t *answer_to_json(const struct qd_model *model, const struct qd_answer *answer)
+void qd_route_infer(struct qd_exchange *exchange)
 {
-    json_t *top;
-
-    if (answer->status != QD_OK)
-        return json_pack("{s:s, s:s}", "error", answer->error.text, "code", qd_status_name(answer->status));
-    top = json_array();
-    for (int i = 0; i < answer->n_top; i++) {
-        json_t *entry = json_pack("{s:I, s:o}", "class", (json_int_t)answer->top[i].class_index, "score",
-                                  qd_json_real((double)answer->top[i].score));
-        const char *label = qd_model_label(model, answer->top[i].class_index);
-
-        if (label)
-            json_object_set_new(entry, "label", json_string(label));
-        json_array_append_new(top, entry);
-    }
-    return json_pack("{s:o}", "top", top);
+    run(exchange, qd_exchange_query(exchange, "model"), qd_exchange_query(exchange, "version"), reply_infer,
+        qd_pictures_read);
 }
 
-/* What stops a whole request: no model, the deadline. A bad picture in a batch stops only itself. */
-static bool is_request_failure(enum qd_status status)
+/* {"label": score, ...}; a class without a label goes by its number. */
+static json_t *prediction_to_json(const struct qd_infer *infer, int image)
 {
-    return status == QD_DEADLINE || status == QD_UNAVAILABLE || status == QD_NO_MEMORY;
+    json_t *json = json_object();
+    struct top top;
+
+    find_top(infer, image, &top);
+    for (int i = 0; i < top.n; i++) {
+        const char *label = qd_model_label(infer->request.model, top.classes[i]);
+        char number[24];
+
+        snprintf(number, sizeof(number), "%lld", (long long)top.classes[i]);
+        json_object_set_new(json, label ? label : number, qd_json_real((double)top.scores[i]));
+    }
+    return json;
 }
 
-void qd_infer_reply(struct qd_exchange *exchange)
+static void reply_predictions(struct qd_exchange *exchange)
 {
-    struct qd_infer *infer = exchange->infer;
-    struct qd_request *request = &infer->request;
-    const struct qd_model *model = request->model;
-    const struct qd_answer *first = &request->answers[0];
-    int64_t start = qd_now_us();
-    json_t *results;
+    if (!reply_failure(exchange))
+        qd_reply_json(exchange, 200, prediction_to_json(exchange->infer, 0));
+}
 
-    if (infer->submitted != QD_OK) {
-        qd_reply_error(exchange, infer->submitted, &infer->submit_error);
-        return;
-    }
-    if (first->status != QD_OK && is_request_failure(first->status)) {
-        qd_reply_error(exchange, first->status, &first->error);
-        return;
-    }
-    if (first->status != QD_OK && !infer->is_batch) {
-        int code = first->status == QD_TOO_LARGE ? 413 : 422;
+/* TorchServe's clients name no type (curl -T), or put the picture into a form. */
+static enum qd_status read_prediction(struct qd_infer *infer, struct qd_error *err)
+{
+    const struct qd_buf *body = &infer->exchange->body;
+    const char *type = qd_exchange_header(infer->exchange, "Content-Type");
+    enum qd_status status;
 
-        qd_reply_error_as(exchange, code, qd_status_name(first->status), first->error.text);
-        return;
-    }
-    results = json_array();
-    for (int i = 0; i < request->n_images; i++)
-        json_array_append_new(results, answer_to_json(model, &request->answers[i]));
-    qd_reply_json(exchange, 200,
-                  json_pack("{s:s, s:i, s:i, s:i, s:o, s:{s:I, s:I, s:I}}", "model", model->config.name, "version",
-                            model->config.version, "generation", model->generation, "batch_size", request->batch_size,
-                            "results", results, "timing_us", "queue", (json_int_t)request->queue_us, "decode",
-                            (json_int_t)request->decode_us, "compute", (json_int_t)request->compute_us));
-    qd_metrics_observe_us(&exchange->entry->metrics.stage_us[QD_STAGE_RESPOND], qd_now_us() - start);
+    if (!type || strncmp(type, "multipart/", 10) != 0)
+        return qd_infer_add(infer, body->size ? (const void *)body->bytes : "", body->size, err);
+    status = qd_pictures_read(infer, err);
+    infer->is_batch = false;
+    if (status == QD_OK && infer->n != 1)
+        status = qd_error_set(err, QD_INVALID, "expected one picture, found %d", infer->n);
+    return status;
+}
+
+void qd_route_predictions(struct qd_exchange *exchange)
+{
+    run(exchange, exchange->arguments[0], exchange->arguments[1], reply_predictions, read_prediction);
+}
+
+void qd_route_ping(struct qd_exchange *exchange)
+{
+    bool is_ready =
+        !atomic_load(&exchange->http->draining) && qd_registry_is_ready(exchange->http->options.registry);
+
+    qd_reply_json(exchange, is_ready ? 200 : 503, json_pack("{s:s}", "status", is_ready ? "Healthy" : "Unhealthy"));
 }

@@ -17,7 +17,6 @@ struct loader {
     const Onnx__GraphProto *proto;
     struct qd_graph *graph;
     int opset;
-    bool channels_last; /* the picture comes as [n,h,w,c], as TensorFlow has it */
     size_t memory_left; /* of the unpacker */
 };
 
@@ -201,10 +200,10 @@ static bool is_channels(int64_t dim)
 
 /*
  * Pictures: [batch, channels, height, width], batch free or 1, or with the channels last. Elements of any number type:
- * they hold what preprocessing gives. *ret_last: the shape, which becomes [1,c,h,w], was [n,h,w,c].
+ * they hold what preprocessing gives. The shape becomes [1,c,h,w]; the graph notes what it was.
  */
 static enum qd_status resolve_image_shape(const struct qd_onnx_options *options, struct qd_shape *shape,
-                                          enum qd_dtype dtype, bool *ret_last, struct qd_error *err)
+                                          enum qd_dtype dtype, struct qd_graph *graph, struct qd_error *err)
 {
     char text[QD_SHAPE_TEXT_SIZE];
 
@@ -215,15 +214,17 @@ static enum qd_status resolve_image_shape(const struct qd_onnx_options *options,
         return qd_error_set(err, QD_UNSUPPORTED,
                             "the batch dimension is fixed to %lld: export the model with batch 1 or a dynamic batch",
                             (long long)shape->dims[0]);
-    *ret_last = !is_channels(shape->dims[1]) && is_channels(shape->dims[3]);
-    if (*ret_last)
+    graph->channels_last = !is_channels(shape->dims[1]) && is_channels(shape->dims[3]);
+    if (graph->channels_last)
         *shape = (struct qd_shape){4, {1, shape->dims[3], shape->dims[1], shape->dims[2]}};
     shape->dims[0] = 1;
     if (!is_channels(shape->dims[1]))
         return qd_error_set(err, QD_UNSUPPORTED, "expected 1 or 3 channels, found %lld", (long long)shape->dims[1]);
-    if (!shape->dims[2])
+    graph->free_height = !shape->dims[2];
+    graph->free_width = !shape->dims[3];
+    if (graph->free_height)
         shape->dims[2] = options->height;
-    if (!shape->dims[3])
+    if (graph->free_width)
         shape->dims[3] = options->width;
     if (!shape->dims[2] || !shape->dims[3])
         return qd_error_set(err, QD_INVALID,
@@ -244,7 +245,7 @@ static enum qd_status turn_channels(struct loader *loader, struct qd_error *err)
     int64_t *perm;
     enum qd_status status;
 
-    if (!loader->channels_last)
+    if (!graph->channels_last)
         return QD_OK;
     input = graph->inputs[0];
     status = qd_graph_add_value(graph, "quantd.channels_last", &inner, err);
@@ -347,7 +348,7 @@ static enum qd_status add_inputs(struct loader *loader, struct qd_error *err)
         if (status == QD_OK)
             status = qd_onnx_dtype(type, &dtype, err);
         if (status == QD_OK && !loader->options->any_inputs)
-            status = resolve_image_shape(loader->options, &shape, dtype, &loader->channels_last, err);
+            status = resolve_image_shape(loader->options, &shape, dtype, loader->graph, err);
         if (status == QD_OK && qd_shape_count(&shape) < 0)
             status = qd_error_set(err, QD_TOO_LARGE, "more than %d elements", QD_MAX_ELEMENTS);
         if (status == QD_OK)

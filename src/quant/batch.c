@@ -1,21 +1,25 @@
 #include "quant/batch.h"
 
+#include <stdlib.h>
 #include <string.h>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
 
+#include "util/cores.h"
 #include "util/file.h"
 
 #define MAX_FILE_BYTES ((size_t)256 << 20)
 
 int qd_default_threads(void)
 {
+    int n = 1, n_cores = qd_cores_available();
+
 #ifdef _OPENMP
-    return omp_get_max_threads();
-#else
-    return 1;
+    /* OpenMP counts the cores of the affinity mask, or takes OMP_NUM_THREADS; a quota is beyond it. */
+    n = omp_get_max_threads();
 #endif
+    return n > n_cores && !getenv("OMP_NUM_THREADS") ? n_cores : n;
 }
 
 int qd_this_thread(void)

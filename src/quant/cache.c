@@ -1,12 +1,18 @@
 #include "quant/cache.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "quant/given.h"
 #include "util/file.h"
 
 #define FORMAT "quantd-scales-3"
+#define OLD_SECONDS 3600
 #define MAX_CACHE_BYTES ((size_t)256 << 20)
 
 void qd_cache_key_hex(const struct qd_cache_key *key, char ret_hex[QD_HASH_HEX_SIZE])
@@ -36,7 +42,7 @@ void qd_cache_key_hex(const struct qd_cache_key *key, char ret_hex[QD_HASH_HEX_S
 
 static char *entry_path(const char *folder, const char *key_hex)
 {
-    char name[QD_HASH_HEX_SIZE + 8];
+    char name[QD_HASH_HEX_SIZE + 32];
 
     snprintf(name, sizeof(name), "%s.json", key_hex);
     return qd_path_join(folder, name);
@@ -56,6 +62,16 @@ static enum qd_status checksum(const json_t *scales, char ret_hex[QD_HASH_HEX_SI
     return QD_OK;
 }
 
+enum qd_status qd_cache_checksum(const struct qd_scales *scales, char ret_hex[QD_HASH_HEX_SIZE], struct qd_error *err)
+{
+    json_t *json = qd_scales_to_json(scales, true);
+    enum qd_status status =
+        json ? checksum(json, ret_hex, err) : qd_error_set(err, QD_NO_MEMORY, "no memory for the scale cache");
+
+    json_decref(json);
+    return status;
+}
+
 static enum qd_status check_entry(const json_t *root, const char *key_hex, struct qd_error *err)
 {
     const char *format = json_string_value(json_object_get(root, "format"));
@@ -67,7 +83,7 @@ static enum qd_status check_entry(const json_t *root, const char *key_hex, struc
     if (!format || strcmp(format, FORMAT) != 0)
         return qd_error_set(err, QD_INVALID, "expected format '%s', found '%.40s'", FORMAT, format ? format : "none");
     if (!key || strcmp(key, key_hex) != 0)
-        return qd_error_set(err, QD_INVALID, "it belongs to another key, %.64s", key ? key : "none");
+        return qd_error_set(err, QD_INVALID, "it belongs to another key, %.80s", key ? key : "none");
     status = checksum(json_object_get(root, "scales"), hex, err);
     if (status == QD_OK && (!sum || strcmp(sum, hex) != 0))
         return qd_error_set(err, QD_INVALID, "its checksum does not match its contents");
@@ -126,4 +142,25 @@ enum qd_status qd_cache_save(const char *folder, const char *key_hex, const stru
     json_decref(json);
     qd_free(path);
     return status;
+}
+
+/* By age, because a replica in another container may share the folder: whether its process lives cannot be seen. */
+void qd_cache_tidy(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    struct dirent *entry;
+
+    while (dir && (entry = readdir(dir))) {
+        const char *ending = strstr(entry->d_name, ".json.");
+        size_t length = strlen(entry->d_name);
+        struct stat info;
+
+        if (!ending || length < 4 || strcmp(entry->d_name + length - 4, ".tmp") != 0)
+            continue;
+        if (fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode) &&
+            time(NULL) - info.st_mtime > OLD_SECONDS)
+            (void)unlinkat(dirfd(dir), entry->d_name, 0);
+    }
+    if (dir)
+        closedir(dir);
 }

@@ -30,4 +30,10 @@ enum qd_status qd_cache_load(const char *folder, const char *key_hex, struct qd_
 enum qd_status qd_cache_save(const char *folder, const char *key_hex, const struct qd_scales *scales,
                              struct qd_error *err);
 
+/* Takes away the temporary files of writers that were killed: those that have been there for an hour. */
+void qd_cache_tidy(const char *folder);
+
+/* What guards an entry: the same for the same scales, whether just made or read back. QD_NO_MEMORY. */
+enum qd_status qd_cache_checksum(const struct qd_scales *scales, char ret_hex[QD_HASH_HEX_SIZE], struct qd_error *err);
+
 #endif

@@ -258,34 +258,99 @@ static enum qd_status calibrate(struct qd_graph *graph, struct parts *parts, con
     return status;
 }
 
-/* The cached scales, applied; anything wrong with them becomes a warning and a calibration. */
-static bool use_cache(struct qd_graph *graph, const char *key, const struct qd_pipeline_options *options,
-                      struct qd_pipeline_result *result)
+/* The cached scales of that name, applied. Anything wrong with them leaves the result as it was. */
+static enum qd_status load_cached(struct qd_graph *graph, const char *name, const struct qd_pipeline_options *options,
+                                  struct qd_pipeline_result *result, struct qd_error *err)
 {
-    struct qd_error why = {""};
-    enum qd_status status;
+    enum qd_status status = qd_cache_load(options->cache_folder, name, &result->scales, err);
 
-    if (!options->cache_folder || options->ignore_cache)
-        return false;
-    status = qd_cache_load(options->cache_folder, key, &result->scales, &why);
     if (status == QD_OK)
-        status = qd_scales_apply(result->scales, graph, &why);
+        status = qd_scales_apply(result->scales, graph, err);
     if (status == QD_OK)
-        status = make_plans(graph, options, result, &why);
+        status = make_plans(graph, options, result, err);
     if (status == QD_OK) {
         result->from_cache = true;
         /* The thresholds are part of the key; the verdict is made anew for its text. */
         judge(options, result->scales);
-        return true;
+        return QD_OK;
     }
-    if (status != QD_NOT_FOUND)
-        warn(result, "%s", why.text);
     qd_scales_free(result->scales);
     qd_plan_free(result->fp32);
     qd_plan_free(result->int8);
     result->scales = NULL;
     result->fp32 = result->int8 = NULL;
+    return status;
+}
+
+/* By the entry that is asked for, else by the key; what is wrong with either is a warning, and a calibration follows. */
+static bool use_cache(struct qd_graph *graph, const char *key, const struct qd_pipeline_options *options,
+                      struct qd_pipeline_result *result)
+{
+    const char *names[] = {options->entry, key};
+
+    for (size_t i = 0; i < QD_ARRAY_SIZE(names) && options->cache_folder && !options->ignore_cache; i++) {
+        struct qd_error why = {""};
+        enum qd_status status = names[i] ? load_cached(graph, names[i], options, result, &why) : QD_NOT_FOUND;
+
+        result->from_entry = status == QD_OK && i == 0;
+        if (status == QD_OK)
+            return true;
+        if (names[i] && (status != QD_NOT_FOUND || i == 0))
+            warn(result, "%s", why.text);
+    }
     return false;
+}
+
+static void make_key(const struct parts *parts, const struct qd_pipeline_options *options,
+                     char ret_hex[QD_HASH_HEX_SIZE])
+{
+    struct qd_cache_key key = {options->model_hash, options->preprocess,     parts->all,
+                               parts->n_all,        options->method,         &options->form,
+                               options->skipped_stages, options->min_agreement, options->min_sqnr_db,
+                               options->settings};
+
+    qd_cache_key_hex(&key, ret_hex);
+}
+
+enum qd_status qd_pipeline_key(const struct qd_image_set *images, const struct qd_pipeline_options *options,
+                               char ret_hex[QD_HASH_HEX_SIZE], struct qd_error *err)
+{
+    struct qd_arena arena = {0};
+    struct parts parts = {0};
+    enum qd_status status = split(images, options, &arena, &parts, err);
+
+    if (status == QD_OK)
+        make_key(&parts, options, ret_hex);
+    qd_arena_done(&arena);
+    return status;
+}
+
+/* A calibration, and its scales into the cache. */
+static enum qd_status calibrate_anew(struct qd_graph *graph, const struct qd_image_set *images, struct parts *parts,
+                                     const char *key, const struct qd_pipeline_options *options,
+                                     struct qd_pipeline_result *result, struct qd_error *err)
+{
+    struct qd_work work;
+    struct qd_progress progress = {.work = &work};
+    struct qd_pipeline_options tracked = *options;
+    struct qd_error why = {""};
+    enum qd_status status;
+
+    if (options->progress) {
+        progress.step = options->progress->step;
+        progress.context = options->progress->context;
+    }
+    tracked.progress = &progress;
+    qd_work_begin(&work, parts->n_calibration, parts->n_gate, options->method && options->method->staged,
+                  options->skipped_stages);
+    status = calibrate(graph, parts, &tracked, result, err);
+    qd_progress_end(&progress);
+    if (status == QD_OK && options->cache_folder &&
+        qd_cache_save(options->cache_folder, key, result->scales, &why) != QD_OK)
+        warn(result, "%s", why.text);
+    if (status == QD_OK && options->method)
+        warn_about_images(parts, images->n_duplicates, result);
+    return status;
 }
 
 enum qd_status qd_pipeline_run(struct qd_graph *graph, const struct qd_image_set *images,
@@ -295,44 +360,17 @@ enum qd_status qd_pipeline_run(struct qd_graph *graph, const struct qd_image_set
     struct qd_pipeline_result result = {0};
     struct qd_arena arena = {0};
     struct parts parts = {0};
-    struct qd_work work;
-    struct qd_progress progress = {.work = &work};
-    struct qd_pipeline_options tracked = *options;
     char key[QD_HASH_HEX_SIZE];
     int64_t start = qd_now_us();
     enum qd_status status = split(images, options, &arena, &parts, err);
 
-    if (options->progress) {
-        progress.step = options->progress->step;
-        progress.context = options->progress->context;
-    }
-    tracked.progress = &progress;
-    if (status == QD_OK) {
-        struct qd_cache_key cache_key = {options->model_hash,
-                                         options->preprocess,
-                                         parts.all,
-                                         parts.n_all,
-                                         options->method,
-                                         &options->form,
-                                         options->skipped_stages,
-                                         options->min_agreement,
-                                         options->min_sqnr_db,
-                                         options->settings};
-
-        qd_cache_key_hex(&cache_key, key);
-        if (!use_cache(graph, key, options, &result)) {
-            struct qd_error why = {""};
-
-            qd_work_begin(&work, parts.n_calibration, parts.n_gate, options->method && options->method->staged,
-                          options->skipped_stages);
-            status = calibrate(graph, &parts, &tracked, &result, err);
-            qd_progress_end(&progress);
-            if (status == QD_OK && options->cache_folder &&
-                qd_cache_save(options->cache_folder, key, result.scales, &why) != QD_OK)
-                warn(&result, "%s", why.text);
-            if (status == QD_OK && options->method)
-                warn_about_images(&parts, images->n_duplicates, &result);
-        }
+    if (status == QD_OK && options->entry_only) {
+        status = load_cached(graph, options->entry, options, &result, err);
+        result.from_entry = true;
+    } else if (status == QD_OK) {
+        make_key(&parts, options, key);
+        if (!use_cache(graph, key, options, &result))
+            status = calibrate_anew(graph, images, &parts, key, options, &result, err);
     }
     qd_arena_done(&arena);
     result.seconds = (double)(qd_now_us() - start) / 1e6;

@@ -24,16 +24,18 @@ struct qd_pipeline_options {
     const char *settings;               /* further text for the cache key, never NULL */
     const char *cache_folder;           /* or NULL: no cache */
     bool ignore_cache;                  /* calibrate anew (the result is still saved) */
+    const char *entry;                  /* of the cache: its scales, whatever the key; or NULL */
+    bool entry_only;                    /* fail without that entry, rather than go by the key */
     const struct qd_progress *progress; /* or NULL; its work is the pipeline's own */
 };
 
-#define QD_MAX_WARNINGS 6
+#define QD_MAX_WARNINGS 8
 #define QD_WARNING_SIZE (QD_ERROR_TEXT_SIZE + 128)
 
 struct qd_pipeline_result {
     struct qd_scales *scales; /* applied to the graph */
     struct qd_plan *fp32, *int8;
-    bool from_cache;
+    bool from_cache, from_entry;
     double seconds; /* of calibration and gate */
     /* What the caller should log: an ignored cache entry, an unwritable cache; pictures skipped, double, too few. */
     char warnings[QD_MAX_WARNINGS][QD_WARNING_SIZE];
@@ -50,6 +52,10 @@ struct qd_pipeline_result {
 enum qd_status qd_pipeline_run(struct qd_graph *graph, const struct qd_image_set *images,
                                const struct qd_pipeline_options *options, struct qd_pipeline_result *ret,
                                struct qd_error *err);
+/* The key that the scales of this image set go by in the cache. QD_NO_MEMORY. */
+enum qd_status qd_pipeline_key(const struct qd_image_set *images, const struct qd_pipeline_options *options,
+                               char ret_hex[QD_HASH_HEX_SIZE], struct qd_error *err);
+
 /* The gate's rule. */
 bool qd_gate_passes(double min_agreement, double min_sqnr_db, const struct qd_accuracy *accuracy);
 void qd_pipeline_result_done(struct qd_pipeline_result *result);

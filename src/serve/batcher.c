@@ -1,342 +1,404 @@
 #include "serve/batcher.h"
 
-#include <errno.h>
 #include <pthread.h>
-#include <string.h>
 #include <time.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
+#include "serve/queue.h"
 #include "serve/registry.h"
+#include "serve/runner.h"
 #include "util/clock.h"
+#include "util/numa.h"
 
-/* One picture of a batch. */
-struct slot {
-    struct qd_request *request;
-    int image;
-};
+/* How often a queue is looked through for what is late or gone. */
+#define SWEEP_US 20000
+/* How long a client that has stopped sending keeps its place, unless somebody else needs it. */
+#define GRACE_US 500000
+/* How often an idle runner looks whether an old model is still in use. */
+#define FORGET_US 100000
 
 struct qd_batcher {
+    struct qd_pool *pool;
     struct qd_entry *entry;
-    struct qd_batcher_options options;
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    struct qd_request *first, *last; /* requests with pictures that have not started */
-    int n_waiting, n_running;        /* pictures */
-    bool stopping;
-
-    /* the runner's own */
-    struct slot *slots;
-    struct qd_model *model; /* whose frame it is */
-    struct qd_frame *frame;
+    struct qd_queue queue;
+    struct qd_batcher *next;
+    int n_running;   /* pictures */
+    int64_t turn_us; /* the time that it had; one that was idle starts at the pool's */
+    int64_t swept_us;
 };
 
-static void pop_first(struct qd_batcher *b)
+struct worker {
+    struct qd_pool *pool;
+    struct qd_runner *runner;
+    pthread_t thread;
+    bool is_running;
+    bool keeps_old; /* something of a model that is not its entry's any more */
+};
+
+struct qd_pool {
+    struct qd_batcher_options options;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct qd_batcher *batchers;
+    struct worker *workers;
+    int64_t turn_us; /* of the batcher that ran last */
+    bool stopping;
+};
+
+static void call_done(struct qd_request *finished)
 {
-    b->first = b->first->next;
-    if (!b->first)
-        b->last = NULL;
-}
+    while (finished) {
+        struct qd_request *request = finished;
 
-/* Takes up to max_batch pictures, oldest request first. The lock is held. */
-static int take_batch(struct qd_batcher *b)
-{
-    int n = 0;
-
-    while (n < b->options.max_batch && b->first) {
-        struct qd_request *request = b->first;
-
-        b->slots[n].request = request;
-        b->slots[n++].image = request->n_started++;
-        b->n_waiting--;
-        if (request->n_started == request->n_images)
-            pop_first(b);
-    }
-    b->n_running = n;
-    return n;
-}
-
-/* Until there is a batch to run, or a stop. Returns its size, 0 to stop. */
-static int wait_for_batch(struct qd_batcher *b)
-{
-    int n;
-
-    pthread_mutex_lock(&b->lock);
-    while (!b->first && !b->stopping)
-        pthread_cond_wait(&b->wake, &b->lock);
-    if (b->first && !b->stopping && b->options.max_delay_us && b->n_waiting < b->options.max_batch) {
-        int64_t until = b->first->submitted_us + b->options.max_delay_us;
-        struct timespec t = {until / 1000000, until % 1000000 * 1000};
-
-        while (b->n_waiting < b->options.max_batch && !b->stopping)
-            if (pthread_cond_timedwait(&b->wake, &b->lock, &t) == ETIMEDOUT)
-                break;
-    }
-    n = b->stopping ? 0 : take_batch(b);
-    pthread_mutex_unlock(&b->lock);
-    atomic_store(&b->entry->metrics.queue_images, b->n_waiting);
-    return n;
-}
-
-/* The frame belongs to the current generation; a swap makes a new one. */
-static enum qd_status use_current_model(struct qd_batcher *b, struct qd_error *err)
-{
-    struct qd_model *model = qd_entry_model(b->entry);
-    struct qd_frame *frame;
-    enum qd_status status;
-
-    if (!model)
-        return qd_error_set(err, QD_UNAVAILABLE, "model '%s' is not loaded", b->entry->name);
-    if (model == b->model) {
-        qd_model_unref(model);
-        return QD_OK;
-    }
-    status = qd_frame_new(model->result.int8, b->options.n_threads, &frame, err);
-    if (status != QD_OK) {
-        qd_model_unref(model);
-        return status;
-    }
-    qd_frame_free(b->frame);
-    qd_model_unref(b->model);
-    b->frame = frame;
-    b->model = model;
-    return QD_OK;
-}
-
-/* Decides, before decoding, which pictures are still wanted; the rest get their answer now. */
-static int drop_late(struct qd_batcher *b, int n)
-{
-    int64_t now = qd_now_us();
-    int n_kept = 0;
-
-    for (int i = 0; i < n; i++) {
-        struct qd_request *request = b->slots[i].request;
-        struct qd_answer *answer = &request->answers[b->slots[i].image];
-
-        if (now > request->deadline_us)
-            answer->status = qd_error_set(&answer->error, QD_DEADLINE, "waited %lld ms, the deadline is %d ms",
-                                          (long long)(now - request->submitted_us) / 1000, b->options.deadline_ms);
-        if (answer->status == QD_OK)
-            b->slots[n_kept++] = b->slots[i];
-        else if (answer->status == QD_DEADLINE)
-            atomic_fetch_add(&b->entry->metrics.rejected[QD_REJECT_DEADLINE], 1);
-    }
-    return n_kept;
-}
-
-static void decode_one(struct qd_batcher *b, int i)
-{
-    struct qd_request *request = b->slots[i].request;
-    int image = b->slots[i].image;
-    struct qd_answer *answer = &request->answers[image];
-    uint8_t *input = qd_frame_input(b->frame, i);
-
-    answer->status = qd_preprocess_run(&b->model->config.preprocess, request->bytes[image], request->sizes[image],
-                                       &b->options.limits, input, &answer->error);
-    /* The slot runs all the same: a defined picture in its place keeps the others where they are. */
-    if (answer->status != QD_OK)
-        memset(input, 0, qd_preprocess_bytes(&b->model->config.preprocess));
-}
-
-/* Decoding and the network in one parallel region. */
-static void run_batch(struct qd_batcher *b, int n, int64_t *ret_decode_us, int64_t *ret_compute_us)
-{
-    int64_t start = qd_now_us(), decoded = start;
-
-#ifdef _OPENMP
-#pragma omp parallel num_threads(qd_frame_team(b->frame, b->options.n_threads))
-    {
-#pragma omp for schedule(dynamic, 1)
-        for (int i = 0; i < n; i++)
-            decode_one(b, i);
-        if (omp_get_thread_num() == 0)
-            decoded = qd_now_us();
-        qd_frame_run_share(b->frame, n, omp_get_thread_num(), omp_get_num_threads());
-    }
-#else
-    for (int i = 0; i < n; i++)
-        decode_one(b, i);
-    decoded = qd_now_us();
-    qd_frame_run_share(b->frame, n, 0, 1);
-#endif
-    *ret_decode_us = decoded - start;
-    *ret_compute_us = qd_now_us() - decoded;
-}
-
-static void fill_answer(const struct qd_batcher *b, int slot, struct qd_answer *answer, int top_k)
-{
-    const float *scores = qd_frame_output(b->frame, 0, slot);
-    int64_t count = qd_plan_output_count(b->model->result.int8, 0), classes[16];
-
-    answer->n_top = top_k < count ? top_k : (int)count;
-    qd_top_k(scores, count, answer->n_top, classes);
-    for (int i = 0; i < answer->n_top; i++) {
-        answer->top[i].class_index = classes[i];
-        answer->top[i].score = scores[classes[i]];
+        finished = request->more;
+        atomic_fetch_sub(&request->model->n_requests, 1);
+        request->done(request);
     }
 }
 
-/* Counts n pictures of these slots as done; requests whose last picture it was are handed back. */
-static void finish_slots(const struct slot *slots, int n)
+static void count_waiting(struct qd_batcher *b, int change)
 {
+    atomic_fetch_add(&b->entry->metrics->queue_images, change);
+}
+
+/* The lock is held. Returns what is finished, for call_done without the lock. */
+static struct qd_request *sweep(struct qd_batcher *b, int64_t now_us, int64_t grace_us)
+{
+    int n_late = 0, n_gone = 0, before = b->queue.n_images;
+    struct qd_request *finished = qd_queue_sweep(&b->queue, now_us, grace_us, &n_late, &n_gone);
+
+    b->swept_us = now_us;
+    count_waiting(b, b->queue.n_images - before);
+    atomic_fetch_add(&b->entry->metrics->rejected[QD_REJECT_DEADLINE], (unsigned long long)n_late);
+    atomic_fetch_add(&b->entry->metrics->rejected[QD_REJECT_GONE], (unsigned long long)n_gone);
+    return finished;
+}
+
+/* Sweeps the queues whose time it is. */
+static struct qd_request *sweep_all(struct qd_pool *pool, int64_t now_us)
+{
+    struct qd_request *all = NULL;
+
+    for (struct qd_batcher *b = pool->batchers; b; b = b->next) {
+        struct qd_request *finished, *last;
+
+        if (!b->queue.n_images || now_us - b->swept_us < SWEEP_US)
+            continue;
+        finished = last = sweep(b, now_us, GRACE_US);
+        while (last && last->more)
+            last = last->more;
+        if (last) {
+            last->more = all;
+            all = finished;
+        }
+    }
+    return all;
+}
+
+/* Until when a batcher waits for more pictures. */
+static int64_t full_at_us(const struct qd_batcher *b)
+{
+    const struct qd_batcher_options *o = &b->pool->options;
+
+    if (!o->max_delay_us || b->queue.n_images >= o->model.max_batch)
+        return 0;
+    return qd_queue_oldest_us(&b->queue) + o->max_delay_us;
+}
+
+/* The batcher whose turn it is, or NULL; then *ret_until is when to look again. */
+static struct qd_batcher *pick(struct qd_pool *pool, int64_t now_us, int64_t *ret_until)
+{
+    struct qd_batcher *best = NULL;
+
+    for (struct qd_batcher *b = pool->batchers; b; b = b->next) {
+        int64_t at;
+
+        if (!b->queue.n_images)
+            continue;
+        at = full_at_us(b);
+        if (at > now_us)
+            *ret_until = at < *ret_until ? at : *ret_until;
+        else if (!best || b->turn_us < best->turn_us)
+            best = b;
+    }
+    return best;
+}
+
+static void wait_until(struct qd_pool *pool, int64_t until_us)
+{
+    struct timespec t = {until_us / 1000000, until_us % 1000000 * 1000};
+
+    if (until_us == INT64_MAX)
+        pthread_cond_wait(&pool->wake, &pool->lock);
+    else
+        pthread_cond_timedwait(&pool->wake, &pool->lock, &t);
+}
+
+/* A model that is an entry's, or that requests still need. */
+static bool is_wanted(const struct qd_model *model, void *context)
+{
+    struct worker *worker = context;
+
+    if (atomic_load(&model->n_requests) > 0) {
+        worker->keeps_old = true; /* perhaps: looked at again */
+        return true;
+    }
+    for (const struct qd_batcher *b = worker->pool->batchers; b; b = b->next) {
+        struct qd_model *current = qd_entry_model(b->entry);
+
+        qd_model_unref(current);
+        if (current == model)
+            return true;
+    }
+    return false;
+}
+
+static void forget_old(struct worker *worker)
+{
+    worker->keeps_old = false;
+    qd_runner_forget(worker->runner, is_wanted, worker);
+}
+
+/* Until there is a batch to run, or a stop (NULL). */
+static struct qd_batcher *next_batch(struct worker *worker, struct qd_slot *slots, int *ret_n)
+{
+    struct qd_pool *pool = worker->pool;
+    struct qd_batcher *b = NULL;
+
+    pthread_mutex_lock(&pool->lock);
+    while (!pool->stopping) {
+        int64_t now = qd_now_us(), until = INT64_MAX;
+        struct qd_request *finished = sweep_all(pool, now);
+
+        if (finished) {
+            pthread_mutex_unlock(&pool->lock);
+            call_done(finished);
+            pthread_mutex_lock(&pool->lock);
+            continue;
+        }
+        b = pick(pool, now, &until);
+        if (b)
+            break;
+        if (worker->keeps_old) {
+            forget_old(worker);
+            until = worker->keeps_old && until > now + FORGET_US ? now + FORGET_US : until;
+        }
+        wait_until(pool, until);
+    }
+    if (b) {
+        *ret_n = qd_queue_take(&b->queue, pool->options.model.max_batch, slots);
+        count_waiting(b, -*ret_n);
+        b->n_running += *ret_n;
+        pool->turn_us = b->turn_us;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return b;
+}
+
+/* Counts the pictures as done and hands back the requests whose last picture it was. */
+static void finish(struct qd_batcher *b, const struct qd_slot *slots, int n, int64_t took_us)
+{
+    struct qd_request *finished = NULL;
+
+    pthread_mutex_lock(&b->pool->lock);
+    b->n_running -= n;
+    b->turn_us += took_us;
     for (int i = 0; i < n; i++) {
         struct qd_request *request = slots[i].request;
 
-        if (++request->n_finished == request->n_images)
-            request->done(request);
+        if (++request->n_finished < request->n_images)
+            continue;
+        request->more = finished;
+        finished = request;
     }
+    pthread_mutex_unlock(&b->pool->lock);
+    call_done(finished);
 }
 
-static void process(struct qd_batcher *b, int n_taken)
+static void *work(void *context)
 {
-    struct qd_metrics *metrics = &b->entry->metrics;
-    struct slot all[QD_MAX_BATCH];
-    int64_t start = qd_now_us(), decode_us = 0, compute_us = 0;
-    struct qd_error err = {""};
-    enum qd_status status;
-    int n;
+    struct worker *worker = context;
+    struct qd_slot slots[QD_MAX_BATCH];
+    struct qd_batcher *b;
+    int n, n_nodes = qd_numa_n_nodes(QD_SYSFS), number = (int)(worker - worker->pool->workers);
 
-    memcpy(all, b->slots, (size_t)n_taken * sizeof(all[0]));
-    status = use_current_model(b, &err);
-    for (int i = 0; i < n_taken && status != QD_OK; i++) {
-        struct qd_answer *answer = &all[i].request->answers[all[i].image];
+    /* Before its team of threads is made, which inherits it. A runner that serves all nodes is not bound. */
+    if (n_nodes > 1 && worker->pool->options.n_runners >= n_nodes)
+        qd_numa_bind(QD_SYSFS, number % n_nodes);
+    while ((b = next_batch(worker, slots, &n))) {
+        int64_t start = qd_now_us();
 
-        answer->status = status;
-        answer->error = err;
-    }
-    n = status == QD_OK ? drop_late(b, n_taken) : 0;
-    if (n) {
-        run_batch(b, n, &decode_us, &compute_us);
-        atomic_fetch_add(&metrics->images, (unsigned long long)n);
-        qd_metrics_observe_size(&metrics->batch_size, n);
-        qd_metrics_observe_us(&metrics->stage_us[QD_STAGE_DECODE], decode_us);
-        qd_metrics_observe_us(&metrics->stage_us[QD_STAGE_COMPUTE], compute_us);
-    }
-    for (int i = 0; i < n; i++) {
-        struct qd_request *request = b->slots[i].request;
-        struct qd_answer *answer = &request->answers[b->slots[i].image];
-
-        if (answer->status == QD_OK)
-            fill_answer(b, i, answer, request->top_k);
-        if (request->model != b->model) {
-            qd_model_unref(request->model);
-            request->model = qd_model_ref(b->model);
-        }
-        request->batch_size = n > request->batch_size ? n : request->batch_size;
-        request->queue_us = start - request->submitted_us;
-        request->decode_us = decode_us;
-        request->compute_us = compute_us;
-        qd_metrics_observe_us(&metrics->stage_us[QD_STAGE_QUEUE], request->queue_us);
-    }
-    finish_slots(all, n_taken);
-}
-
-static void *run_thread(void *context)
-{
-    struct qd_batcher *b = context;
-    int n;
-
-    while ((n = wait_for_batch(b)) > 0) {
-        process(b, n);
-        pthread_mutex_lock(&b->lock);
-        b->n_running = 0;
-        pthread_mutex_unlock(&b->lock);
+        qd_runner_run(worker->runner, slots, n, b->entry->metrics);
+        finish(b, slots, n, qd_now_us() - start);
     }
     return NULL;
 }
 
-enum qd_status qd_batcher_new(struct qd_entry *entry, const struct qd_batcher_options *options,
-                              struct qd_batcher **ret, struct qd_error *err)
+static enum qd_status start_workers(struct qd_pool *pool, struct qd_error *err)
 {
-    struct qd_batcher *b = qd_alloc(sizeof(*b));
-    pthread_condattr_t attributes;
+    for (int i = 0; i < pool->options.n_runners; i++) {
+        struct worker *worker = &pool->workers[i];
+        enum qd_status status;
 
-    if (!b || !(b->slots = qd_alloc_array((size_t)options->max_batch, sizeof(*b->slots)))) {
-        qd_free(b);
-        return qd_error_set(err, QD_NO_MEMORY, "no memory for a queue");
+        worker->pool = pool;
+        status = qd_runner_new(&pool->options.model, &worker->runner, err);
+        if (status != QD_OK)
+            return status;
+        if (pthread_create(&worker->thread, NULL, work, worker) != 0)
+            return qd_error_set(err, QD_IO, "cannot start a thread");
+        worker->is_running = true;
     }
-    b->entry = entry;
-    b->options = *options;
-    pthread_mutex_init(&b->lock, NULL);
+    return QD_OK;
+}
+
+enum qd_status qd_pool_new(const struct qd_batcher_options *options, struct qd_pool **ret, struct qd_error *err)
+{
+    struct qd_pool *pool = qd_alloc(sizeof(*pool));
+    pthread_condattr_t attributes;
+    enum qd_status status;
+
+    if (!pool || !(pool->workers = qd_alloc_array((size_t)options->n_runners, sizeof(*pool->workers)))) {
+        qd_free(pool);
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for runners");
+    }
+    pool->options = *options;
+    pthread_mutex_init(&pool->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&b->wake, &attributes);
+    pthread_cond_init(&pool->wake, &attributes);
     pthread_condattr_destroy(&attributes);
-    if (pthread_create(&b->thread, NULL, run_thread, b) != 0) {
-        qd_free(b->slots);
-        qd_free(b);
-        return qd_error_set(err, QD_IO, "cannot start a thread");
+    status = start_workers(pool, err);
+    if (status != QD_OK) {
+        qd_pool_free(pool);
+        return status;
     }
+    *ret = pool;
+    return QD_OK;
+}
+
+void qd_pool_stop(struct qd_pool *pool)
+{
+    if (!pool)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    pool->stopping = true;
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+    for (int i = 0; i < pool->options.n_runners; i++) {
+        if (pool->workers[i].is_running)
+            pthread_join(pool->workers[i].thread, NULL);
+        pool->workers[i].is_running = false;
+        qd_runner_free(pool->workers[i].runner);
+        pool->workers[i].runner = NULL;
+    }
+    for (struct qd_batcher *b = pool->batchers; b; b = b->next) {
+        struct qd_request *finished;
+
+        pthread_mutex_lock(&pool->lock);
+        count_waiting(b, -b->queue.n_images);
+        finished = qd_queue_clear(&b->queue, QD_UNAVAILABLE, "the server is stopping");
+        pthread_mutex_unlock(&pool->lock);
+        call_done(finished);
+    }
+}
+
+void qd_pool_free(struct qd_pool *pool)
+{
+    if (!pool)
+        return;
+    qd_pool_stop(pool);
+    while (pool->batchers) {
+        struct qd_batcher *b = pool->batchers;
+
+        pool->batchers = b->next;
+        qd_free(b);
+    }
+    pthread_cond_destroy(&pool->wake);
+    pthread_mutex_destroy(&pool->lock);
+    qd_free(pool->workers);
+    qd_free(pool);
+}
+
+enum qd_status qd_batcher_new(struct qd_pool *pool, struct qd_entry *entry, struct qd_batcher **ret,
+                              struct qd_error *err)
+{
+    struct qd_batcher *b = qd_alloc(sizeof(*b));
+
+    if (!b)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for a queue");
+    b->pool = pool;
+    b->entry = entry;
+    pthread_mutex_lock(&pool->lock);
+    b->next = pool->batchers;
+    pool->batchers = b;
+    pthread_mutex_unlock(&pool->lock);
     *ret = b;
     return QD_OK;
 }
 
-void qd_batcher_free(struct qd_batcher *b)
+/* The lock is held. */
+static enum qd_status enqueue(struct qd_batcher *b, struct qd_request *request, struct qd_error *err)
 {
-    struct qd_request *request, *next;
+    struct qd_pool *pool = b->pool;
 
-    if (!b)
-        return;
-    pthread_mutex_lock(&b->lock);
-    b->stopping = true;
-    pthread_cond_signal(&b->wake);
-    pthread_mutex_unlock(&b->lock);
-    pthread_join(b->thread, NULL);
-    for (request = b->first; request; request = next) {
-        next = request->next;
-        for (int i = request->n_started; i < request->n_images; i++)
-            request->answers[i].status =
-                qd_error_set(&request->answers[i].error, QD_UNAVAILABLE, "the server is stopping");
-        request->done(request);
-    }
-    qd_frame_free(b->frame);
-    qd_model_unref(b->model);
-    pthread_cond_destroy(&b->wake);
-    pthread_mutex_destroy(&b->lock);
-    qd_free(b->slots);
-    qd_free(b);
+    if (pool->stopping)
+        return qd_error_set(err, QD_UNAVAILABLE, "the server is stopping");
+    if (b->queue.n_images + request->n_images > pool->options.queue_limit)
+        return qd_error_set(err, QD_FULL,
+                            "the queue of model '%s' holds %d of at most %d pictures, no room for %d more",
+                            b->entry->name, b->queue.n_images, pool->options.queue_limit, request->n_images);
+    if (!b->queue.n_images && !b->n_running && b->turn_us < pool->turn_us)
+        b->turn_us = pool->turn_us;
+    qd_queue_push(&b->queue, request);
+    count_waiting(b, request->n_images);
+    atomic_fetch_add(&request->model->n_requests, 1);
+    pthread_cond_signal(&pool->wake);
+    return QD_OK;
 }
 
 enum qd_status qd_batcher_submit(struct qd_batcher *b, struct qd_request *request, struct qd_error *err)
 {
-    enum qd_status status = QD_OK;
-    struct qd_model *model = qd_entry_model(b->entry);
+    const struct qd_batcher_options *o = &b->pool->options;
+    int64_t timeout_us = (int64_t)o->deadline_ms * 1000;
+    struct qd_request *finished = NULL;
+    enum qd_status status;
 
-    if (!model)
-        return qd_error_set(err, QD_UNAVAILABLE, "model '%s' is not loaded yet", b->entry->name);
-    qd_model_unref(model);
-    request->next = NULL;
+    if (request->n_images > o->queue_limit)
+        return qd_error_set(err, QD_TOO_LARGE, "%d pictures in one request: a queue holds at most %d",
+                            request->n_images, o->queue_limit);
+    if (request->timeout_us > 0 && request->timeout_us < timeout_us)
+        timeout_us = request->timeout_us;
     request->submitted_us = qd_now_us();
-    request->deadline_us = request->submitted_us + (int64_t)b->options.deadline_ms * 1000;
+    request->deadline_us = request->submitted_us + timeout_us;
     request->n_started = request->n_finished = 0;
-    pthread_mutex_lock(&b->lock);
-    if (b->stopping) {
-        status = qd_error_set(err, QD_UNAVAILABLE, "the server is stopping");
-    } else if (b->n_waiting + request->n_images > b->options.queue_limit) {
-        status = qd_error_set(err, QD_FULL, "the queue of model '%s' holds %d of at most %d pictures, no room for %d more",
-                              b->entry->name, b->n_waiting, b->options.queue_limit, request->n_images);
-    } else {
-        if (b->last)
-            b->last->next = request;
-        else
-            b->first = request;
-        b->last = request;
-        b->n_waiting += request->n_images;
-        atomic_store(&b->entry->metrics.queue_images, b->n_waiting);
-        pthread_cond_signal(&b->wake);
-    }
-    pthread_mutex_unlock(&b->lock);
+    pthread_mutex_lock(&b->pool->lock);
+    /* What is late or gone makes room first. */
+    if (b->queue.n_images + request->n_images > o->queue_limit && request->submitted_us - b->swept_us > 1000)
+        finished = sweep(b, request->submitted_us, 0);
+    status = enqueue(b, request, err);
+    pthread_mutex_unlock(&b->pool->lock);
+    call_done(finished);
     return status;
+}
+
+void qd_batcher_refresh(struct qd_batcher *b)
+{
+    struct qd_pool *pool = b ? b->pool : NULL;
+
+    if (!pool)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    for (int i = 0; i < pool->options.n_runners; i++)
+        pool->workers[i].keeps_old = true;
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
 }
 
 int qd_batcher_load(struct qd_batcher *b)
 {
     int n;
 
-    pthread_mutex_lock(&b->lock);
-    n = b->n_waiting + b->n_running;
-    pthread_mutex_unlock(&b->lock);
+    pthread_mutex_lock(&b->pool->lock);
+    n = b->queue.n_images + b->n_running;
+    pthread_mutex_unlock(&b->pool->lock);
     return n;
 }

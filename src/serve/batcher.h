@@ -1,65 +1,44 @@
 /*
- * The batcher of one model: a bounded queue of pictures and one runner thread with an OpenMP team. A batch is what is
- * there when the runner is free (or what comes within max_delay_us), at most max_batch pictures; decoding runs on the
- * same team as the network. Thread-safe; the lock lives in batcher.c.
+ * From requests to batches. Each model has a batcher: a bounded queue. All batchers share a pool of runners, each a
+ * thread with an OpenMP team: a free runner takes a batch of the model that has had the least time, so that a busy model
+ * does not hold up the others. A batch is what is there when the runner is free (or what comes within max_delay_us), at
+ * most max_batch pictures; decoding runs on the same team as the network. Thread-safe; the lock lives in batcher.c.
  */
 #ifndef QD_SERVE_BATCHER_H
 #define QD_SERVE_BATCHER_H
 
-#include "serve/model.h"
+#include "serve/request.h"
 
-#define QD_MAX_BATCH 256
-
+struct qd_pool;
 struct qd_batcher;
 struct qd_entry;
 
-/* The answer for one picture. */
-struct qd_answer {
-    enum qd_status status;
-    struct qd_error error; /* where status is not QD_OK */
-    int n_top;
-    struct {
-        int64_t class_index;
-        float score;
-    } top[16];
+struct qd_batcher_options {
+    int n_runners;     /* each is bound to a NUMA node, in turn, where there are several */
+    struct qd_model_options model; /* threads of a runner, max_batch, kernels, limits */
+    int max_delay_us;
+    int queue_limit; /* pictures that may wait, per model */
+    int deadline_ms;
 };
+
+enum qd_status qd_pool_new(const struct qd_batcher_options *options, struct qd_pool **ret, struct qd_error *err);
+/* Waits for the running batches; answers what is queued, and what comes later, with QD_UNAVAILABLE. */
+void qd_pool_stop(struct qd_pool *pool);
+/* Stops, and frees the pool with its batchers. NULL is fine. */
+void qd_pool_free(struct qd_pool *pool);
+
+/* The batcher of a model; the pool owns it. */
+enum qd_status qd_batcher_new(struct qd_pool *pool, struct qd_entry *entry, struct qd_batcher **ret,
+                              struct qd_error *err);
 
 /*
- * One request of n pictures. The submitter owns it; it may be freed once done() was called, which happens exactly once,
- * from the runner's thread (or from the submitter's where submitting fails). bytes stay the submitter's until then.
+ * QD_FULL: the queue has no room for all its pictures now; QD_TOO_LARGE: it never has; QD_UNAVAILABLE: stopping. After a
+ * failure done() is not called.
  */
-struct qd_request {
-    int n_images;
-    const void *const *bytes; /* encoded pictures */
-    const size_t *sizes;
-    int top_k;                /* 1 to 16 */
-    struct qd_answer *answers; /* n_images, zeroed by the submitter */
-    void (*done)(struct qd_request *request);
-    void *context;
-
-    /* filled before done() */
-    struct qd_model *model;   /* a reference that ran the last picture; unref'd by whoever frees the request */
-    int batch_size;           /* the largest batch that held one of its pictures */
-    int64_t queue_us, decode_us, compute_us;
-
-    /* private */
-    struct qd_request *next;
-    int64_t submitted_us, deadline_us;
-    int n_started, n_finished;
-};
-
-struct qd_batcher_options {
-    int max_batch, max_delay_us, queue_limit, deadline_ms, n_threads;
-    struct qd_image_limits limits;
-};
-
-enum qd_status qd_batcher_new(struct qd_entry *entry, const struct qd_batcher_options *options,
-                              struct qd_batcher **ret, struct qd_error *err);
-/* Waits for the running batch; answers what is queued with QD_UNAVAILABLE. */
-void qd_batcher_free(struct qd_batcher *batcher);
-
-/* QD_FULL when the queue has no room for all its pictures, QD_UNAVAILABLE without a model or while stopping. */
 enum qd_status qd_batcher_submit(struct qd_batcher *batcher, struct qd_request *request, struct qd_error *err);
+
+/* The entry's model has changed: runners free what they keep of the old one once no request needs it. NULL is fine. */
+void qd_batcher_refresh(struct qd_batcher *batcher);
 
 /* Pictures waiting or running. */
 int qd_batcher_load(struct qd_batcher *batcher);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "serve/registry.h"
+#include "util/clock.h"
 
 static int bucket_of(int64_t value, int64_t first)
 {
@@ -29,6 +30,36 @@ void qd_metrics_observe_size(struct qd_metric_histogram *h, int size)
 {
     atomic_fetch_add(&h->buckets[bucket_of(size, 1)], 1);
     atomic_fetch_add(&h->sum, (unsigned long long)size);
+}
+
+void qd_metrics_observe_batch(struct qd_metrics *metrics, int n, int64_t decode_us, int64_t compute_us)
+{
+    atomic_fetch_add(&metrics->images, (unsigned long long)n);
+    atomic_fetch_add(&metrics->batches[n].n, 1);
+    atomic_fetch_add(&metrics->batches[n].decode_us, (unsigned long long)decode_us);
+    atomic_fetch_add(&metrics->batches[n].compute_us, (unsigned long long)compute_us);
+    atomic_store(&metrics->last_inference_unix_us, qd_unix_time_us());
+    qd_metrics_observe_size(&metrics->batch_size, n);
+    qd_metrics_observe_us(&metrics->stage_us[QD_STAGE_DECODE], decode_us);
+    qd_metrics_observe_us(&metrics->stage_us[QD_STAGE_COMPUTE], compute_us);
+}
+
+void qd_metrics_observe_request(struct qd_metrics *metrics, int http_status, int64_t us)
+{
+    bool is_good = http_status < 400;
+
+    if (http_status < 100 || http_status >= QD_N_CODES)
+        return;
+    atomic_fetch_add(&metrics->requests[http_status], 1);
+    atomic_fetch_add(is_good ? &metrics->succeeded.n : &metrics->failed.n, 1);
+    atomic_fetch_add(is_good ? &metrics->succeeded.us : &metrics->failed.us, (unsigned long long)us);
+    qd_metrics_observe_us(&metrics->request_us, us);
+    if (http_status == 429)
+        atomic_fetch_add(&metrics->rejected[QD_REJECT_FULL], 1);
+    else if (http_status == 503)
+        atomic_fetch_add(&metrics->rejected[QD_REJECT_UNAVAILABLE], 1);
+    else if (http_status >= 400 && http_status < 500)
+        atomic_fetch_add(&metrics->rejected[QD_REJECT_INVALID], 1);
 }
 
 /* Where a metric prints its samples, for one entry and its model (NULL while none has loaded). */
@@ -83,7 +114,7 @@ static void print_histogram(struct printer *p, const char *name, const char *mor
 static void print_requests(struct printer *p, const char *name)
 {
     for (int code = 100; code < QD_N_CODES; code++) {
-        unsigned long long n = atomic_load(&p->entry->metrics.requests[code]);
+        unsigned long long n = atomic_load(&p->entry->metrics->requests[code]);
 
         if (n || code == 200)
             PRINT(p, "%s{%s,code=\"%d\"} %llu\n", name, p->label, code, n);
@@ -92,12 +123,12 @@ static void print_requests(struct printer *p, const char *name)
 
 static void print_images(struct printer *p, const char *name)
 {
-    PRINT(p, "%s{%s} %llu\n", name, p->label, (unsigned long long)atomic_load(&p->entry->metrics.images));
+    PRINT(p, "%s{%s} %llu\n", name, p->label, (unsigned long long)atomic_load(&p->entry->metrics->images));
 }
 
 static void print_request_seconds(struct printer *p, const char *name)
 {
-    print_histogram(p, name, "", &p->entry->metrics.request_us, 1e-4, 18, 1e-6);
+    print_histogram(p, name, "", &p->entry->metrics->request_us, 1e-4, 18, 1e-6);
 }
 
 static void print_stage_seconds(struct printer *p, const char *name)
@@ -108,27 +139,27 @@ static void print_stage_seconds(struct printer *p, const char *name)
         char more[32];
 
         snprintf(more, sizeof(more), ",stage=\"%s\"", stages[s]);
-        print_histogram(p, name, more, &p->entry->metrics.stage_us[s], 1e-4, 18, 1e-6);
+        print_histogram(p, name, more, &p->entry->metrics->stage_us[s], 1e-4, 18, 1e-6);
     }
 }
 
 static void print_batch_size(struct printer *p, const char *name)
 {
-    print_histogram(p, name, "", &p->entry->metrics.batch_size, 1, 7, 1);
+    print_histogram(p, name, "", &p->entry->metrics->batch_size, 1, 7, 1);
 }
 
 static void print_queue(struct printer *p, const char *name)
 {
-    PRINT(p, "%s{%s} %lld\n", name, p->label, (long long)atomic_load(&p->entry->metrics.queue_images));
+    PRINT(p, "%s{%s} %lld\n", name, p->label, (long long)atomic_load(&p->entry->metrics->queue_images));
 }
 
 static void print_rejected(struct printer *p, const char *name)
 {
-    static const char *const reasons[QD_N_REJECTS] = {"queue_full", "deadline", "unavailable", "invalid"};
+    static const char *const reasons[QD_N_REJECTS] = {"queue_full", "deadline", "unavailable", "invalid", "client_gone"};
 
     for (int r = 0; r < QD_N_REJECTS; r++)
         PRINT(p, "%s{%s,reason=\"%s\"} %llu\n", name, p->label, reasons[r],
-              (unsigned long long)atomic_load(&p->entry->metrics.rejected[r]));
+              (unsigned long long)atomic_load(&p->entry->metrics->rejected[r]));
 }
 
 static void print_accuracy(struct printer *p, const char *name)
@@ -236,9 +267,14 @@ enum qd_status qd_metrics_print(struct qd_registry *registry, const char *isa, s
         PRINT(&p, "# HELP %s %s\n# TYPE %s %s\n", qd_metric_defs[m].name, qd_metric_defs[m].help, qd_metric_defs[m].name,
               qd_metric_defs[m].type);
         for (int i = 0; i < qd_registry_n_entries(registry); i++) {
+            struct qd_entry_status status;
             char name[2 * QD_MODEL_NAME_SIZE];
 
+            /* Metrics are of the name: one of its entries stands for all. */
             p.entry = qd_registry_entry(registry, i);
+            qd_entry_status(p.entry, &status);
+            if (!status.is_served)
+                continue;
             p.model = qd_entry_model(p.entry);
             escape_label(p.entry->name, name, sizeof(name));
             snprintf(p.label, sizeof(p.label), "model=\"%s\"", name);

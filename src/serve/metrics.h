@@ -7,7 +7,7 @@
 
 #include <stdatomic.h>
 
-#include "serve/model.h"
+#include "serve/request.h"
 
 #define QD_HISTOGRAM_BUCKETS 24
 
@@ -18,7 +18,7 @@ struct qd_metric_histogram {
 };
 
 enum qd_stage { QD_STAGE_QUEUE, QD_STAGE_DECODE, QD_STAGE_COMPUTE, QD_STAGE_RESPOND, QD_N_STAGES };
-enum qd_reject { QD_REJECT_FULL, QD_REJECT_DEADLINE, QD_REJECT_UNAVAILABLE, QD_REJECT_INVALID, QD_N_REJECTS };
+enum qd_reject { QD_REJECT_FULL, QD_REJECT_DEADLINE, QD_REJECT_UNAVAILABLE, QD_REJECT_INVALID, QD_REJECT_GONE, QD_N_REJECTS };
 
 #define QD_N_CODES 600
 
@@ -29,11 +29,23 @@ struct qd_metrics {
     atomic_ullong rejected[QD_N_REJECTS];
     atomic_llong queue_images;
     struct qd_metric_histogram request_us, stage_us[QD_N_STAGES], batch_size;
+    /* for V2's statistics */
+    struct {
+        atomic_ullong n, us;
+    } succeeded, failed;
+    struct {
+        atomic_ullong n, decode_us, compute_us;
+    } batches[QD_MAX_BATCH + 1]; /* by size */
+    atomic_llong last_inference_unix_us;
 };
 
 /* Adds one observation. Bounds of times double from 100 us; those of batch sizes from 1. */
 void qd_metrics_observe_us(struct qd_metric_histogram *histogram, int64_t us);
 void qd_metrics_observe_size(struct qd_metric_histogram *histogram, int size);
+/* One run of n pictures. */
+void qd_metrics_observe_batch(struct qd_metrics *metrics, int n, int64_t decode_us, int64_t compute_us);
+/* One answered request. */
+void qd_metrics_observe_request(struct qd_metrics *metrics, int http_status, int64_t us);
 
 struct qd_registry;
 

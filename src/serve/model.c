@@ -1,6 +1,9 @@
 #include "serve/model.h"
 
 #include <limits.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,6 +12,7 @@
 #include "op/op.h"
 #include "pass/pass.h"
 #include "quant/given.h"
+#include "serve/generation.h"
 #include "serve/synthetic.h"
 #include "util/clock.h"
 #include "util/file.h"
@@ -34,6 +38,10 @@ void qd_model_unref(struct qd_model *model)
     qd_model_config_done(&model->config);
     qd_free(model->images_folder);
     qd_free(model);
+#ifdef __GLIBC__
+    /* Without this glibc keeps what is free between other memory: a server that swaps models would never shrink. */
+    malloc_trim(0);
+#endif
 }
 
 const char *qd_model_label(const struct qd_model *model, int64_t class_index)
@@ -135,7 +143,7 @@ static enum qd_status new_model(const char *path, const struct qd_model_options 
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a model");
     atomic_init(&model->n_refs, 1);
     model->generation = 1;
-    status = qd_model_config_load(path, &model->config, err);
+    status = qd_model_config_load(path, options ? options->version : 0, &model->config, err);
     if (status == QD_OK && size) {
         model->config.has_crop = true;
         model->config.preprocess.crop_h = size[0];
@@ -164,7 +172,8 @@ enum qd_status qd_model_resized(struct qd_model *base, int h, int w, const struc
     struct qd_plan_options plan = {
         .precision = QD_PRECISION_Q8, .max_batch = options->max_batch, .kernels = options->kernels};
     const int size[2] = {h, w};
-    struct qd_model_options own = {.method = base->forgets_scales ? DEFAULT_METHOD : QD_METHOD_GIVEN};
+    struct qd_model_options own = {.method = base->forgets_scales ? DEFAULT_METHOD : QD_METHOD_GIVEN,
+                                   .version = base->config.version};
     struct qd_model *model = NULL;
     enum qd_status status = new_model(base->config.path, &own, size, &model, err);
 
@@ -263,6 +272,103 @@ static enum qd_status form_of(struct qd_model *model, const struct qd_model_opti
     return status;
 }
 
+/* What the key of a calibration says beside pictures and form; method NULL: it is part of the key by itself. */
+static enum qd_status settings_text(const struct qd_model *model, const struct qd_model_options *options,
+                                    const char *method, struct qd_buf *ret, struct qd_error *err)
+{
+    enum qd_status status;
+
+    qd_buf_init(ret, (size_t)1 << 20);
+    status = qd_buf_printf(ret, err, "%s%s%slayers:", method ? "generations of " : "", method ? method : "",
+                           options->standard_graph ? "standard graph " : "");
+    for (size_t i = 0; i < model->config.n_fp32_layers && status == QD_OK; i++)
+        status = qd_buf_printf(ret, err, "fp32 %s\n", model->config.fp32_layers[i]);
+    return status;
+}
+
+/*
+ * Which of the generations that are kept is to be loaded. They belong to what the model is by itself: its own pictures,
+ * and its own method, whatever a job overrides.
+ */
+static enum qd_status choose_generation(struct qd_model *model, const struct qd_model_options *options,
+                                        const struct qd_image_set *images, const struct qd_pipeline_options *pipeline,
+                                        struct qd_error *err)
+{
+    struct qd_model_options none = {.n_threads = options->n_threads};
+    struct qd_pipeline_options own = *pipeline;
+    struct qd_image_set own_images = {0};
+    const struct qd_image_set *used = images;
+    const char *profile = model->profile;
+    struct qd_error why = {""};
+    struct qd_buf settings;
+    enum qd_status status = settings_text(model, options, model->config.method ? model->config.method : "its own",
+                                          &settings, err);
+
+    if (options->images) {
+        used = &own_images;
+        if (model->config.calibration_folder)
+            (void)qd_image_set_load(model->config.calibration_folder, NULL, 0, &own_images, &why);
+    }
+    own.settings = (const char *)settings.bytes;
+    own.max_images = model->config.max_images;
+    if (status == QD_OK)
+        status = form_of(model, &none, &own.form, err);
+    model->profile = profile;
+    if (status == QD_OK)
+        status = qd_generation_find(model, used, &own, options, &model->entry_generation, err);
+    qd_image_set_done(&own_images);
+    qd_buf_done(&settings);
+    return status;
+}
+
+/* The kept generation that is to be loaded, or NULL. */
+static const struct qd_generation *kept_generation(const struct qd_model *model)
+{
+    int at = model->entry_generation ? qd_generations_find(&model->generations, model->entry_generation) : -1;
+
+    return at < 0 ? NULL : &model->generations.list[at];
+}
+
+/*
+ * Whether the kept scales are for the other form of a quantized network: with its own scales, or forgetting them. Of the
+ * form that forgets one cannot see that it was quantized; but then only such a network has kept scales of its own.
+ */
+static bool needs_other_graph(const struct qd_model *model)
+{
+    const struct qd_generation *kept = kept_generation(model);
+    bool wants_own = kept && strcmp(kept->method, QD_METHOD_GIVEN) == 0;
+
+    return kept && wants_own != qd_has_given_scales(model->graph);
+}
+
+/* The pictures, the generation that is to be loaded, and the calibration where it needs one. */
+static enum qd_status run_pipeline(struct qd_model *model, const struct qd_model_options *options,
+                                   struct qd_pipeline_options *pipeline, struct qd_error *err)
+{
+    struct qd_image_set images = {0};
+    struct qd_synthetic synthetic = {{0}};
+    char entry[QD_GENERATION_KEY_SIZE];
+    struct qd_buf settings;
+    enum qd_status status = settings_text(model, options, NULL, &settings, err);
+
+    pipeline->settings = (const char *)settings.bytes;
+    if (status == QD_OK)
+        status = load_images(model, options, &images, &synthetic, err);
+    if (status == QD_OK && options->keeps_generations && options->cache_folder)
+        status = choose_generation(model, options, &images, pipeline, err);
+    if (status == QD_OK && model->entry_generation) {
+        qd_generation_key(model->base_key, model->entry_generation, entry);
+        pipeline->entry = entry;
+        pipeline->entry_only = options->generation != 0;
+    }
+    if (status == QD_OK && !needs_other_graph(model))
+        status = qd_pipeline_run(model->graph, &images, pipeline, &model->result, err);
+    qd_image_set_done(&images);
+    qd_synthetic_done(&synthetic);
+    qd_buf_done(&settings);
+    return status;
+}
+
 static enum qd_status calibrate(struct qd_model *model, const struct qd_model_options *options, struct qd_error *err)
 {
     bool given = qd_has_given_scales(model->graph);
@@ -285,9 +391,6 @@ static enum qd_status calibrate(struct qd_model *model, const struct qd_model_op
         .ignore_cache = options->ignore_cache,
         .progress = options->progress,
     };
-    struct qd_image_set images = {0};
-    struct qd_synthetic synthetic = {{0}};
-    struct qd_buf settings;
     char methods[QD_METHOD_LIST_SIZE];
     enum qd_status status;
 
@@ -302,21 +405,26 @@ static enum qd_status calibrate(struct qd_model *model, const struct qd_model_op
         status = qd_error_set(err, QD_INVALID,
                               "method '%s' gives scales of any kind: profile '%s' and multiplier bits need adlq", name,
                               model->profile);
+    return status == QD_OK ? run_pipeline(model, options, &pipeline, err) : status;
+}
+
+/* One attempt; the model may turn out to need a graph of another kind. */
+static enum qd_status load_once(const char *path, const struct qd_model_options *options, struct qd_model **ret,
+                                struct qd_error *err)
+{
+    struct qd_model *model = NULL;
+    enum qd_status status = new_model(path, options, NULL, &model, err);
+
     if (status != QD_OK)
         return status;
-    qd_buf_init(&settings, (size_t)1 << 20);
-    status = qd_buf_printf(&settings, err, "%slayers:", options->standard_graph ? "standard graph " : "");
-    for (size_t i = 0; i < model->config.n_fp32_layers && status == QD_OK; i++)
-        status = qd_buf_printf(&settings, err, "fp32 %s\n", model->config.fp32_layers[i]);
-    pipeline.settings = (const char *)settings.bytes;
-    if (status == QD_OK)
-        status = load_images(model, options, &images, &synthetic, err);
-    if (status == QD_OK)
-        status = qd_pipeline_run(model->graph, &images, &pipeline, &model->result, err);
-    qd_image_set_done(&images);
-    qd_synthetic_done(&synthetic);
-    qd_buf_done(&settings);
-    return status;
+    status = calibrate(model, options, err);
+    if (status != QD_OK) {
+        qd_error_context(err, status, "model '%.60s'", model->config.name);
+        qd_model_unref(model);
+        return status;
+    }
+    *ret = model;
+    return QD_OK;
 }
 
 enum qd_status qd_model_load(const char *path, const struct qd_model_options *options, struct qd_model **ret,
@@ -324,11 +432,25 @@ enum qd_status qd_model_load(const char *path, const struct qd_model_options *op
 {
     struct qd_model *model = NULL;
     int64_t start = qd_now_us();
-    enum qd_status status = new_model(path, options, NULL, &model, err);
+    enum qd_status status = load_once(path, options, &model, err);
 
+    if (status == QD_OK && needs_other_graph(model)) {
+        struct qd_model_options other = *options;
+        char method[sizeof(kept_generation(model)->method)];
+
+        memcpy(method, kept_generation(model)->method, sizeof(method));
+        other.method = method;
+        qd_model_unref(model);
+        model = NULL;
+        status = load_once(path, &other, &model, err);
+    }
     if (status != QD_OK)
         return status;
-    status = calibrate(model, options, err);
+    if (!model->result.int8)
+        status = qd_error_set(err, QD_INVALID, "generation %d of its scales is not this network's",
+                              model->entry_generation);
+    if (status == QD_OK && options->keeps_generations)
+        status = qd_cache_checksum(model->result.scales, model->scales_sum, err);
     if (status == QD_OK && !model->result.scales->gate_passed && model->config.gate_required && !options->ignore_gate)
         status = qd_error_set(err, QD_CONFLICT, "the gate refused it, and gate.required is set: %s",
                               model->result.scales->gate_text);
@@ -337,7 +459,10 @@ enum qd_status qd_model_load(const char *path, const struct qd_model_options *op
         qd_model_unref(model);
         return status;
     }
+    model->is_recalibration = options->keeps_generations && options->ignore_cache;
     model->loaded_unix_us = model->calibrated_unix_us = qd_unix_time_us();
+    if (model->result.from_entry)
+        model->calibrated_unix_us = kept_generation(model)->made_unix_us;
     model->load_seconds = (double)(qd_now_us() - start) / 1e6;
     *ret = model;
     return QD_OK;

@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 
+#include "quant/generations.h"
 #include "quant/pipeline.h"
 #include "serve/model_config.h"
 
@@ -14,7 +15,8 @@ struct qd_model {
     struct qd_model_config config;
     struct qd_graph *graph;
     struct qd_pipeline_result result;
-    int generation; /* 1 for the first scales; each recalibration counts on */
+    int generation; /* 1 for the first scales; other scales of this model have another number */
+    struct qd_generations generations; /* what is kept of them, see quant/generations.h */
     int64_t loaded_unix_us, calibrated_unix_us;
     double load_seconds;
     struct qd_accuracy evaluation; /* n_images 0: not evaluated */
@@ -23,10 +25,19 @@ struct qd_model {
     bool synthetic;                /* calibrated on made-up pictures, because there is no image set */
     /* private */
     atomic_int n_refs;
+    atomic_int n_requests; /* that wait for it or run on it: batcher.c's */
     char *images_folder;   /* what calibrated it */
+    char base_key[QD_HASH_HEX_SIZE]; /* of its generations; empty: it was not loaded to be served */
+    int entry_generation;            /* the one that was asked for; result.from_entry: and found */
+    bool is_recalibration;
+    char scales_sum[QD_HASH_HEX_SIZE]; /* equal for equal scales; with base_key only */
+    char warning[QD_WARNING_SIZE]; /* about its generations, or empty */
     struct qd_hash hash;   /* of its file and external data */
     struct qd_model *base; /* of qd_model_resized: whose scales it has; a reference */
 };
+
+/* As a generation: the one before that which serves. */
+#define QD_GENERATION_BEFORE (-1)
 
 struct qd_model_options {
     int n_threads, max_batch;
@@ -36,6 +47,9 @@ struct qd_model_options {
     const char *method; /* NULL: the model's own: model.json's, or the scales of a quantized network, or adlq */
     const char *images; /* NULL: the model's own calibration folder */
     size_t max_images;  /* 0: the model's own */
+    int version;        /* 0: the highest */
+    bool keeps_generations; /* to be served: the kept generation that served last, or the one below */
+    int generation;     /* of those kept, and nothing else; QD_GENERATION_BEFORE; 0: the one that served last */
     bool ignore_cache;
     bool ignore_gate;        /* keep the model even where gate.required refuses it: to compare */
     bool allow_synthetic;    /* no image set: calibrate on seeded made-up pictures (bench, inspect) */

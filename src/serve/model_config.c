@@ -1,6 +1,5 @@
 #include "serve/model_config.h"
 
-#include <dirent.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -8,6 +7,7 @@
 #include <string.h>
 
 #include "serve/model_inputs.h"
+#include "serve/versions.h"
 #include "util/file.h"
 #include "util/name.h"
 
@@ -481,32 +481,44 @@ static enum qd_status read_json(struct qd_model_config *c, const char *path, str
     return status == QD_OK ? QD_OK : qd_error_context(err, status, "'%s'", path);
 }
 
-/* The highest numeric sub-folder that holds model.onnx. */
-static enum qd_status find_version(struct qd_model_config *c, struct qd_error *err)
+/* The sub-folder of that version that holds model.onnx; wanted 0: the highest. */
+static enum qd_status find_version(struct qd_model_config *c, int wanted, struct qd_error *err)
 {
-    DIR *dir = opendir(c->folder);
-    struct dirent *entry;
+    int best = 0, versions[QD_MAX_VERSIONS], n = qd_versions_list(c->folder, versions);
     char path[4096];
-    long best = -1;
 
-    if (!dir)
-        return qd_error_set(err, QD_NOT_FOUND, "model folder '%s' cannot be opened", c->folder);
-    while ((entry = readdir(dir))) {
-        char *end;
-        long version = strtol(entry->d_name, &end, 10);
-
-        snprintf(path, sizeof(path), "%s/%s/model.onnx", c->folder, entry->d_name);
-        if (!*end && end != entry->d_name && version > best && version < 1000000000 && qd_is_file(path))
-            best = version;
-    }
-    closedir(dir);
-    if (best < 0)
+    for (int i = 0; i < n && !best; i++)
+        best = !wanted || versions[i] == wanted ? versions[i] : 0;
+    if (!best && wanted)
+        return qd_error_set(err, QD_NOT_FOUND, "model folder '%s': expected %d/model.onnx, found no such file", c->folder,
+                            wanted);
+    if (!best)
         return qd_error_set(err, QD_NOT_FOUND, "model folder '%s': expected <version>/model.onnx, found none",
                             c->folder);
-    c->version = (int)best;
-    snprintf(path, sizeof(path), "%s/%ld/model.onnx", c->folder, best);
+    c->version = best;
+    snprintf(path, sizeof(path), "%s/%d/model.onnx", c->folder, best);
     c->onnx_path = qd_arena_strdup(&c->arena, path);
     return c->onnx_path ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for a path");
+}
+
+/* model.json names the file: its version is the number of the folder that it lies in, if it is one. */
+static enum qd_status use_named(struct qd_model_config *c, int wanted, struct qd_error *err)
+{
+    const char *file = strrchr(c->onnx_path, '/'), *folder = file;
+
+    while (folder && folder > c->onnx_path && folder[-1] != '/')
+        folder--;
+    if (folder && file > folder) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "%.*s", (int)(file - folder), folder);
+        c->version = qd_version_of(name) ? qd_version_of(name) : 1;
+    }
+    c->names_onnx = true;
+    if (wanted && wanted != c->version)
+        return qd_error_set(err, QD_NOT_FOUND, "model folder '%s': its model.json names '%s', there is no version %d",
+                            c->folder, c->onnx_path, wanted);
+    return QD_OK;
 }
 
 /* The last part of a path, without .onnx. */
@@ -524,7 +536,7 @@ static void set_name(struct qd_model_config *c, const char *path)
     snprintf(c->name, sizeof(c->name), "%.*s", (int)(end - begin), path + begin);
 }
 
-enum qd_status qd_model_config_load(const char *path, struct qd_model_config *ret, struct qd_error *err)
+enum qd_status qd_model_config_load(const char *path, int version, struct qd_model_config *ret, struct qd_error *err)
 {
     struct qd_model_config *c = ret;
     char *json_path = NULL;
@@ -555,8 +567,8 @@ enum qd_status qd_model_config_load(const char *path, struct qd_model_config *re
     else if (qd_is_file(json_path))
         status = read_json(c, json_path, err);
     qd_free(json_path);
-    if (status == QD_OK && !c->onnx_path)
-        status = find_version(c, err);
+    if (status == QD_OK)
+        status = c->onnx_path ? use_named(c, version, err) : find_version(c, version, err);
     return status;
 }
 

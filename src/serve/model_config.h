@@ -18,6 +18,7 @@ struct qd_model_config {
     const char *folder;
     const char *onnx_path;
     int version;
+    bool names_onnx;     /* model.json says which file: there is one version */
     bool has_preprocess; /* else it is inferred from the network's input */
     struct qd_preprocess preprocess;
     bool has_crop;       /* else the crop equals the size, or the network's input */
@@ -38,10 +39,10 @@ struct qd_model_config {
 };
 
 /*
- * path: a model's folder (with or without model.json; the highest numeric version is taken), or a bare .onnx file.
- * Errors name file, key, what was expected and what came. qd_model_config_done afterwards, also on failure.
+ * path: a model's folder (with or without model.json), or a bare .onnx file. version 0: the highest. QD_NOT_FOUND: no
+ * such version. Errors name file, key, what was expected and what came. qd_model_config_done afterwards, also on failure.
  */
-enum qd_status qd_model_config_load(const char *path, struct qd_model_config *ret, struct qd_error *err);
+enum qd_status qd_model_config_load(const char *path, int version, struct qd_model_config *ret, struct qd_error *err);
 void qd_model_config_done(struct qd_model_config *config);
 
 /*

@@ -78,9 +78,11 @@ enum qd_status qd_sizes_get(struct qd_sizes *sizes, int h, int w, const struct q
     enum qd_status status;
 
     if (!entry) {
-        status = qd_model_resized(sizes->base, h, w, &sizes->options, &made.model, err);
+        status = h || w ? qd_model_resized(sizes->base, h, w, &sizes->options, &made.model, err) : QD_OK;
         if (status != QD_OK)
             return status;
+        if (!made.model)
+            made.model = qd_model_ref(sizes->base);
         status = qd_frame_new(made.model->result.int8, sizes->options.n_threads, &made.frame, err);
         if (status != QD_OK) {
             qd_model_unref(made.model);

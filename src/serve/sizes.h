@@ -16,7 +16,10 @@ enum qd_status qd_sizes_new(struct qd_model *model, const struct qd_model_option
                             struct qd_error *err);
 void qd_sizes_free(struct qd_sizes *sizes);
 
-/* The plan and the frame for h x w, good until the next call. Errors as qd_model_resized's; what is kept stays. */
+/*
+ * The plan and the frame for h x w (0 x 0: the model as it is), good until the next call. Errors as
+ * qd_model_resized's; what is kept stays.
+ */
 enum qd_status qd_sizes_get(struct qd_sizes *sizes, int h, int w, const struct qd_model **ret_model,
                             struct qd_frame **ret_frame, struct qd_error *err);
 

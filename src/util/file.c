@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -166,11 +167,14 @@ static void sync_parent(const char *path)
 
 enum qd_status qd_file_write_atomic(const char *path, const void *bytes, size_t size, struct qd_error *err)
 {
+    /* Processes and threads that write the same file must not write the same temporary one. */
+    static atomic_uint n_writes;
     char temporary[4096];
     enum qd_status status;
     int fd;
 
-    if (snprintf(temporary, sizeof(temporary), "%s.%ld.tmp", path, (long)getpid()) >= (int)sizeof(temporary))
+    if (snprintf(temporary, sizeof(temporary), "%s.%ld.%u.tmp", path, (long)getpid(), atomic_fetch_add(&n_writes, 1)) >=
+        (int)sizeof(temporary))
         return qd_error_set(err, QD_INVALID, "path is too long: '%.100s...'", path);
     fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0)

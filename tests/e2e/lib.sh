@@ -40,7 +40,8 @@ check() {
         echo "ok $number - $name"
     else
         echo "not ok $number - $name"
-        sed 's/^/# /' "$work/check" "$work/body" 2>/dev/null | head -n 20
+        # awk ends each line, also the last of a body that has no end.
+        awk '{ print "# " $0 }' "$work/check" "$work/body" 2>/dev/null | head -n 20
     fi
 }
 

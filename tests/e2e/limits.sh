@@ -1,17 +1,27 @@
 #!/bin/sh
 # A full queue and a passed deadline answer at once, with their status, and nothing is lost for the next request.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
-echo 1..8
+echo 1..10
 jpeg='Content-Type: image/jpeg'
-start --queue-limit 2
+# The batch waits 2 s to fill: two pictures stay in the queue meanwhile.
+start --queue-limit 2 --max-delay-us 2000000
 ask -F "a=@$picture" -F "b=@$picture" -F "c=@$picture" "$url/infer"
-check "three pictures for a queue of two: 429" test "$status" = 429
+check "three pictures for a queue of two never fit: 413" test "$status" = 413
+check "  with the reason" body_has "a queue holds at most 2"
+curl -sS -o "$work/first" --max-time 30 -F "a=@$picture" -F "b=@$picture" "$url/infer" &
+first=$!
+for _ in $(seq 50); do
+    curl -sS "$url/metrics" | grep -q '^quantd_queue_images{model="fashion-mnist"} 2' && break
+    sleep 0.02
+done
+ask -H "$jpeg" --data-binary "@$picture" "$url/infer"
+check "one picture more than the queue holds: 429" test "$status" = 429
 check "  with the reason" body_has '"code":"queue_full"'
 check "  and Retry-After" grep -qi '^Retry-After: ' "$work/headers"
 ask "$url/metrics"
 check "  counted" grep -q '^quantd_rejected_total{model="fashion-mnist",reason="queue_full"} 1' "$work/body"
-ask -F "a=@$picture" -F "b=@$picture" "$url/infer"
-check "two pictures fit" test "$status" = 200
+wait "$first"
+check "the two that fit are answered" grep -q '"results"' "$work/first"
 stop
 # The batch waits 50 ms to fill; the deadline is 1 ms.
 start --max-delay-us 50000 --deadline-ms 1

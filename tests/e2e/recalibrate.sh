@@ -2,6 +2,7 @@
 # Recalibration as a job: progress, one at a time, serving goes on, the swap is atomic, failures keep the old scales.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
 echo 1..13
+cache=$work/cache # of its own: new generations of scales outlive the daemon
 start
 # Until job $1 is over.
 wait_job() {

@@ -1,4 +1,4 @@
-"""tiny_onnx.py FILE: a network of 28x28 gray pictures with an activation of every form that integers have.
+"""tiny_onnx.py FILE [SEED]: a network of 28x28 gray pictures with an activation of every form that integers have.
 
 Conv + SiLU, Conv + LeakyRelu, Conv + HardSwish, depthwise Conv + Relu with a residual, two MaxPools' Concat, mean, Gemm.
 """
@@ -17,8 +17,8 @@ def tensor(name, dims, scale):
     return field(5, b"".join(field(1, d) for d in dims) + field(2, 1) + field(8, name) + field(9, data))
 
 
-def main(path):
-    random.seed(1)
+def main(path, seed=1):
+    random.seed(int(seed))
     graph = b""
     for name, dims, scale in (("w1", [8, 1, 3, 3], 0.8), ("w2", [8, 8, 3, 3], 0.3), ("w3", [8, 8, 1, 1], 0.6),
                               ("w4", [8, 1, 3, 3], 0.6), ("b", [8], 0.5), ("w5", [10, 16], 0.9), ("b5", [10], 0.5)):
@@ -39,4 +39,4 @@ def main(path):
         file.write(field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 14)))
 
 
-main(sys.argv[1])
+main(*sys.argv[1:])

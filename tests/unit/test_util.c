@@ -1,14 +1,18 @@
+#define _GNU_SOURCE /* sched_getaffinity */
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/unit/unit.h"
+#include "tests/unit/scratch.h"
 #include "util/buf.h"
+#include "util/cores.h"
 #include "util/file.h"
 #include "util/hash.h"
 #include "util/mem.h"
 #include "util/name.h"
+#include "util/numa.h"
 
 START_TEST(test_error_first_cause_wins_and_context_goes_in_front)
 {
@@ -136,7 +140,103 @@ START_TEST(test_nearest_name)
 }
 END_TEST
 
+static void add_up(void *context, int processor)
+{
+    *(int *)context += processor;
+}
+
+START_TEST(test_list_of_processors)
+{
+    static const struct {
+        const char *text;
+        int sum; /* -1: no list */
+    } rows[] = {{"0-3,8\n", 14}, {"5", 5}, {"", 0}, {"\n", 0},      {"1,2,10-11", 24}, {"3-1", -1},
+                {"-4", -1},      {"x", -1}, {"1,x", -1}, {"1;2", -1}, {"0-99999", -1},   {"1-", -1}};
+
+    for (size_t i = 0; i < QD_ARRAY_SIZE(rows); i++) {
+        int sum = 0;
+        bool good = qd_numa_parse_list(rows[i].text, add_up, &sum);
+
+        ck_assert_msg((good ? sum : -1) == rows[i].sum, "'%s': %d", rows[i].text, good ? sum : -1);
+    }
+}
+END_TEST
+
+static void put(const char *root, const char *name, const char *text)
+{
+    char path[QD_SCRATCH_SIZE + 128];
+    struct qd_error err = {""};
+    char *slash;
+
+    snprintf(path, sizeof(path), "%s/%s", root, name);
+    slash = strrchr(path, '/');
+    *slash = 0;
+    ck_assert_ok(qd_folder_make(path, &err), &err);
+    *slash = '/';
+    ck_assert_ok(qd_file_write_atomic(path, text, strlen(text), &err), &err);
+}
+
+START_TEST(test_numa_nodes)
+{
+    char sysfs[QD_SCRATCH_SIZE], list[64];
+    cpu_set_t set;
+    int first = 0;
+
+    ck_assert_int_eq(sched_getaffinity(0, sizeof(set), &set), 0);
+    while (!CPU_ISSET((size_t)first, &set))
+        first++;
+    make_scratch(sysfs);
+    ck_assert_int_eq(qd_numa_n_nodes(sysfs), 1);
+    ck_assert(!qd_numa_bind(sysfs, 0));
+    put(sysfs, "devices/system/node/node0/cpulist", "1020-1023\n"); /* none of ours */
+    snprintf(list, sizeof(list), "%d,1023\n", first);
+    put(sysfs, "devices/system/node/node1/cpulist", list);
+    put(sysfs, "devices/system/node/node3/cpulist", list);
+    put(sysfs, "devices/system/node/node4/cpulist", "noise\n");
+    ck_assert_int_eq(qd_numa_n_nodes(sysfs), 2);
+    ck_assert(!qd_numa_bind(sysfs, 2));
+    ck_assert(qd_numa_bind(sysfs, 1));
+    ck_assert_int_eq(sched_getaffinity(0, sizeof(set), &set), 0);
+    ck_assert_int_eq(CPU_COUNT(&set), 1);
+    ck_assert(CPU_ISSET((size_t)first, &set));
+    remove_scratch(sysfs);
+}
+END_TEST
+
+START_TEST(test_cores_of_a_quota)
+{
+    char root[QD_SCRATCH_SIZE];
+
+    make_scratch(root);
+    ck_assert_int_eq(qd_cores_of_quota(root), 0);
+    put(root, "proc/self/cgroup", "0::/kubepods/pod\n");
+    ck_assert_int_eq(qd_cores_of_quota(root), 0);
+    put(root, "sys/fs/cgroup/kubepods/pod/cpu.max", "max 100000\n");
+    ck_assert_int_eq(qd_cores_of_quota(root), 0);
+    put(root, "sys/fs/cgroup/kubepods/pod/cpu.max", "250000 100000\n");
+    ck_assert_int_eq(qd_cores_of_quota(root), 3);
+    /* The group above is tighter, then a looser one. */
+    put(root, "sys/fs/cgroup/kubepods/cpu.max", "50000 100000\n");
+    ck_assert_int_eq(qd_cores_of_quota(root), 1);
+    put(root, "sys/fs/cgroup/kubepods/cpu.max", "800000 100000\n");
+    ck_assert_int_eq(qd_cores_of_quota(root), 3);
+    /* Version 1, as in a container: the group's path is the host's, the quota lies at the mount's root. */
+    put(root, "proc/self/cgroup", "12:cpuset:/docker/x\n4:cpu,cpuacct:/docker/x\n1:name=systemd:/\n");
+    ck_assert_int_eq(qd_cores_of_quota(root), 0);
+    put(root, "sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
+    put(root, "sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
+    ck_assert_int_eq(qd_cores_of_quota(root), 0);
+    put(root, "sys/fs/cgroup/cpu/cpu.cfs_quota_us", "400000\n");
+    ck_assert_int_eq(qd_cores_of_quota(root), 4);
+    /* Nonsense is no quota. */
+    put(root, "sys/fs/cgroup/cpu/cpu.cfs_period_us", "0\n");
+    ck_assert_int_eq(qd_cores_of_quota(root), 0);
+    remove_scratch(root);
+}
+END_TEST
+
 QD_UNIT_MAIN("util", test_error_first_cause_wins_and_context_goes_in_front, test_error_too_long_ends_in_dots,
              test_alloc_is_zeroed_aligned_and_checks_overflow, test_alloc_fails_on_demand,
              test_arena_keeps_its_limit, test_buf_keeps_its_limit, test_hash_of_abc,
-             test_file_round_trip_and_errors, test_nearest_name)
+             test_file_round_trip_and_errors, test_nearest_name, test_list_of_processors, test_numa_nodes,
+             test_cores_of_a_quota)

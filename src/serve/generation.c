@@ -1,0 +1,90 @@
+#include "serve/generation.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The generation before the current one, or the one that is asked for. */
+static enum qd_status find_wanted(const struct qd_model *model, const struct qd_model_options *options, int *ret,
+                                  struct qd_error *err)
+{
+    const struct qd_generations *g = &model->generations;
+    int at = qd_generations_find(g, g->current);
+
+    if (options->generation == QD_GENERATION_BEFORE && at < 1)
+        return qd_error_set(err, QD_NOT_FOUND,
+                            "no generation of scales before the one that serves is kept: a recalibration keeps them");
+    *ret = options->generation == QD_GENERATION_BEFORE ? g->list[at - 1].number : options->generation;
+    if (qd_generations_find(g, *ret) < 0)
+        return qd_error_set(err, QD_NOT_FOUND, "no generation %d of its scales is kept; GET /models/%.60s lists them",
+                            *ret, model->config.name);
+    return QD_OK;
+}
+
+enum qd_status qd_generation_find(struct qd_model *model, const struct qd_image_set *images,
+                                  const struct qd_pipeline_options *pipeline, const struct qd_model_options *options,
+                                  int *ret_number, struct qd_error *err)
+{
+    struct qd_pipeline_options own = *pipeline;
+    struct qd_error why = {""};
+    enum qd_status status;
+
+    *ret_number = 0;
+    own.method = NULL; /* it stands in settings by name: whether the network has scales of its own is not known here */
+    status = qd_pipeline_key(images, &own, model->base_key, err);
+    if (status != QD_OK)
+        return status;
+    status = qd_generations_load(options->cache_folder, model->base_key, &model->generations, &why);
+    if (status != QD_OK && status != QD_NOT_FOUND)
+        snprintf(model->warning, sizeof(model->warning), "%s", why.text);
+    if (options->generation)
+        return find_wanted(model, options, ret_number, err);
+    if (!options->ignore_cache)
+        *ret_number = model->generations.current;
+    return QD_OK;
+}
+
+/* Whether two models give the same answers: the same network, fed the same way, with the same scales. */
+static bool is_same(const struct qd_model *a, const struct qd_model *b)
+{
+    return strcmp(a->base_key, b->base_key) == 0 && memcmp(&a->hash, &b->hash, sizeof(a->hash)) == 0 &&
+           strcmp(a->scales_sum, b->scales_sum) == 0;
+}
+
+void qd_generation_number(struct qd_model *fresh, const struct qd_model *old)
+{
+    int kept = fresh->result.from_entry ? fresh->entry_generation : 0;
+    int last = fresh->generations.last;
+
+    if (old && old->generation > last)
+        last = old->generation;
+    if (old && is_same(fresh, old) && (!kept || kept == old->generation) && !fresh->is_recalibration)
+        fresh->generation = old->generation;
+    else if (kept && !(old && kept == old->generation))
+        fresh->generation = kept;
+    else
+        fresh->generation = last + 1;
+}
+
+static enum qd_status add(struct qd_model *fresh, const struct qd_model *of, const char *folder, struct qd_error *err)
+{
+    struct qd_generation generation = {.number = of->generation, .made_unix_us = of->calibrated_unix_us};
+
+    memcpy(generation.method, of->result.scales->method, sizeof(generation.method));
+    return qd_generations_add(folder, fresh->base_key, &generation, of->result.scales, &fresh->generations, err);
+}
+
+enum qd_status qd_generation_keep(struct qd_model *fresh, const struct qd_model *old,
+                                  const struct qd_model_options *options, struct qd_error *err)
+{
+    enum qd_status status = QD_OK;
+
+    if (!options->cache_folder || !fresh->base_key[0])
+        return QD_OK;
+    if (options->generation)
+        return qd_generations_choose(options->cache_folder, fresh->base_key, fresh->entry_generation, &fresh->generations, err);
+    if (!fresh->is_recalibration)
+        return QD_OK;
+    if (old && !fresh->generations.n && strcmp(old->base_key, fresh->base_key) == 0)
+        status = add(fresh, old, options->cache_folder, err);
+    return status == QD_OK ? add(fresh, fresh, options->cache_folder, err) : status;
+}

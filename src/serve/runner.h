@@ -1,0 +1,26 @@
+/*
+ * One runner: the frames that it keeps of each model, and the run of one batch. Used by its one thread, without locks.
+ */
+#ifndef QD_SERVE_RUNNER_H
+#define QD_SERVE_RUNNER_H
+
+#include "serve/queue.h"
+#include "serve/sizes.h"
+
+struct qd_metrics;
+struct qd_runner;
+
+enum qd_status qd_runner_new(const struct qd_model_options *options, struct qd_runner **ret, struct qd_error *err);
+void qd_runner_free(struct qd_runner *runner);
+
+/*
+ * Decodes and runs n pictures of one model and size, and fills their answers, results and times. Counts them in the
+ * metrics. The requests are not finished here.
+ */
+void qd_runner_run(struct qd_runner *runner, const struct qd_slot *slots, int n, struct qd_metrics *metrics);
+
+/* Frees the frames of the models that is_wanted() does not want. */
+void qd_runner_forget(struct qd_runner *runner, bool (*is_wanted)(const struct qd_model *model, void *context),
+                      void *context);
+
+#endif
