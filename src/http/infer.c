@@ -239,7 +239,7 @@ static void on_done(struct qd_request *request)
 {
     struct qd_infer *infer = request->context;
 
-    MHD_resume_connection(infer->exchange->connection);
+    qd_exchange_resume(infer->exchange);
 }
 
 static void reply(struct qd_exchange *exchange)
@@ -278,6 +278,6 @@ enum qd_status qd_infer_submit(struct qd_infer *infer, const int *outputs, int n
     exchange->resume = reply;
     infer->submitted = qd_batcher_submit(exchange->entry->batcher, request, &infer->submit_error);
     if (infer->submitted != QD_OK)
-        MHD_resume_connection(exchange->connection);
+        qd_exchange_resume(exchange);
     return QD_OK;
 }

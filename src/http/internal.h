@@ -139,6 +139,12 @@ const struct qd_route *qd_route_find(const char *method, const char *path,
  */
 enum qd_status qd_json_read(const void *text, size_t size, json_t **ret, struct qd_error *err);
 
+/*
+ * A suspended exchange goes on, from any thread. The library wakes only threads of its own: the server's is woken here, or
+ * the answer would wait for its next look around.
+ */
+void qd_exchange_resume(struct qd_exchange *exchange);
+
 void qd_infer_free(struct qd_infer *infer);
 
 /*

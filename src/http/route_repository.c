@@ -29,7 +29,7 @@ static void on_done(void *context, enum qd_status status, const struct qd_error 
 
     task->status = status;
     task->err = *err;
-    MHD_resume_connection(task->exchange->connection);
+    qd_exchange_resume(task->exchange);
 }
 
 static void reply(struct qd_exchange *exchange)

@@ -114,6 +114,14 @@ static void wake(struct qd_http *http)
     (void)!write(http->wake_fd, &one, sizeof(one));
 }
 
+void qd_exchange_resume(struct qd_exchange *exchange)
+{
+    struct qd_http *http = exchange->http; /* once it goes on, the exchange may be over at any time */
+
+    MHD_resume_connection(exchange->connection);
+    wake(http);
+}
+
 /* No descriptor is left: the client is told by a close, with the one that was kept for that, instead of waiting. */
 static void shed(struct qd_http *http, int listener_fd)
 {
