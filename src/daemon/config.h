@@ -26,7 +26,7 @@ struct qd_config {
     long long runners, threads, max_batch, max_delay_us, queue_limit, deadline_ms;
     const char *isa;
     /* [limits] */
-    long long max_body_bytes, max_header_bytes, max_answer_bytes, max_pixels, max_images;
+    long long max_body_bytes, max_held_bytes, max_header_bytes, max_answer_bytes, max_pixels, max_images;
     /* [log] */
     const char *log_level, *access_log;
 };

@@ -11,6 +11,7 @@
 #include "daemon/notify.h"
 #include "daemon/watch.h"
 #include "http/http.h"
+#include "quant/cache.h"
 #include "serve/repository.h"
 #include "util/clock.h"
 #include "util/file.h"
@@ -199,6 +200,7 @@ static struct qd_http_options http_options(const struct qd_config *config)
         .cors_origin = config->cors_origin,
         .access_log = config->access_log,
         .max_body_bytes = (size_t)config->max_body_bytes,
+        .max_held_bytes = (size_t)config->max_held_bytes,
         .max_header_bytes = (size_t)config->max_header_bytes,
         .max_answer_bytes = (size_t)config->max_answer_bytes,
         .max_connections = (int)config->max_connections,

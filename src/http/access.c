@@ -39,17 +39,18 @@ enum qd_status qd_token_read(struct qd_token *token, const char *path, struct qd
     while (end > begin && is_blank(end[-1]))
         end--;
     if (end - begin < MIN_TOKEN_LENGTH)
-        status = qd_error_set(err, QD_INVALID, "admin_token_file: '%s': expected at least %d characters, found %d", path,
-                              MIN_TOKEN_LENGTH, (int)(end - begin));
+        status = qd_error_set(err, QD_INVALID, "admin_token_file: '%s': expected at least %d characters, found %d",
+                              path, MIN_TOKEN_LENGTH, (int)(end - begin));
     for (const char *c = begin; c < end && status == QD_OK; c++)
         if (*c <= ' ' || *c >= 0x7f)
-            status = qd_error_set(err, QD_INVALID, "admin_token_file: '%s': expected one line of visible ASCII characters",
-                                  path);
+            status = qd_error_set(err, QD_INVALID,
+                                  "admin_token_file: '%s': expected one line of visible ASCII characters", path);
     if (status == QD_OK) {
         token->hash = qd_hash_of(begin, (size_t)(end - begin));
         token->is_set = true;
         if (stat(path, &info) == 0 && (info.st_mode & S_IRWXO))
-            qd_error_set(ret_warning, QD_OK, "admin_token_file: '%s' is open to every user: expected mode 640 or less", path);
+            qd_error_set(ret_warning, QD_OK, "admin_token_file: '%s' is open to every user: expected mode 640 or less",
+                         path);
     }
     qd_buf_done(&buf);
     return status;
@@ -62,8 +63,8 @@ enum qd_status qd_origin_check(const char *origin, struct qd_error *err)
     if (!origin[0] || strcmp(origin, "*") == 0)
         return QD_OK;
     if (!host || host == origin || !host[3] || host[3 + strcspn(host + 3, "/ ,\t\r\n")])
-        return qd_error_set(err, QD_INVALID, "cors_origin: expected * or one origin such as https://example.org, found '%.80s'",
-                            origin);
+        return qd_error_set(err, QD_INVALID,
+                            "cors_origin: expected * or one origin such as https://example.org, found '%.80s'", origin);
     return QD_OK;
 }
 
@@ -113,12 +114,14 @@ void qd_access_check(struct qd_exchange *exchange)
             return;
         exchange->authenticate = given ? "Bearer realm=\"quantd\", error=\"invalid_token\"" : "Bearer realm=\"quantd\"";
         qd_reply_error_as(exchange, 401, "unauthorized",
-                          given ? "Authorization: the token is not the one in admin_token_file"
-                                : "this call changes state: expected 'Authorization: Bearer TOKEN' with the admin token");
+                          given
+                              ? "Authorization: the token is not the one in admin_token_file"
+                              : "this call changes state: expected 'Authorization: Bearer TOKEN' with the admin token");
     } else if (!exchange->client->is_loopback) {
-        qd_reply_error_as(exchange, 403, "forbidden",
-                          "this call changes state: without admin_token_file it is accepted from the loopback interface "
-                          "and unix sockets only");
+        qd_reply_error_as(
+            exchange, 403, "forbidden",
+            "this call changes state: without admin_token_file it is accepted from the loopback interface "
+            "and unix sockets only");
     } else if (qd_exchange_header(exchange, "Forwarded") || qd_exchange_header(exchange, "X-Forwarded-For")) {
         qd_reply_error_as(exchange, 403, "forbidden",
                           "this call changes state and came through a proxy: set admin_token_file to allow it");

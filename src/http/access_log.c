@@ -94,9 +94,10 @@ static enum qd_status format_line(struct qd_buf *out, const struct qd_exchange *
     if (status == QD_OK)
         status = add_text(out, "path", exchange->uri ? exchange->uri : "", err);
     if (status == QD_OK)
-        status = qd_buf_printf(out, err, ",\"status\":%d,\"aborted\":%s,\"bytes_in\":%zu,\"bytes_out\":%zu,\"duration_us\":%" PRId64,
-                               exchange->status, aborted ? "true" : "false", exchange->n_bytes_in,
-                               exchange->n_bytes_out, qd_now_us() - exchange->start_us);
+        status = qd_buf_printf(
+            out, err, ",\"status\":%d,\"aborted\":%s,\"bytes_in\":%zu,\"bytes_out\":%zu,\"duration_us\":%" PRId64,
+            exchange->status, aborted ? "true" : "false", exchange->n_bytes_in, exchange->n_bytes_out,
+            qd_now_us() - exchange->start_us);
     if (status == QD_OK && exchange->entry)
         status = add_text(out, "model", exchange->entry->name, err);
     if (status == QD_OK && exchange->generation)

@@ -18,8 +18,8 @@ struct qd_access_log {
     const char *path; /* "": none; "-": standard output */
     int fd;           /* -1: none */
     struct qd_buf lines;
-    bool mid_line;    /* the last write ended within a line */
-    uint64_t n_lost;  /* lines, since the last time that the log told of them */
+    bool mid_line;   /* the last write ended within a line */
+    uint64_t n_lost; /* lines, since the last time that the log told of them */
     int64_t told_us;
 };
 

@@ -108,9 +108,10 @@ static void send_raw(int fd, const char *status, const char *extra, const char *
     char body[256], answer[640];
     int length = snprintf(body, sizeof(body), "{\"error\":\"%s\",\"code\":\"%s\"}", text, code);
 
-    length = snprintf(answer, sizeof(answer),
-                      "HTTP/1.1 %s\r\nConnection: close\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n%s",
-                      status, extra, length, body);
+    length =
+        snprintf(answer, sizeof(answer),
+                 "HTTP/1.1 %s\r\nConnection: close\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n%s",
+                 status, extra, length, body);
     (void)!send(fd, answer, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
@@ -161,7 +162,8 @@ void qd_client_accept(struct qd_http *http, const struct qd_listener *listener, 
     qd_client_set_stage(client, QD_CLIENT_IDLE);
     http->clients.starting = client;
     /* Takes the fd in any case. on_connection has been called in it, or will never be. */
-    MHD_add_connection(is_tls ? http->tls_daemon : http->daemon, fd, (const struct sockaddr *)(const void *)address, size);
+    MHD_add_connection(is_tls ? http->tls_daemon : http->daemon, fd, (const struct sockaddr *)(const void *)address,
+                       size);
     if (http->clients.starting)
         qd_free(client);
     http->clients.starting = NULL;
@@ -215,15 +217,21 @@ void qd_client_set_stage(struct qd_client *client, enum qd_client_stage stage)
     client->since_us = client->active_us = qd_now_us();
 }
 
-/* The library sees the end of the stream and closes. Under TLS nothing can be said. */
+/* The library sees the end of the stream and closes. */
+static void end(struct qd_client *client)
+{
+    client->stage = QD_CLIENT_CUT;
+    shutdown(client->fd, SHUT_RDWR);
+}
+
 void qd_client_cut(struct qd_client *client, const char *status, const char *code, const char *text)
 {
-    if (status && !client->is_tls) {
+    /* Bytes between TLS records would be noise. */
+    if (!client->is_tls) {
         send_raw(client->fd, status, "", code, text);
         client->linger = true;
     }
-    client->stage = QD_CLIENT_CUT;
-    shutdown(client->fd, SHUT_RDWR);
+    end(client);
 }
 
 static void cut_slow(struct qd_client *client, const char *text)
@@ -252,7 +260,7 @@ void qd_clients_sweep(struct qd_http *http, int64_t now_us)
                            now_us - http->drain_us > DRAIN_IDLE_US && !has_input(c->fd);
 
             if (age_us > timeout_us || is_over)
-                qd_client_cut(c, NULL, NULL, NULL);
+                end(c);
         } else if ((c->stage == QD_CLIENT_HEAD || c->stage == QD_CLIENT_BODY) && age_us > body_timeout_us) {
             snprintf(text, sizeof(text), "request: expected all of it within %d s (body_timeout_s)",
                      http->options.body_timeout_s);
@@ -262,7 +270,7 @@ void qd_clients_sweep(struct qd_http *http, int64_t now_us)
                      http->options.timeout_s);
             cut_slow(c, text);
         } else if (c->stage == QD_CLIENT_REPLY && age_us > body_timeout_us) {
-            qd_client_cut(c, NULL, NULL, NULL);
+            end(c);
         }
     }
 }

@@ -32,7 +32,8 @@ struct qd_client {
     int64_t since_us, active_us; /* when the stage began; when the last piece of a body came */
     struct sockaddr_storage address;
     bool is_tls, is_unix, is_loopback;
-    bool linger; /* it is told to close before all that it sends was read: read on a little, or a reset eats the answer */
+    bool linger; /* it is told to close before all that it sends was read: read on a little, or a reset eats the answer
+                  */
 };
 
 #define QD_MAX_LINGERERS 64
@@ -61,8 +62,8 @@ struct qd_client *qd_client_of(struct MHD_Connection *connection);
 void qd_client_set_stage(struct qd_client *client, enum qd_client_stage stage);
 
 /*
- * Ends a connection from this side: status such as "408 Request Timeout", with an error body, where nothing of an answer
- * has been sent yet; NULL: without a word.
+ * Ends a connection of which nothing of an answer has been sent yet from this side: with status, such as "408 Request
+ * Timeout", and an error body; under TLS without a word.
  */
 void qd_client_cut(struct qd_client *client, const char *status, const char *code, const char *text);
 

@@ -8,6 +8,7 @@
 
 /* What is thrown away of a body that is too large before the connection is cut. */
 #define MAX_DISCARDED_FACTOR 4
+#define MAX_EXPECTED 1048576
 
 const char *qd_exchange_query(const struct qd_exchange *exchange, const char *key)
 {
@@ -45,8 +46,42 @@ void *qd_exchange_new(void *context, const char *uri, struct MHD_Connection *con
     return exchange;
 }
 
+/* The body's memory counts while it is held: many bodies at once must not be more than one machine has. */
+static enum qd_status count_held(struct qd_exchange *exchange, struct qd_error *err)
+{
+    struct qd_http *http = exchange->http;
+
+    http->held_bytes += exchange->body.capacity - exchange->held_bytes;
+    exchange->held_bytes = exchange->body.capacity;
+    if (http->held_bytes > http->options.max_held_bytes)
+        return qd_error_set(err, QD_UNAVAILABLE,
+                            "expected bodies of at most %zu bytes at once (max_held_bytes), found more",
+                            http->options.max_held_bytes);
+    return QD_OK;
+}
+
+static void drop_body(struct qd_exchange *exchange)
+{
+    exchange->http->held_bytes -= exchange->held_bytes;
+    exchange->held_bytes = 0;
+    qd_buf_done(&exchange->body);
+}
+
+/* The first piece: room for all of it, where its length is known and not much. */
+static void expect_body(struct qd_exchange *exchange)
+{
+    const char *text = qd_exchange_header(exchange, "Content-Length");
+    unsigned long long length = text ? strtoull(text, NULL, 10) : 0;
+    struct qd_error unused = {""};
+
+    if (length <= MAX_EXPECTED && !exchange->decoder)
+        qd_buf_reserve(&exchange->body, (size_t)length, &unused);
+}
+
 static void take_body(struct qd_exchange *exchange, const char *data, size_t size)
 {
+    if (!exchange->n_bytes_in)
+        expect_body(exchange);
     exchange->n_bytes_in += size;
     exchange->client->active_us = qd_now_us();
     if (exchange->body_too_large || exchange->answered || exchange->body_status != QD_OK)
@@ -55,11 +90,13 @@ static void take_body(struct qd_exchange *exchange, const char *data, size_t siz
                                 ? qd_decoder_add(exchange->decoder, data, size, &exchange->body, &exchange->body_error)
                                 : qd_buf_append(&exchange->body, data, size, &exchange->body_error);
     if (exchange->body_status == QD_OK)
+        exchange->body_status = count_held(exchange, &exchange->body_error);
+    if (exchange->body_status == QD_OK)
         return;
     exchange->body_too_large = exchange->body_status == QD_TOO_LARGE;
     if (exchange->body_too_large)
         qd_error_context(&exchange->body_error, QD_TOO_LARGE, "body");
-    qd_buf_done(&exchange->body);
+    drop_body(exchange);
 }
 
 /* A body without end: there is no point of the protocol at which to answer it. */
@@ -149,7 +186,7 @@ void qd_exchange_finished(void *context, struct MHD_Connection *connection, void
     qd_infer_free(exchange->infer);
     qd_task_free(exchange->task);
     qd_decoder_free(exchange->decoder);
-    qd_buf_done(&exchange->body);
+    drop_body(exchange);
     if (exchange->free_reply)
         exchange->free_reply(exchange->reply);
     qd_free(exchange->uri);

@@ -19,6 +19,7 @@ struct qd_http_options {
     bool reuse_port;         /* share the port with another instance; it is opened by qd_http_open only */
     const char *admin_token_file, *tls_cert, *tls_key, *cors_origin, *access_log;
     size_t max_body_bytes;   /* after decompression */
+    size_t max_held_bytes;   /* of all bodies at once */
     size_t max_header_bytes; /* request line and headers */
     size_t max_answer_bytes; /* of the outputs of one request */
     int max_connections;

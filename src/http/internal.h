@@ -35,6 +35,7 @@ struct qd_http {
     struct qd_tls tls;
     struct qd_access_log log;
     struct qd_ids ids;
+    size_t held_bytes; /* of bodies */
     int64_t drain_us; /* when draining began; 0: not yet */
 };
 
@@ -68,6 +69,7 @@ struct qd_exchange {
     const struct qd_route *route;
     char arguments[QD_MAX_ARGUMENTS][QD_ARGUMENT_SIZE];
     struct qd_buf body; /* decompressed */
+    size_t held_bytes;  /* what of http's is this body's */
     struct qd_decoder *decoder;
     bool body_too_large, waiting, answered, counted, begun, must_close;
     enum qd_status body_status; /* of decompression */
@@ -115,6 +117,9 @@ enum MHD_Result qd_reply_send(struct qd_exchange *exchange);
 const char *qd_exchange_query(const struct qd_exchange *exchange, const char *key);
 const char *qd_exchange_header(const struct qd_exchange *exchange, const char *key);
 
+/* A suspended exchange goes on, in the HTTP thread: any thread. */
+void qd_exchange_resume(struct qd_exchange *exchange);
+
 /* The first look at a request, headers only (request.c): what is wrong with it is answered. */
 void qd_request_check(struct qd_exchange *exchange, const char *method, const char *path, const char *version);
 
@@ -138,12 +143,6 @@ const struct qd_route *qd_route_find(const char *method, const char *path,
  * outside takes no more than a few MB as a tree. An empty body is not JSON.
  */
 enum qd_status qd_json_read(const void *text, size_t size, json_t **ret, struct qd_error *err);
-
-/*
- * A suspended exchange goes on, from any thread. The library wakes only threads of its own: the server's is woken here, or
- * the answer would wait for its next look around.
- */
-void qd_exchange_resume(struct qd_exchange *exchange);
 
 void qd_infer_free(struct qd_infer *infer);
 

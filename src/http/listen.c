@@ -15,7 +15,6 @@
 
 #define FIRST_PASSED_FD 3
 
-
 /* "host:port", "[v6]:port" or "*:port". */
 static enum qd_status parse_address(const char *text, struct addrinfo **ret, struct qd_error *err)
 {
@@ -38,7 +37,8 @@ static enum qd_status parse_address(const char *text, struct addrinfo **ret, str
     snprintf(host, sizeof(host), "%.*s", (int)length, text);
     failed = getaddrinfo(strcmp(host, "*") == 0 ? NULL : host, colon + 1, &hints, ret);
     if (failed)
-        return qd_error_set(err, QD_INVALID, "listen: '%.80s', port '%.20s': %s", host, colon + 1, gai_strerror(failed));
+        return qd_error_set(err, QD_INVALID, "listen: '%.80s', port '%.20s': %s", host, colon + 1,
+                            gai_strerror(failed));
     return QD_OK;
 }
 

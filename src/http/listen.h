@@ -14,14 +14,14 @@
 #define QD_BACKLOG 1024
 
 struct qd_listener {
-    int fd; /* -1: closed */
-    int port;        /* 0: a unix socket */
+    int fd;   /* -1: closed */
+    int port; /* 0: a unix socket */
     bool is_unix;
-    bool is_waiting; /* bound, but not listening yet */
-    bool is_passed;  /* the service manager's, which keeps it open */
-    bool is_shared;  /* with SO_REUSEPORT */
+    bool is_waiting;                /* bound, but not listening yet */
+    bool is_passed;                 /* the service manager's, which keeps it open */
+    bool is_shared;                 /* with SO_REUSEPORT */
     unsigned long long older_inode; /* of the one other socket that had the shared port before; 0: none, or several */
-    char path[108];  /* of a unix socket that is ours to remove */
+    char path[108];                 /* of a unix socket that is ours to remove */
     dev_t device;
     ino_t inode;
 };

@@ -60,8 +60,8 @@ static void check_sizes(const struct head *head)
     char text[128];
 
     if (head->exchange->uri && strlen(head->exchange->uri) > limit / 2) {
-        snprintf(text, sizeof(text), "path: expected at most %zu bytes (half of max_header_bytes), found %zu", limit / 2,
-                 strlen(head->exchange->uri));
+        snprintf(text, sizeof(text), "path: expected at most %zu bytes (half of max_header_bytes), found %zu",
+                 limit / 2, strlen(head->exchange->uri));
         qd_reply_error_as(head->exchange, 414, qd_status_name(QD_TOO_LARGE), text);
     } else if (info && info->header_size > limit) {
         snprintf(text, sizeof(text), "headers: expected at most %zu bytes (max_header_bytes), found %zu", limit,
@@ -186,7 +186,7 @@ static void check_body(const struct head *head)
 }
 
 /* In this order; the first that answers ends it. */
-static void (*const checks[])(const struct head *) = {check_framing, check_sizes, check_escapes,
+static void (*const checks[])(const struct head *) = {check_framing, check_sizes,  check_escapes,
                                                       check_route,   check_access, check_body};
 
 void qd_request_check(struct qd_exchange *exchange, const char *method, const char *path, const char *version)

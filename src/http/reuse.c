@@ -4,9 +4,9 @@
  * it can serve, and the old one steers new connections to the new one before it empties its queue and closes.
  *
  * Steering is a program of one instruction that returns the index of the socket to take (socket(7),
- * SO_ATTACH_REUSEPORT_CBPF). The index is the order of listening, and a closed socket's place is taken by the last: with
- * two sockets, the older has 0. Linux keeps the program after a socket closes; an index that does not exist means that
- * it spreads as without one, and whoever joins takes the program away.
+ * SO_ATTACH_REUSEPORT_CBPF). The index is the order of listening, and a closed socket's place is taken by the last:
+ * with two sockets, the older has 0. Linux keeps the program after a socket closes; an index that does not exist means
+ * that it spreads as without one, and whoever joins takes the program away.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,7 +23,6 @@
 #ifndef SO_DETACH_REUSEPORT_BPF
 #define SO_DETACH_REUSEPORT_BPF 68 /* Linux 5.3 */
 #endif
-
 
 #define STATE_LISTEN 0x0A
 

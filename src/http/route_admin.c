@@ -7,16 +7,17 @@
 
 static json_t *job_to_json(const struct qd_job_info *job)
 {
-    json_t *json = json_pack("{s:I, s:s, s:i, s:s, s:f}", "job", (json_int_t)job->id, "model", job->model,
-                             "version", job->version, "state", qd_job_state_name(job->state), "seconds", job->seconds);
+    json_t *json = json_pack("{s:I, s:s, s:i, s:s, s:f}", "job", (json_int_t)job->id, "model", job->model, "version",
+                             job->version, "state", qd_job_state_name(job->state), "seconds", job->seconds);
 
     if (job->state == QD_JOB_RUNNING)
         json_object_update_new(json, json_pack("{s:s, s:I, s:I, s:f, s:o}", "stage", job->stage, "done",
                                                (json_int_t)job->done, "total", (json_int_t)job->total, "progress",
                                                job->share, "eta_s", qd_json_real(job->eta_seconds)));
     if (job->state == QD_JOB_DONE)
-        json_object_set_new(json, "result", json_pack("{s:i, s:o}", "generation", job->generation, "gate",
-                                                      qd_accuracy_to_json(&job->gate)));
+        json_object_set_new(
+            json, "result",
+            json_pack("{s:i, s:o}", "generation", job->generation, "gate", qd_accuracy_to_json(&job->gate)));
     if (job->error[0])
         json_object_set_new(json, "error", json_string(job->error));
     return json;

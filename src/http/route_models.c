@@ -78,7 +78,8 @@ static json_t *entry_to_json(struct qd_registry *registry, struct qd_entry *entr
     json = json_pack("{s:s, s:i, s:s, s:o}", "name", entry->name, "version", entry->version, "state",
                      qd_entry_state_name(status.state), "versions", versions_to_json(registry, entry->name));
     if (status.reason[0])
-        json_object_set_new(json, status.state == QD_ENTRY_READY || status.state == QD_ENTRY_FAILED ? "last_error" : "reason",
+        json_object_set_new(json,
+                            status.state == QD_ENTRY_READY || status.state == QD_ENTRY_FAILED ? "last_error" : "reason",
                             json_string(status.reason));
     if (model)
         add_model(json, model);

@@ -1,6 +1,6 @@
 /*
- * The model repository as the Open Inference Protocol's extension has it: index, load, unload. And what other routes need
- * that wait for a job: an exchange that is suspended until the job is over.
+ * The model repository as the Open Inference Protocol's extension has it: index, load, unload. And what other routes
+ * need that wait for a job: an exchange that is suspended until the job is over.
  */
 #include <limits.h>
 #include <stdlib.h>
@@ -137,8 +137,8 @@ static json_t *entry_to_json(const struct qd_entry *entry, const struct qd_entry
         [QD_ENTRY_FAILED] = "UNAVAILABLE",   [QD_ENTRY_GONE] = "UNAVAILABLE",
     };
 
-    return json_pack("{s:s, s:o, s:s, s:s}", "name", entry->name, "version", json_sprintf("%d", entry->version), "state",
-                     states[status->state], "reason", status->reason);
+    return json_pack("{s:s, s:o, s:s, s:s}", "name", entry->name, "version", json_sprintf("%d", entry->version),
+                     "state", states[status->state], "reason", status->reason);
 }
 
 static void reply_index(struct qd_exchange *exchange)
@@ -179,7 +179,8 @@ void qd_route_repository_index(struct qd_exchange *exchange)
     json_decref(root);
 }
 
-/* Triton's clients send {"parameters": {...}}: a configuration or files of theirs would not be heeded, so it is refused. */
+/* Triton's clients send {"parameters": {...}}: a configuration or files of theirs would not be heeded, so it is
+ * refused. */
 static enum qd_status check_parameters(const json_t *root, struct qd_error *err)
 {
     const json_t *parameters = json_object_get(root, "parameters");

@@ -1,6 +1,6 @@
 /*
- * The server's thread: it accepts, runs libmicrohttpd (one instance for plain connections, one for TLS, both driven from
- * here), and looks every moment after those who are slow.
+ * The server's thread: it accepts, runs libmicrohttpd (one instance for plain connections, one for TLS, both driven
+ * from here), and looks every moment after those who are slow.
  */
 #include "config.h"
 
@@ -20,10 +20,10 @@
 #include "util/log.h"
 
 #define MAX_EVENTS 64
-#define MAX_ACCEPTS 64   /* in one turn, of one listener */
+#define MAX_ACCEPTS 64 /* in one turn, of one listener */
 #define SWEEP_US 250000
 #define HAND_OVER_US 500000 /* handshakes that were under way when the port was handed over */
-#define OTHER_FILES 256  /* descriptors that are not connections */
+#define OTHER_FILES 256     /* descriptors that are not connections */
 
 enum qd_status qd_http_check(const struct qd_http_options *options, struct qd_error *err)
 {
@@ -84,13 +84,12 @@ static struct MHD_Daemon *start_library(struct qd_http *http, bool is_tls)
     struct MHD_OptionItem tls_options[] = {{MHD_OPTION_HTTPS_CERT_CALLBACK, 0, qd_tls_callback()},
                                            {MHD_OPTION_END, 0, NULL}};
 
-    return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
-                                (is_tls ? MHD_USE_TLS : 0),
-                            0, NULL, NULL, qd_exchange_handle, http, MHD_OPTION_URI_LOG_CALLBACK, qd_exchange_new, http,
-                            MHD_OPTION_NOTIFY_COMPLETED, qd_exchange_finished, http, MHD_OPTION_NOTIFY_CONNECTION,
-                            qd_client_on_connection, http, MHD_OPTION_CONNECTION_LIMIT,
-                            (unsigned)options->max_connections + 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT, memory_bytes,
-                            is_tls ? MHD_OPTION_ARRAY : MHD_OPTION_END, tls_options, MHD_OPTION_END);
+    return MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | (is_tls ? MHD_USE_TLS : 0),
+        0, NULL, NULL, qd_exchange_handle, http, MHD_OPTION_URI_LOG_CALLBACK, qd_exchange_new, http,
+        MHD_OPTION_NOTIFY_COMPLETED, qd_exchange_finished, http, MHD_OPTION_NOTIFY_CONNECTION, qd_client_on_connection,
+        http, MHD_OPTION_CONNECTION_LIMIT, (unsigned)options->max_connections + 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        memory_bytes, is_tls ? MHD_OPTION_ARRAY : MHD_OPTION_END, tls_options, MHD_OPTION_END);
 }
 
 static bool watch(struct qd_http *http, int fd, uint64_t what)
@@ -116,8 +115,9 @@ static void wake(struct qd_http *http)
 
 void qd_exchange_resume(struct qd_exchange *exchange)
 {
-    struct qd_http *http = exchange->http; /* once it goes on, the exchange may be over at any time */
+    struct qd_http *http = exchange->http;
 
+    /* The library does not say so to who drives it. The exchange may be gone as soon as it goes on. */
     MHD_resume_connection(exchange->connection);
     wake(http);
 }
@@ -338,7 +338,8 @@ void qd_http_places(const struct qd_http *http, char *ret_text, size_t size)
             n = snprintf(ret_text + used, size - used, "%sport %d%s", between, listener->port,
                          http->tls_daemon ? " (TLS)" : "");
         else if (listener->is_unix && i >= http->listeners.n)
-            n = snprintf(ret_text + used, size - used, "%sunix:%s", between, listener->path[0] ? listener->path : "(passed)");
+            n = snprintf(ret_text + used, size - used, "%sunix:%s", between,
+                         listener->path[0] ? listener->path : "(passed)");
         used = used + (size_t)n < size ? used + (size_t)n : size - 1;
     }
 }

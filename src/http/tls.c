@@ -43,8 +43,9 @@ static enum qd_status check_pair(const gnutls_datum_t *cert, const gnutls_datum_
     code = gnutls_certificate_set_x509_key_mem(credentials, cert, key, GNUTLS_X509_FMT_PEM);
     gnutls_certificate_free_credentials(credentials);
     if (code < 0)
-        return qd_error_set(err, QD_INVALID, "tls_cert '%s' and tls_key '%s': expected a PEM certificate and its key: %s",
-                            cert_path, key_path, gnutls_strerror(code));
+        return qd_error_set(err, QD_INVALID,
+                            "tls_cert '%s' and tls_key '%s': expected a PEM certificate and its key: %s", cert_path,
+                            key_path, gnutls_strerror(code));
     return QD_OK;
 }
 
@@ -65,8 +66,8 @@ static enum qd_status parse(struct qd_certificate *certificate, const gnutls_dat
     return code < 0 ? qd_error_set(err, QD_INVALID, "tls_key: %s", gnutls_strerror(code)) : QD_OK;
 }
 
-enum qd_status qd_tls_load(struct qd_tls *tls, const char *cert_path, const char *key_path, struct qd_error *ret_warning,
-                           struct qd_error *err)
+enum qd_status qd_tls_load(struct qd_tls *tls, const char *cert_path, const char *key_path,
+                           struct qd_error *ret_warning, struct qd_error *err)
 {
     struct qd_certificate *certificate = NULL;
     struct qd_buf cert = {0}, key = {0};
@@ -96,7 +97,8 @@ enum qd_status qd_tls_load(struct qd_tls *tls, const char *cert_path, const char
         certificate->older = tls->current;
         tls->current = certificate;
         if (stat(key_path, &info) == 0 && (info.st_mode & S_IRWXO))
-            qd_error_set(ret_warning, QD_OK, "tls_key: '%s' is open to every user: expected mode 640 or less", key_path);
+            qd_error_set(ret_warning, QD_OK, "tls_key: '%s' is open to every user: expected mode 640 or less",
+                         key_path);
     } else {
         free_certificate(certificate);
     }

@@ -16,9 +16,10 @@ struct qd_tls {
     struct qd_certificate *current; /* and behind it those that a handshake may still use */
 };
 
-/* Reads certificate (chain) and key, PEM. QD_INVALID (they do not belong together, too), QD_NOT_FOUND, QD_IO: the old stays. */
-enum qd_status qd_tls_load(struct qd_tls *tls, const char *cert_path, const char *key_path, struct qd_error *ret_warning,
-                           struct qd_error *err);
+/* Reads certificate (chain) and key, PEM. QD_INVALID (they do not belong together, too), QD_NOT_FOUND, QD_IO: the old
+ * stays. */
+enum qd_status qd_tls_load(struct qd_tls *tls, const char *cert_path, const char *key_path,
+                           struct qd_error *ret_warning, struct qd_error *err);
 /* Frees the ones that were replaced before that time. */
 void qd_tls_drop_old(struct qd_tls *tls, int64_t before_us);
 void qd_tls_done(struct qd_tls *tls);

@@ -1,4 +1,5 @@
-/* What ties a request to its caller's records: X-Request-Id, and W3C Trace Context (https://www.w3.org/TR/trace-context/). */
+/* What ties a request to its caller's records: X-Request-Id, and W3C Trace Context
+ * (https://www.w3.org/TR/trace-context/). */
 #ifndef QD_HTTP_TRACE_H
 #define QD_HTTP_TRACE_H
 

@@ -60,8 +60,8 @@ static enum qd_status read_generations(const json_t *root, struct qd_generations
         one->number = read_number(item, "generation");
         one->made_unix_us = (int64_t)json_integer_value(json_object_get(item, "made_unix_us"));
         if (!one->number || one->number > g.last || qd_generations_find(&g, one->number) >= 0 || !method)
-            return qd_error_set(err, QD_INVALID, "generations[%zu]: expected a new generation of 1 to %d, and a method", i,
-                                g.last);
+            return qd_error_set(err, QD_INVALID, "generations[%zu]: expected a new generation of 1 to %d, and a method",
+                                i, g.last);
         snprintf(one->method, sizeof(one->method), "%s", method);
         g.n++;
     }
@@ -85,7 +85,8 @@ enum qd_status qd_generations_load(const char *folder, const char *base_hex, str
     status = qd_file_read(path, MAX_FILE_BYTES, &buf, err);
     if (status == QD_OK) {
         root = json_loadb((const char *)buf.bytes, buf.size, 0, &where);
-        status = root ? read_generations(root, ret, err) : qd_error_set(err, QD_INVALID, "not JSON: %.120s", where.text);
+        status =
+            root ? read_generations(root, ret, err) : qd_error_set(err, QD_INVALID, "not JSON: %.120s", where.text);
         if (status != QD_OK)
             qd_error_context(err, status, "generations of scales '%s'", path);
     }
@@ -104,8 +105,7 @@ static enum qd_status save(const char *folder, const char *base_hex, const struc
 
     for (int i = 0; i < g->n; i++)
         json_array_append_new(list, json_pack("{s:i, s:s, s:I}", "generation", g->list[i].number, "method",
-                                              g->list[i].method, "made_unix_us",
-                                              (json_int_t)g->list[i].made_unix_us));
+                                              g->list[i].method, "made_unix_us", (json_int_t)g->list[i].made_unix_us));
     root = json_pack("{s:s, s:i, s:i, s:o}", "format", FORMAT, "current", g->current, "last", g->last, "generations",
                      list);
     text = root ? json_dumps(root, JSON_INDENT(1) | JSON_SORT_KEYS) : NULL;

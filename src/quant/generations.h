@@ -39,8 +39,8 @@ void qd_generation_key(const char *base_hex, int number, char ret_key[QD_GENERAT
 int qd_generations_find(const struct qd_generations *generations, int number);
 
 /*
- * Writes the scales as a new generation, which becomes the current one; what had been rolled back from and what is older
- * than two generations is forgotten. The scales reach the disk before the file that names them does: whatever
+ * Writes the scales as a new generation, which becomes the current one; what had been rolled back from and what is
+ * older than two generations is forgotten. The scales reach the disk before the file that names them does: whatever
  * happens, that file names whole entries. On failure *generations is as before.
  */
 enum qd_status qd_generations_add(const char *folder, const char *base_hex, const struct qd_generation *generation,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "quant/given.h"
+#include "quant/known_answers.h"
 #include "util/clock.h"
 
 #define MIN_IMAGES_TO_SPLIT 8
@@ -254,6 +255,10 @@ static enum qd_status calibrate(struct qd_graph *graph, struct parts *parts, con
                                    parts->n_gate < REPORT_IMAGES ? parts->n_gate : REPORT_IMAGES, &evaluation,
                                    result->scales, err);
     if (status == QD_OK)
+        status = qd_known_answers_make(graph, result->scales->known_answers, err);
+    if (status == QD_OK)
+        status = qd_known_answers_check(result->int8, options->n_threads, result->scales->known_answers, err);
+    if (status == QD_OK)
         judge(options, result->scales);
     return status;
 }
@@ -268,6 +273,8 @@ static enum qd_status load_cached(struct qd_graph *graph, const char *name, cons
         status = qd_scales_apply(result->scales, graph, err);
     if (status == QD_OK)
         status = make_plans(graph, options, result, err);
+    if (status == QD_OK)
+        status = qd_known_answers_check(result->int8, options->n_threads, result->scales->known_answers, err);
     if (status == QD_OK) {
         result->from_cache = true;
         /* The thresholds are part of the key; the verdict is made anew for its text. */
@@ -282,7 +289,8 @@ static enum qd_status load_cached(struct qd_graph *graph, const char *name, cons
     return status;
 }
 
-/* By the entry that is asked for, else by the key; what is wrong with either is a warning, and a calibration follows. */
+/* By the entry that is asked for, else by the key; what is wrong with either is a warning, and a calibration follows.
+ */
 static bool use_cache(struct qd_graph *graph, const char *key, const struct qd_pipeline_options *options,
                       struct qd_pipeline_result *result)
 {
@@ -304,9 +312,15 @@ static bool use_cache(struct qd_graph *graph, const char *key, const struct qd_p
 static void make_key(const struct parts *parts, const struct qd_pipeline_options *options,
                      char ret_hex[QD_HASH_HEX_SIZE])
 {
-    struct qd_cache_key key = {options->model_hash, options->preprocess,     parts->all,
-                               parts->n_all,        options->method,         &options->form,
-                               options->skipped_stages, options->min_agreement, options->min_sqnr_db,
+    struct qd_cache_key key = {options->model_hash,
+                               options->preprocess,
+                               parts->all,
+                               parts->n_all,
+                               options->method,
+                               &options->form,
+                               options->skipped_stages,
+                               options->min_agreement,
+                               options->min_sqnr_db,
                                options->settings};
 
     qd_cache_key_hex(&key, ret_hex);

@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "graph/graph.h"
+#include "util/hash.h"
 
 #define QD_REPORT_BINS 64
 
@@ -68,6 +69,7 @@ struct qd_scales {
     struct qd_accuracy gate; /* on the held-out pictures */
     bool gate_passed;
     char gate_text[160]; /* why not, or empty */
+    char known_answers[QD_HASH_HEX_SIZE]; /* see known_answers.h; empty: none were made */
 };
 
 /* Empty, with 24 multiplier bits; NULL without memory. */

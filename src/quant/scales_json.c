@@ -85,17 +85,20 @@ json_t *qd_stages_to_json(const struct qd_scales *scales)
 
 json_t *qd_scales_to_json(const struct qd_scales *scales, bool with_weights)
 {
-    json_t *values = json_array(), *layers = json_array();
+    json_t *values = json_array(), *layers = json_array(), *root;
 
     for (size_t i = 0; i < scales->n_values; i++)
         json_array_append_new(values, value_to_json(&scales->values[i]));
     for (size_t i = 0; i < scales->n_layers; i++)
         json_array_append_new(layers, layer_to_json(&scales->layers[i], with_weights));
-    return json_pack("{s:s, s:i, s:i, s:i, s:o, s:b, s:s, s:o, s:o, s:o}", "method", scales->method, "images",
+    root = json_pack("{s:s, s:i, s:i, s:i, s:o, s:b, s:s, s:o, s:o, s:o}", "method", scales->method, "images",
                      scales->n_images, "skipped", scales->n_skipped, "multiplier_bits", scales->multiplier_bits, "gate",
                      qd_accuracy_to_json(&scales->gate), "gate_passed", scales->gate_passed, "gate_text",
                      scales->gate_text, "stages", qd_stages_to_json(scales), "layer_weights", layers, "tensors",
                      values);
+    if (with_weights)
+        json_object_set_new(root, "known_answers", json_string(scales->known_answers));
+    return root;
 }
 
 /* A number of an object, or NAN where it is null or missing. */
@@ -275,6 +278,7 @@ enum qd_status qd_scales_from_json(const json_t *json, struct qd_scales **ret, s
 {
     const char *method = json_string_value(json_object_get(json, "method"));
     const char *text = json_string_value(json_object_get(json, "gate_text"));
+    const char *answers = json_string_value(json_object_get(json, "known_answers"));
     double bits = number(json, "multiplier_bits");
     struct qd_scales *scales;
     enum qd_status status;
@@ -287,6 +291,7 @@ enum qd_status qd_scales_from_json(const json_t *json, struct qd_scales **ret, s
         return no_memory(err);
     strncpy(scales->method, method, sizeof(scales->method) - 1);
     strncpy(scales->gate_text, text ? text : "", sizeof(scales->gate_text) - 1);
+    strncpy(scales->known_answers, answers ? answers : "", sizeof(scales->known_answers) - 1);
     scales->multiplier_bits = (int)bits;
     scales->n_images = (int)json_integer_value(json_object_get(json, "images"));
     scales->n_skipped = (int)json_integer_value(json_object_get(json, "skipped"));

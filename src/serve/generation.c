@@ -43,26 +43,58 @@ enum qd_status qd_generation_find(struct qd_model *model, const struct qd_image_
     return QD_OK;
 }
 
-/* Whether two models give the same answers: the same network, fed the same way, with the same scales. */
-static bool is_same(const struct qd_model *a, const struct qd_model *b)
+/* Of what decides its answers: the network, how it is fed, the scales. */
+static struct qd_hash identity_of(const struct qd_model *model)
 {
-    return strcmp(a->base_key, b->base_key) == 0 && memcmp(&a->hash, &b->hash, sizeof(a->hash)) == 0 &&
-           strcmp(a->scales_sum, b->scales_sum) == 0;
+    struct qd_hasher hasher;
+
+    qd_hasher_init(&hasher);
+    qd_hasher_add(&hasher, model->hash.bytes, QD_HASH_SIZE);
+    qd_hasher_add(&hasher, model->base_key, strlen(model->base_key));
+    qd_hasher_add(&hasher, model->scales_sum, strlen(model->scales_sum));
+    return qd_hasher_finish(&hasher);
 }
 
-void qd_generation_number(struct qd_model *fresh, const struct qd_model *old)
+/* The latest number that was given to these scales, 0: none. */
+static int number_of(const struct qd_given_numbers *given, const struct qd_hash *identity)
 {
-    int kept = fresh->result.from_entry ? fresh->entry_generation : 0;
-    int last = fresh->generations.last;
+    for (int i = given->n - 1; i >= 0; i--)
+        if (memcmp(&given->list[i].identity, identity, sizeof(*identity)) == 0)
+            return given->list[i].number;
+    return 0;
+}
 
-    if (old && old->generation > last)
-        last = old->generation;
-    if (old && is_same(fresh, old) && (!kept || kept == old->generation) && !fresh->is_recalibration)
-        fresh->generation = old->generation;
-    else if (kept && !(old && kept == old->generation))
-        fresh->generation = kept;
-    else
-        fresh->generation = last + 1;
+static bool is_of_others(const struct qd_given_numbers *given, int number, const struct qd_hash *identity)
+{
+    for (int i = 0; i < given->n; i++)
+        if (given->list[i].number == number)
+            return memcmp(&given->list[i].identity, identity, sizeof(*identity)) != 0;
+    return false;
+}
+
+void qd_generation_number(struct qd_model *fresh, const struct qd_given_numbers *given)
+{
+    struct qd_hash identity = identity_of(fresh);
+    int last = given->last > fresh->generations.last ? given->last : fresh->generations.last, number = 0;
+
+    if (fresh->result.from_entry)
+        number = fresh->entry_generation;
+    else if (!fresh->is_recalibration)
+        number = number_of(given, &identity);
+    fresh->generation = number && !is_of_others(given, number, &identity) ? number : last + 1;
+}
+
+void qd_generation_note(const struct qd_model *model, struct qd_given_numbers *given)
+{
+    struct qd_hash identity = identity_of(model);
+
+    given->last = model->generation > given->last ? model->generation : given->last;
+    if (number_of(given, &identity) == model->generation)
+        return;
+    if (given->n == QD_N_GIVEN)
+        memmove(given->list, given->list + 1, (size_t)--given->n * sizeof(given->list[0]));
+    given->list[given->n].number = model->generation;
+    given->list[given->n++].identity = identity;
 }
 
 static enum qd_status add(struct qd_model *fresh, const struct qd_model *of, const char *folder, struct qd_error *err)
@@ -81,7 +113,8 @@ enum qd_status qd_generation_keep(struct qd_model *fresh, const struct qd_model 
     if (!options->cache_folder || !fresh->base_key[0])
         return QD_OK;
     if (options->generation)
-        return qd_generations_choose(options->cache_folder, fresh->base_key, fresh->entry_generation, &fresh->generations, err);
+        return qd_generations_choose(options->cache_folder, fresh->base_key, fresh->entry_generation,
+                                     &fresh->generations, err);
     if (!fresh->is_recalibration)
         return QD_OK;
     if (old && !fresh->generations.n && strcmp(old->base_key, fresh->base_key) == 0)

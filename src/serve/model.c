@@ -301,8 +301,8 @@ static enum qd_status choose_generation(struct qd_model *model, const struct qd_
     const char *profile = model->profile;
     struct qd_error why = {""};
     struct qd_buf settings;
-    enum qd_status status = settings_text(model, options, model->config.method ? model->config.method : "its own",
-                                          &settings, err);
+    enum qd_status status =
+        settings_text(model, options, model->config.method ? model->config.method : "its own", &settings, err);
 
     if (options->images) {
         used = &own_images;
@@ -330,8 +330,8 @@ static const struct qd_generation *kept_generation(const struct qd_model *model)
 }
 
 /*
- * Whether the kept scales are for the other form of a quantized network: with its own scales, or forgetting them. Of the
- * form that forgets one cannot see that it was quantized; but then only such a network has kept scales of its own.
+ * Whether the kept scales are for the other form of a quantized network: with its own scales, or forgetting them. Of
+ * the form that forgets one cannot see that it was quantized; but then only such a network has kept scales of its own.
  */
 static bool needs_other_graph(const struct qd_model *model)
 {
@@ -447,8 +447,8 @@ enum qd_status qd_model_load(const char *path, const struct qd_model_options *op
     if (status != QD_OK)
         return status;
     if (!model->result.int8)
-        status = qd_error_set(err, QD_INVALID, "generation %d of its scales is not this network's",
-                              model->entry_generation);
+        status =
+            qd_error_set(err, QD_INVALID, "generation %d of its scales is not this network's", model->entry_generation);
     if (status == QD_OK && options->keeps_generations)
         status = qd_cache_checksum(model->result.scales, model->scales_sum, err);
     if (status == QD_OK && !model->result.scales->gate_passed && model->config.gate_required && !options->ignore_gate)

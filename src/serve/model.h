@@ -15,7 +15,7 @@ struct qd_model {
     struct qd_model_config config;
     struct qd_graph *graph;
     struct qd_pipeline_result result;
-    int generation; /* 1 for the first scales; other scales of this model have another number */
+    int generation;                    /* 1 for the first scales; other scales of this model have another number */
     struct qd_generations generations; /* what is kept of them, see quant/generations.h */
     int64_t loaded_unix_us, calibrated_unix_us;
     double load_seconds;
@@ -31,9 +31,9 @@ struct qd_model {
     int entry_generation;            /* the one that was asked for; result.from_entry: and found */
     bool is_recalibration;
     char scales_sum[QD_HASH_HEX_SIZE]; /* equal for equal scales; with base_key only */
-    char warning[QD_WARNING_SIZE]; /* about its generations, or empty */
-    struct qd_hash hash;   /* of its file and external data */
-    struct qd_model *base; /* of qd_model_resized: whose scales it has; a reference */
+    char warning[QD_WARNING_SIZE];     /* about its generations, or empty */
+    struct qd_hash hash;               /* of its file and external data */
+    struct qd_model *base;             /* of qd_model_resized: whose scales it has; a reference */
 };
 
 /* As a generation: the one before that which serves. */
@@ -44,12 +44,12 @@ struct qd_model_options {
     const struct qd_kernels *kernels;
     const char *cache_folder; /* or NULL */
     struct qd_image_limits limits;
-    const char *method; /* NULL: the model's own: model.json's, or the scales of a quantized network, or adlq */
-    const char *images; /* NULL: the model's own calibration folder */
-    size_t max_images;  /* 0: the model's own */
-    int version;        /* 0: the highest */
+    const char *method;     /* NULL: the model's own: model.json's, or the scales of a quantized network, or adlq */
+    const char *images;     /* NULL: the model's own calibration folder */
+    size_t max_images;      /* 0: the model's own */
+    int version;            /* 0: the highest */
     bool keeps_generations; /* to be served: the kept generation that served last, or the one below */
-    int generation;     /* of those kept, and nothing else; QD_GENERATION_BEFORE; 0: the one that served last */
+    int generation;         /* of those kept, and nothing else; QD_GENERATION_BEFORE; 0: the one that served last */
     bool ignore_cache;
     bool ignore_gate;        /* keep the model even where gate.required refuses it: to compare */
     bool allow_synthetic;    /* no image set: calibrate on seeded made-up pictures (bench, inspect) */

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "quant/given.h"
-#include "serve/generation.h"
 #include "serve/versions.h"
 #include "util/log.h"
 #include "util/name.h"
@@ -210,28 +209,6 @@ enum qd_status qd_registry_set_versions(struct qd_registry *registry, const char
     return status;
 }
 
-/*
- * The known-answer check of readiness: the first calibration picture through the int8 plan, twice in one batch, must
- * give the same bytes at both places.
- */
-static bool check_known_answers(const struct qd_model *model, int n_threads)
-{
-    struct qd_error err = {""};
-    struct qd_frame *frame = NULL;
-    size_t size = qd_preprocess_bytes(&model->config.preprocess);
-    int64_t count = qd_plan_output_count(model->result.int8, 0);
-    bool ok;
-
-    if (qd_frame_new(model->result.int8, n_threads, &frame, &err) != QD_OK)
-        return false;
-    for (size_t i = 0; i < size; i++)
-        qd_frame_input(frame, 0)[i] = qd_frame_input(frame, 1)[i] = (uint8_t)(i * 7);
-    qd_frame_run(frame, 2, n_threads);
-    ok = memcmp(qd_frame_output(frame, 0, 0), qd_frame_output(frame, 0, 1), (size_t)count * sizeof(float)) == 0;
-    qd_frame_free(frame);
-    return ok;
-}
-
 static void log_model(const struct qd_model *model)
 {
     const struct qd_scales *s = model->result.scales;
@@ -288,10 +265,8 @@ static enum qd_status make_model(struct qd_registry *registry, struct qd_entry *
         return status;
     /* A repository of one model may be called "."; only the registry knows better. */
     memcpy(model->config.name, entry->name, sizeof(model->config.name));
-    qd_generation_number(model, old);
+    qd_generation_number(model, &entry->given);
     status = judge(model, old, &own, err);
-    if (status == QD_OK && !check_known_answers(model, own.n_threads))
-        status = qd_error_set(err, QD_INVALID, "model '%s': its known answers differ", entry->name);
     if (status == QD_OK && qd_generation_keep(model, old, &own, &why) != QD_OK)
         qd_log(QD_LOG_WARNING, "model '%s': generation %d will not outlive a restart: %s", entry->name,
                model->generation, why.text);
@@ -335,7 +310,6 @@ static enum qd_status put_in_place(struct qd_registry *registry, struct qd_entry
     if (status == QD_OK) {
         old = entry->model;
         entry->model = qd_model_ref(model);
-        entry->known_answers_ok = true;
         entry->load_error[0] = 0;
         n = retire(registry, entry, retired, models);
     } else if (status != QD_CANCELLED && is_noted) {
@@ -377,10 +351,12 @@ enum qd_status qd_registry_load(struct qd_registry *registry, struct qd_entry *e
     status = make_model(registry, entry, options, old, &model, &why);
     qd_model_unref(old);
     status = put_in_place(registry, entry, model, n_unloads, !options->generation, status, &why);
-    if (status == QD_OK)
+    if (status == QD_OK) {
+        qd_generation_note(model, &entry->given);
         log_model(model);
-    else
+    } else {
         qd_log(status == QD_CANCELLED ? QD_LOG_NOTICE : QD_LOG_ERROR, "%s", why.text);
+    }
     qd_model_unref(model);
     pthread_mutex_unlock(&entry->load_lock);
     return status == QD_OK ? QD_OK : qd_error_set(err, status, "%s", why.text);
@@ -491,11 +467,11 @@ enum qd_status qd_registry_find(struct qd_registry *registry, const char *name, 
 /* The lock is held. */
 static enum qd_entry_state state_of(const struct qd_entry *entry)
 {
-    return entry->model                               ? QD_ENTRY_READY
-           : entry->is_loading || entry->is_awaited   ? QD_ENTRY_LOADING
-           : entry->is_gone                           ? QD_ENTRY_GONE
-           : entry->load_error[0]                     ? QD_ENTRY_FAILED
-                                                      : QD_ENTRY_UNLOADED;
+    return entry->model                             ? QD_ENTRY_READY
+           : entry->is_loading || entry->is_awaited ? QD_ENTRY_LOADING
+           : entry->is_gone                         ? QD_ENTRY_GONE
+           : entry->load_error[0]                   ? QD_ENTRY_FAILED
+                                                    : QD_ENTRY_UNLOADED;
 }
 
 static enum qd_status fail_use(const struct qd_entry *entry, struct qd_error *err)
@@ -599,7 +575,7 @@ bool qd_registry_is_ready(struct qd_registry *registry)
         const struct qd_entry *entry = registry->entries[i];
 
         loading |= state_of(entry) == QD_ENTRY_LOADING;
-        serving |= entry->model && entry->known_answers_ok;
+        serving |= entry->model != NULL;
     }
     registry->was_ready = serving && (registry->was_ready || !loading);
     serving = registry->was_ready;

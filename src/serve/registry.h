@@ -1,7 +1,7 @@
 /*
  * The models that are served: by name and version, each with its current generation and its batcher; the versions of a
- * name share metrics. Swaps are atomic: whoever holds a model keeps it, whoever asks next gets the new one. What lies in
- * the repository's folder is repository.h's business. Thread-safe; the locks live in registry.c.
+ * name share metrics. Swaps are atomic: whoever holds a model keeps it, whoever asks next gets the new one. What lies
+ * in the repository's folder is repository.h's business. Thread-safe; the locks live in registry.c.
  */
 #ifndef QD_SERVE_REGISTRY_H
 #define QD_SERVE_REGISTRY_H
@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "serve/batcher.h"
+#include "serve/generation.h"
 #include "serve/metrics.h"
 #include "serve/model.h"
 
@@ -32,21 +33,22 @@ struct qd_serve_options {
 struct qd_entry {
     char name[QD_MODEL_NAME_SIZE];
     int version;
-    const char *path;            /* of the model's folder */
-    struct qd_metrics *metrics;  /* of the name */
-    struct qd_batcher *batcher;  /* there once a model was */
+    const char *path;           /* of the model's folder */
+    struct qd_metrics *metrics; /* of the name */
+    struct qd_batcher *batcher; /* there once a model was */
     /* private to registry.c */
     struct qd_name *of;
-    struct qd_model *model;      /* NULL: none serves */
+    struct qd_model *model; /* NULL: none serves */
     char load_error[QD_ERROR_TEXT_SIZE];
-    struct qd_hash fingerprint;  /* of its files, when they were last read */
-    pthread_mutex_t load_lock;   /* held by whoever loads it */
-    bool known_answers_ok, was_read;
+    struct qd_hash fingerprint;    /* of its files, when they were last read */
+    pthread_mutex_t load_lock;     /* held by whoever loads it */
+    struct qd_given_numbers given; /* guarded by load_lock */
+    bool was_read;
     bool is_loading;
-    bool is_awaited;             /* somebody will load it soon */
-    bool is_asked;               /* by its number: it stays when a higher one takes over */
-    bool is_off;                 /* unloaded by hand: only a load brings it back */
-    bool is_gone;                /* the folder */
+    bool is_awaited; /* somebody will load it soon */
+    bool is_asked;   /* by its number: it stays when a higher one takes over */
+    bool is_off;     /* unloaded by hand: only a load brings it back */
+    bool is_gone;    /* the folder */
     unsigned n_unloads;
 };
 
@@ -54,12 +56,12 @@ enum qd_entry_state { QD_ENTRY_UNLOADED, QD_ENTRY_LOADING, QD_ENTRY_READY, QD_EN
 
 /* A copy of how an entry does. */
 struct qd_entry_status {
-    enum qd_entry_state state;  /* READY: a model serves, even if another is being loaded or could not be */
-    bool is_served;             /* by default, of the versions of its name */
-    bool is_highest;            /* of those in the repository */
-    bool is_off, is_gone;       /* as in struct qd_entry */
-    bool was_read;              /* loading was tried */
-    struct qd_hash fingerprint; /* of what was read then */
+    enum qd_entry_state state;       /* READY: a model serves, even if another is being loaded or could not be */
+    bool is_served;                  /* by default, of the versions of its name */
+    bool is_highest;                 /* of those in the repository */
+    bool is_off, is_gone;            /* as in struct qd_entry */
+    bool was_read;                   /* loading was tried */
+    struct qd_hash fingerprint;      /* of what was read then */
     char reason[QD_ERROR_TEXT_SIZE]; /* why it does not serve, or why its last load failed; or empty */
 };
 
@@ -125,8 +127,8 @@ struct qd_model *qd_entry_model(struct qd_entry *entry);
 void qd_entry_status(struct qd_entry *entry, struct qd_entry_status *ret);
 
 /*
- * True once no entry waits for its first load any more and at least one serves, its known answers checked: a broken model
- * in the repository does not take the others out of service, nor does one that comes later.
+ * True once no entry waits for its first load any more and at least one serves: a broken model in the repository does
+ * not take the others out of service, nor does one that comes later.
  */
 bool qd_registry_is_ready(struct qd_registry *registry);
 

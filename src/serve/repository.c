@@ -121,7 +121,8 @@ enum qd_status qd_repository_scan_model(struct qd_registry *registry, const char
         return status;
     if (!is_single || strcmp(name, last_part(folder, own)) == 0) {
         path = is_single ? qd_strdup(folder) : qd_path_join(folder, name);
-        status = path ? scan_folder(registry, path, name, err) : qd_error_set(err, QD_NO_MEMORY, "no memory for a path");
+        status =
+            path ? scan_folder(registry, path, name, err) : qd_error_set(err, QD_NO_MEMORY, "no memory for a path");
         qd_free(path);
     }
     return status == QD_OK ? qd_registry_find(registry, name, 0, &entry, err) : status;

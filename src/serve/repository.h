@@ -29,9 +29,9 @@ struct qd_refresh_result {
 };
 
 /*
- * Scans, loads what is to serve (not what was unloaded by hand), and unloads what vanished; a failed scan or load leaves
- * everything that serves as it is. CHANGED: only what is new, or whose files changed since they were read. options as
- * for qd_registry_load; where their progress says stop, the rest is left.
+ * Scans, loads what is to serve (not what was unloaded by hand), and unloads what vanished; a failed scan or load
+ * leaves everything that serves as it is. CHANGED: only what is new, or whose files changed since they were read.
+ * options as for qd_registry_load; where their progress says stop, the rest is left.
  */
 enum qd_status qd_repository_refresh(struct qd_registry *registry, enum qd_reload reload,
                                      const struct qd_model_options *options, struct qd_refresh_result *ret,

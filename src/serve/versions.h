@@ -15,7 +15,8 @@
 /* The number that a version folder's name is (1 .. 999999999, no leading zero), or 0. */
 int qd_version_of(const char *name);
 
-/* The numeric sub-folders that hold model.onnx, highest first, the highest QD_MAX_VERSIONS of them. Returns how many. */
+/* The numeric sub-folders that hold model.onnx, highest first, the highest QD_MAX_VERSIONS of them. Returns how many.
+ */
 int qd_versions_list(const char *folder, int ret_versions[QD_MAX_VERSIONS]);
 
 /*

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Stopping and replacing: drain, exit codes, the second signal, a hot restart on a shared port, what systemd is told.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
-echo 1..24
+echo 1..26
 log_has() { grep -qF -- "$1" "$work/log"; }
 cache=$QD_BUILD/tests/e2e/cache
 # instance NAME OPTIONS...: starts another one beside; its process id in $other. Waits until it is loaded.
@@ -16,6 +16,16 @@ instance() {
         kill -0 "$other" 2>/dev/null || break
         sleep 0.1
     done
+}
+# handed_over PID NAME LOG: once it says so, all new connections are in the other one's access log.
+handed_over() {
+    kill "$1"
+    for _ in $(seq 100); do grep -q 'takes the new connections' "$work/$2.log" && break; sleep 0.01; done
+    curl -s -o /dev/null -H 'Connection: close' "$url/healthz?[1-20]" --next -s -o /dev/null "$url/healthz?last"
+    for _ in $(seq 20); do grep -q 'healthz?last' "$3" && break; sleep 0.05; done
+    check "the other one has all new connections" test "$(grep -c 'healthz?' "$3")" = 21
+    code=0
+    wait "$1" || code=$?
 }
 # end PID: SIGTERM, and its exit code in $code.
 end() {
@@ -32,17 +42,17 @@ url=http://127.0.0.1:$port
 /usr/bin/python3 "$QD_SRC/tests/e2e/restart_load.py" "$url" "$picture" "$work/enough" >"$work/load" 2>&1 &
 load=$!
 sleep 0.5
-instance b --listen "127.0.0.1:$port" --reuse-port 1
+instance b --listen "127.0.0.1:$port" --reuse-port 1 --access-log "$work/b.access"
 b=$other
-end "$a"
+handed_over "$a" a "$work/b.access"
 check "the first of two on a port ends with 0" test "$code" = 0
 check "  having handed over" grep -q "another instance takes the new connections" "$work/a.log"
-instance c --listen "127.0.0.1:$port" --reuse-port 1
+instance c --listen "127.0.0.1:$port" --reuse-port 1 --access-log "$work/c.access"
 c=$other
 end "$b"
 check "the second, too" test "$code" = 0
 instance d --listen "127.0.0.1:$port" --reuse-port 1
-end "$other"
+handed_over "$other" d "$work/c.access"
 check "a newer one that is stopped again, too" test "$code" = 0
 sleep 0.5
 touch "$work/enough"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Unix sockets, several addresses, passed sockets, limits of connections.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
-echo 1..38
+echo 1..43
 log_has() { grep -qF -- "$1" "$work/log"; }
 jpeg='Content-Type: image/jpeg'
 socket=$work/quantd.sock
@@ -81,6 +81,20 @@ else
     echo "ok $number - systemd-socket-activate # SKIP it is not installed"
 fi
 
+if grep -q '^0*1 ' /proc/net/if_inet6 2>/dev/null; then
+    start --listen "[::1]:0"
+    url=http://[::1]:${url##*:}
+    ask -g -H "$jpeg" --data-binary "@$picture" "$url/infer"
+    check "IPv6 serves" test "$status" = 200
+    ask -g -H 'Content-Type: application/json' -d '{"modle":1}' "$url/recalibrate"
+    check "  and its loopback may change state" body_has "unknown key 'modle'"
+    stop
+else
+    number=$((number + 2))
+    echo "ok $((number - 1)) - IPv6 # SKIP this machine has none"
+    echo "ok $number - IPv6 # SKIP this machine has none"
+fi
+
 start --max-connections 4
 connect "max_connections: 4 of 6 are served" "200:4 503:2" 6
 check "  the others are told to come back" grep -q "Retry-After: 1" "$work/body"
@@ -90,6 +104,24 @@ check "  and the next good request works" test "$status" = 200
 stop
 start --max-connections-per-client 3
 connect "max_connections_per_client: 3 of 5" "200:3 503:2" 5
+ask -H "$jpeg" --data-binary "@$picture" "$url/infer"
+check "  and the next good request works" test "$status" = 200
+stop
+start --max-body-bytes 1000000 --max-held-bytes 2500000
+/usr/bin/python3 - "$url" >"$work/body" 2>&1 <<'PYTHON'
+import socket, sys
+host, port = sys.argv[1].split("//")[1].split(":")
+sockets = [socket.create_connection((host, int(port)), timeout=10) for _ in range(6)]
+for s in sockets:
+    s.sendall(b"POST /infer HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 900000\r\n\r\n" + b"x" * 899999)
+for s in sockets:
+    s.sendall(b"x")
+answers = [s.recv(65536) for s in sockets]
+print(b" ".join(a[9:12] for a in answers).decode())
+print(next(a for a in answers if a[9:12] == b"503").decode())
+PYTHON
+check "max_held_bytes: two bodies fit, four do not" test "$(head -n 1 "$work/body" | tr ' ' '\n' | sort | tr '\n' ' ')" = "422 422 503 503 503 503 "
+check "  which are told so" grep -q "bodies of at most 2500000 bytes at once" "$work/body"
 ask -H "$jpeg" --data-binary "@$picture" "$url/infer"
 check "  and the next good request works" test "$status" = 200
 stop

@@ -2,14 +2,16 @@
  * The bundled model through adlq: the same bytes whatever the threads and the order of the files, and a gate that
  * refuses scales that are wrong.
  */
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "image/image.h"
+#include "quant/known_answers.h"
 #include "serve/model.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/scratch.h"
 #include "util/file.h"
 
 static char source[4096];
@@ -277,5 +279,57 @@ START_TEST(test_misfits_change_nothing)
 }
 END_TEST
 
+/* The key of the one entry of a cache folder. */
+static void find_key(const char *folder, char key[QD_HASH_HEX_SIZE])
+{
+    DIR *dir = opendir(folder);
+    struct dirent *file;
+
+    ck_assert_ptr_nonnull(dir);
+    while ((file = readdir(dir)))
+        if (strstr(file->d_name, ".json"))
+            snprintf(key, QD_HASH_HEX_SIZE, "%.64s", file->d_name);
+    closedir(dir);
+}
+
+START_TEST(test_known_answers)
+{
+    struct qd_model_options options = {
+        .n_threads = 2, .max_batch = 8, .limits = {100000000}, .max_images = 32, .method = "mse"};
+    char folder[QD_SCRATCH_SIZE], key[QD_HASH_HEX_SIZE] = "", good[QD_HASH_HEX_SIZE];
+    struct qd_error err = {""};
+    struct qd_model *model;
+    struct qd_scales *s;
+
+    find_source();
+    make_scratch(folder);
+    options.cache_folder = folder;
+    ck_assert_ok(qd_kernels_init(&options.kernels, &err), &err);
+    ck_assert_ok(qd_model_load(source, &options, &model, &err), &err);
+    s = model->result.scales;
+    memcpy(good, s->known_answers, sizeof(good));
+    ck_assert_uint_eq(strlen(good), 64);
+    ck_assert_ok(qd_known_answers_check(model->result.int8, 1, good, &err), &err);
+    /* Another network's answers, in an entry that is sound: it is not served by. */
+    s->known_answers[5] = s->known_answers[5] == '0' ? '1' : '0';
+    ck_assert_int_eq(qd_known_answers_check(model->result.int8, 2, s->known_answers, &err), QD_IO);
+    ck_assert_msg(strstr(err.text, "known answers: the kernels") != NULL, "%s", err.text);
+    find_key(folder, key);
+    err.text[0] = 0;
+    ck_assert_ok(qd_cache_save(folder, key, s, &err), &err);
+    qd_model_unref(model);
+    ck_assert_ok(qd_model_load(source, &options, &model, &err), &err);
+    ck_assert(!model->result.from_cache);
+    ck_assert_int_eq(model->result.n_warnings, 1);
+    ck_assert_msg(strstr(model->result.warnings[0], "known answers") != NULL, "%s", model->result.warnings[0]);
+    ck_assert_str_eq(model->result.scales->known_answers, good);
+    qd_model_unref(model);
+    ck_assert_ok(qd_model_load(source, &options, &model, &err), &err);
+    ck_assert(model->result.from_cache);
+    qd_model_unref(model);
+    remove_scratch(folder);
+}
+END_TEST
+
 QD_UNIT_MAIN("calibration", test_same_bytes, test_powers_of_two, test_profile_needs_adlq, test_misfits_change_nothing,
-             test_gate_refuses_mutants, test_gate_refuses_other_normalisation)
+             test_gate_refuses_mutants, test_gate_refuses_other_normalisation, test_known_answers)
