@@ -1,73 +1,24 @@
 #include "serve/model_config.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "serve/model_inputs.h"
+#include "serve/model_keys.h"
 #include "serve/versions.h"
 #include "util/file.h"
-#include "util/name.h"
 
 #define MAX_JSON_BYTES ((size_t)1 << 20)
 #define MAX_LABELS_BYTES ((size_t)16 << 20)
 #define MAX_LABELS 1000000
 
-/* One key of an object: its name and who reads it. */
-struct key {
-    const char *name;
-    enum qd_status (*read)(struct qd_model_config *config, const json_t *value, struct qd_error *err);
-};
-
-static const char *type_name(const json_t *value)
-{
-    static const char *const names[] = {"an object", "an array", "a string", "an integer",
-                                        "a number",  "true",     "false",    "null"};
-
-    return names[json_typeof(value)];
-}
-
-static enum qd_status expected(const char *what, const json_t *value, struct qd_error *err)
-{
-    return qd_error_set(err, QD_INVALID, "expected %s, found %s", what, type_name(value));
-}
-
-static enum qd_status read_object(struct qd_model_config *config, const json_t *object, const struct key *keys,
-                                  size_t n_keys, struct qd_error *err)
-{
-    const char *name, *names[16], *nearest;
-    json_t *value;
-
-    if (!json_is_object(object))
-        return expected("an object", object, err);
-    for (size_t i = 0; i < n_keys; i++)
-        names[i] = keys[i].name;
-    json_object_foreach((json_t *)(uintptr_t)object, name, value)
-    {
-        enum qd_status status = QD_OK;
-        size_t i = 0;
-
-        while (i < n_keys && strcmp(keys[i].name, name) != 0)
-            i++;
-        if (i == n_keys) {
-            nearest = qd_nearest_name(name, names, n_keys);
-            return qd_error_set(err, QD_INVALID, "unknown key '%.60s'%s%s%s", name, nearest ? "; did you mean '" : "",
-                                nearest ? nearest : "", nearest ? "'?" : "");
-        }
-        status = keys[i].read(config, value, err);
-        if (status != QD_OK)
-            return qd_error_context(err, status, "%s", name);
-    }
-    return QD_OK;
-}
-
 static enum qd_status read_text(struct qd_model_config *config, const json_t *value, const char **ret,
                                 struct qd_error *err)
 {
     if (!json_is_string(value))
-        return expected("a string", value, err);
+        return qd_key_expected("a string", value, err);
     *ret = qd_arena_strdup(&config->arena, json_string_value(value));
     return *ret ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for model.json");
 }
@@ -85,177 +36,6 @@ static enum qd_status read_path(struct qd_model_config *config, const json_t *va
     *ret = path ? qd_arena_strdup(&config->arena, path) : NULL;
     qd_free(path);
     return *ret ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for model.json");
-}
-
-static enum qd_status read_number(const json_t *value, double low, double high, double *ret, struct qd_error *err)
-{
-    if (!json_is_number(value))
-        return expected("a number", value, err);
-    if (!(json_number_value(value) >= low && json_number_value(value) <= high))
-        return qd_error_set(err, QD_INVALID, "expected %g to %g, found %g", low, high, json_number_value(value));
-    *ret = json_number_value(value);
-    return QD_OK;
-}
-
-static enum qd_status read_choice(const json_t *value, const char *const *names, size_t n, int *ret,
-                                  struct qd_error *err)
-{
-    const char *text = json_string_value(value);
-    char list[128] = "";
-
-    for (size_t i = 0; text && i < n; i++) {
-        if (strcmp(names[i], text) == 0) {
-            *ret = (int)i;
-            return QD_OK;
-        }
-    }
-    for (size_t i = 0; i < n; i++)
-        snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i ? ", " : "", names[i]);
-    return qd_error_set(err, QD_INVALID, "expected one of %s, found '%.40s'", list, text ? text : type_name(value));
-}
-
-static enum qd_status read_color(struct qd_model_config *c, const json_t *value, struct qd_error *err)
-{
-    static const char *const names[] = {"rgb", "bgr", "gray"};
-    int i = 0;
-    enum qd_status status = read_choice(value, names, 3, &i, err);
-
-    c->preprocess.color = (enum qd_color)i;
-    return status;
-}
-
-static enum qd_status read_resize(struct qd_model_config *c, const json_t *value, struct qd_error *err)
-{
-    static const char *const names[] = {"shorter_side", "stretch", "letterbox"};
-    int i = 0;
-    enum qd_status status = read_choice(value, names, 3, &i, err);
-
-    c->preprocess.resize = (enum qd_resize_mode)i;
-    return status;
-}
-
-static enum qd_status read_interpolation(struct qd_model_config *c, const json_t *value, struct qd_error *err)
-{
-    static const char *const names[] = {"bilinear", "bicubic", "nearest"};
-    int i = 0;
-    enum qd_status status = read_choice(value, names, 3, &i, err);
-
-    c->preprocess.interpolation = (enum qd_interpolation)i;
-    return status;
-}
-
-static enum qd_status read_anchor(struct qd_model_config *c, const json_t *value, struct qd_error *err)
-{
-    static const char *const names[] = {"center", "top_left"};
-    int i = 0;
-    enum qd_status status = read_choice(value, names, 2, &i, err);
-
-    c->preprocess.anchor = (enum qd_anchor)i;
-    return status;
-}
-
-static enum qd_status read_decode(struct qd_model_config *c, const json_t *value, struct qd_error *err)
-{
-    static const char *const names[] = {"full", "scaled"};
-    int i = 0;
-    enum qd_status status = read_choice(value, names, 2, &i, err);
-
-    c->preprocess.decode = (enum qd_decode)i;
-    return status;
-}
-
-/* One number for both, or [h, w]. */
-static enum qd_status read_sides(const json_t *value, int *ret_h, int *ret_w, struct qd_error *err)
-{
-    const json_t *h = json_is_array(value) ? json_array_get(value, 0) : value;
-    const json_t *w = json_is_array(value) ? json_array_get(value, 1) : value;
-    double number = 0;
-    enum qd_status status;
-
-    if (json_is_array(value) && json_array_size(value) != 2)
-        return qd_error_set(err, QD_INVALID, "expected a number or [h, w], found %zu values", json_array_size(value));
-    status = read_number(h, 1, 16384, &number, err);
-    *ret_h = (int)number;
-    if (status == QD_OK)
-        status = read_number(w, 1, 16384, &number, err);
-    *ret_w = (int)number;
-    return status;
-}
-
-static enum qd_status read_size(struct qd_model_config *c, const json_t *value, struct qd_error *err)
-{
-    return read_sides(value, &c->preprocess.size_h, &c->preprocess.size_w, err);
-}
-
-static enum qd_status read_crop(struct qd_model_config *c, const json_t *value, struct qd_error *err)
-{
-    c->has_crop = true;
-    return read_sides(value, &c->preprocess.crop_h, &c->preprocess.crop_w, err);
-}
-
-static enum qd_status read_scale(struct qd_model_config *c, const json_t *value, struct qd_error *err)
-{
-    double number = 1;
-    enum qd_status status = read_number(value, 1e-9, 1e9, &number, err);
-
-    c->preprocess.scale = (float)number;
-    return status;
-}
-
-static enum qd_status read_channels(const json_t *value, double low, float ret[3], struct qd_error *err)
-{
-    size_t n = json_array_size(value);
-
-    if (!json_is_array(value) || (n != 1 && n != 3))
-        return qd_error_set(err, QD_INVALID, "expected an array of 1 or 3 numbers");
-    for (size_t i = 0; i < 3; i++) {
-        double number = 0;
-        enum qd_status status = read_number(json_array_get(value, n == 1 ? 0 : i), low, 1e9, &number, err);
-
-        if (status != QD_OK)
-            return status;
-        ret[i] = (float)number;
-    }
-    return QD_OK;
-}
-
-static enum qd_status read_mean(struct qd_model_config *c, const json_t *value, struct qd_error *err)
-{
-    return read_channels(value, -1e9, c->preprocess.mean, err);
-}
-
-static enum qd_status read_std(struct qd_model_config *c, const json_t *value, struct qd_error *err)
-{
-    return read_channels(value, 1e-9, c->preprocess.std, err);
-}
-
-static enum qd_status read_pad_value(struct qd_model_config *c, const json_t *value, struct qd_error *err)
-{
-    double number = 0;
-    enum qd_status status = read_number(value, 0, 255, &number, err);
-
-    c->preprocess.pad_value = (int)number;
-    return status;
-}
-
-static enum qd_status read_preprocess(struct qd_model_config *c, const json_t *value, struct qd_error *err)
-{
-    static const struct key keys[] = {
-        {"color", read_color},
-        {"resize", read_resize},
-        {"size", read_size},
-        {"crop", read_crop},
-        {"interpolation", read_interpolation},
-        {"scale", read_scale},
-        {"mean", read_mean},
-        {"std", read_std},
-        {"pad_value", read_pad_value},
-        {"anchor", read_anchor},
-        {"decode", read_decode},
-    };
-
-    c->has_preprocess = true;
-    return read_object(c, value, keys, QD_ARRAY_SIZE(keys), err);
 }
 
 static enum qd_status read_onnx(struct qd_model_config *c, const json_t *value, struct qd_error *err)
@@ -312,7 +92,7 @@ static enum qd_status read_profile(struct qd_model_config *c, const json_t *valu
 
     for (; qd_profile_at((int)n) && n < QD_ARRAY_SIZE(names); n++)
         names[n] = qd_profile_at((int)n)->name;
-    status = read_choice(value, names, n, &i, err);
+    status = qd_key_choice(value, names, n, &i, err);
     c->profile = qd_profile_at(i);
     return status;
 }
@@ -320,7 +100,7 @@ static enum qd_status read_profile(struct qd_model_config *c, const json_t *valu
 static enum qd_status read_bits(const json_t *value, double low, double high, int *ret, struct qd_error *err)
 {
     double number = high;
-    enum qd_status status = read_number(value, low, high, &number, err);
+    enum qd_status status = qd_key_number(value, low, high, &number, err);
 
     if (status == QD_OK && number != rint(number))
         return qd_error_set(err, QD_INVALID, "expected a whole number, found %g", number);
@@ -346,7 +126,7 @@ static enum qd_status read_multiplier_bits(struct qd_model_config *c, const json
 static enum qd_status read_max_images(struct qd_model_config *c, const json_t *value, struct qd_error *err)
 {
     double number = 512;
-    enum qd_status status = read_number(value, 1, 1e6, &number, err);
+    enum qd_status status = qd_key_number(value, 1, 1e6, &number, err);
 
     c->max_images = (size_t)number;
     return status;
@@ -354,7 +134,7 @@ static enum qd_status read_max_images(struct qd_model_config *c, const json_t *v
 
 static enum qd_status read_calibration(struct qd_model_config *c, const json_t *value, struct qd_error *err)
 {
-    static const struct key keys[] = {
+    static const struct qd_key keys[] = {
         {"images", read_calibration_images},
         {"method", read_method},
         {"profile", read_profile},
@@ -364,7 +144,7 @@ static enum qd_status read_calibration(struct qd_model_config *c, const json_t *
         {"max_images", read_max_images},
     };
 
-    return read_object(c, value, keys, QD_ARRAY_SIZE(keys), err);
+    return qd_keys_read(c, value, keys, QD_ARRAY_SIZE(keys), err);
 }
 
 static enum qd_status read_evaluation_images(struct qd_model_config *c, const json_t *value, struct qd_error *err)
@@ -379,35 +159,35 @@ static enum qd_status read_evaluation_labels(struct qd_model_config *c, const js
 
 static enum qd_status read_evaluation(struct qd_model_config *c, const json_t *value, struct qd_error *err)
 {
-    static const struct key keys[] = {{"images", read_evaluation_images}, {"labels", read_evaluation_labels}};
+    static const struct qd_key keys[] = {{"images", read_evaluation_images}, {"labels", read_evaluation_labels}};
 
-    return read_object(c, value, keys, QD_ARRAY_SIZE(keys), err);
+    return qd_keys_read(c, value, keys, QD_ARRAY_SIZE(keys), err);
 }
 
 static enum qd_status read_min_agreement(struct qd_model_config *c, const json_t *value, struct qd_error *err)
 {
-    return read_number(value, 0, 1, &c->min_agreement, err);
+    return qd_key_number(value, 0, 1, &c->min_agreement, err);
 }
 
 static enum qd_status read_min_sqnr(struct qd_model_config *c, const json_t *value, struct qd_error *err)
 {
-    return read_number(value, -100, 200, &c->min_sqnr_db, err);
+    return qd_key_number(value, -100, 200, &c->min_sqnr_db, err);
 }
 
 static enum qd_status read_required(struct qd_model_config *c, const json_t *value, struct qd_error *err)
 {
     if (!json_is_boolean(value))
-        return expected("true or false", value, err);
+        return qd_key_expected("true or false", value, err);
     c->gate_required = json_is_true(value);
     return QD_OK;
 }
 
 static enum qd_status read_gate(struct qd_model_config *c, const json_t *value, struct qd_error *err)
 {
-    static const struct key keys[] = {
+    static const struct qd_key keys[] = {
         {"min_agreement", read_min_agreement}, {"min_sqnr_db", read_min_sqnr}, {"required", read_required}};
 
-    return read_object(c, value, keys, QD_ARRAY_SIZE(keys), err);
+    return qd_keys_read(c, value, keys, QD_ARRAY_SIZE(keys), err);
 }
 
 static enum qd_status read_layer(const json_t *layer, bool *ret_fp32, struct qd_error *err)
@@ -419,7 +199,7 @@ static enum qd_status read_layer(const json_t *layer, bool *ret_fp32, struct qd_
 
     if (!json_is_object(layer) || json_object_size(layer) != 1 || !precision)
         return qd_error_set(err, QD_INVALID, "expected {\"precision\": \"int8\" or \"fp32\"}");
-    status = read_choice(precision, names, 2, &i, err);
+    status = qd_key_choice(precision, names, 2, &i, err);
     *ret_fp32 = i == 1;
     return status;
 }
@@ -430,7 +210,7 @@ static enum qd_status read_layers(struct qd_model_config *c, const json_t *value
     json_t *layer;
 
     if (!json_is_object(value))
-        return expected("an object", value, err);
+        return qd_key_expected("an object", value, err);
     c->fp32_layers = qd_arena_array(&c->arena, json_object_size(value) + 1, sizeof(char *));
     if (!c->fp32_layers)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for model.json");
@@ -452,9 +232,9 @@ static enum qd_status read_inputs(struct qd_model_config *c, const json_t *value
     return qd_model_inputs_read(value, &c->arena, &c->inputs, &c->n_inputs, err);
 }
 
-static const struct key model_keys[] = {
+static const struct qd_key model_keys[] = {
     {"onnx", read_onnx},
-    {"preprocess", read_preprocess},
+    {"preprocess", qd_key_preprocess},
     {"labels", read_labels},
     {"calibration", read_calibration},
     {"evaluation", read_evaluation},
@@ -476,7 +256,7 @@ static enum qd_status read_json(struct qd_model_config *c, const char *path, str
     qd_buf_done(&buf);
     if (!root)
         return qd_error_set(err, QD_INVALID, "'%s', line %d: %.120s", path, where.line, where.text);
-    status = read_object(c, root, model_keys, QD_ARRAY_SIZE(model_keys), err);
+    status = qd_keys_read(c, root, model_keys, QD_ARRAY_SIZE(model_keys), err);
     json_decref(root);
     return status == QD_OK ? QD_OK : qd_error_context(err, status, "'%s'", path);
 }

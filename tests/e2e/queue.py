@@ -10,21 +10,15 @@ import sys
 import threading
 import time
 
+from tap import Tap
 from v2_client import bytes_tensor
 
 url, path, model, other = sys.argv[1:5]
 host, port = url.split("//")[1].split(":")
 picture = open(path, "rb").read()
 N = 4000
-number = 0
-
-
-def check(name, condition, more=""):
-    global number
-    number += 1
-    print("%s %d - %s" % ("ok" if condition else "not ok", number, name))
-    if not condition:
-        print("# %r" % (more,))
+tap = Tap()
+check = tap.check
 
 
 def metric(name):
@@ -122,4 +116,4 @@ check("  its pictures are not run", metric('quantd_images_total{model="%s"}' % m
 gone = metric('quantd_rejected_total{model="%s",reason="client_gone"}' % model)
 check("  and that is counted", gone == 1, gone)
 check("the next request works", small() == 200)
-print("1..%d" % number)
+tap.done()

@@ -53,17 +53,12 @@ def reference(pixels, h, w):
 
 
 def test(url):
+    from tap import Tap
     from v2_client import Client, floats
 
     client = Client(url)
-    number = 0
-
-    def check(name, condition, more=""):
-        nonlocal number
-        number += 1
-        print("%s %d - %s" % ("ok" if condition else "not ok", number, name))
-        if not condition:
-            print("# %r" % (more,))
+    tap = Tap()
+    check = tap.check
 
     def close(got, wanted):
         scale = max(wanted)
@@ -87,7 +82,7 @@ def test(url):
     for size, wanted in (("?size=56x44", 200), ("?size=56", 400), ("?size=0x5", 400), ("?size=99999x1", 400)):
         status, _, body = client.ask("POST", "/infer" + size, picture, {"Content-Type": "image/jpeg"})
         check("/infer%s: %d" % (size, wanted), status == wanted, body)
-    print("1..%d" % number)
+    tap.done()
 
 
 if sys.argv[1] == "make":
