@@ -167,7 +167,7 @@ enum qd_status qd_read_version(const char *text, int *ret, struct qd_error *err)
 qd_route_run qd_route_infer, qd_route_recalibrate, qd_route_job, qd_route_job_cancel, qd_route_models, qd_route_model,
     qd_route_layers, qd_route_rollback, qd_route_repository_index, qd_route_repository_load,
     qd_route_repository_unload, qd_route_metrics, qd_route_healthz, qd_route_readyz, qd_route_v2_server,
-    qd_route_v2_live, qd_route_v2_model, qd_route_v2_model_ready, qd_route_v2_config, qd_route_v2_stats,
+    qd_route_v2_live, qd_route_v2_ready, qd_route_v2_model, qd_route_v2_model_ready, qd_route_v2_config, qd_route_v2_stats,
     qd_route_v2_all_stats, qd_route_v2_infer, qd_route_ping, qd_route_predictions, qd_route_openapi;
 
 #endif

@@ -23,13 +23,26 @@ void qd_route_healthz(struct qd_exchange *exchange)
     qd_reply_json(exchange, 200, json_pack("{s:s}", "status", "live"));
 }
 
+/* Answers why not, where it is not ready. */
+static bool is_ready(struct qd_exchange *exchange)
+{
+    bool is_draining = atomic_load(&exchange->http->draining);
+
+    if (!is_draining && qd_registry_is_ready(exchange->http->options.registry))
+        return true;
+    qd_reply_error_as(exchange, 503, qd_status_name(QD_UNAVAILABLE),
+                      is_draining ? "draining" : "models are still loading, or none could be loaded");
+    return false;
+}
+
 void qd_route_readyz(struct qd_exchange *exchange)
 {
-    if (atomic_load(&exchange->http->draining))
-        qd_reply_error_as(exchange, 503, qd_status_name(QD_UNAVAILABLE), "draining");
-    else if (!qd_registry_is_ready(exchange->http->options.registry))
-        qd_reply_error_as(exchange, 503, qd_status_name(QD_UNAVAILABLE),
-                          "models are still loading, or none could be loaded");
-    else
+    if (is_ready(exchange))
         qd_reply_json(exchange, 200, json_pack("{s:s}", "status", "ready"));
+}
+
+void qd_route_v2_ready(struct qd_exchange *exchange)
+{
+    if (is_ready(exchange))
+        qd_reply_json(exchange, 200, json_pack("{s:b}", "ready", 1));
 }

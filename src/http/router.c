@@ -22,7 +22,7 @@ const struct qd_route qd_routes[] = {
     /* the Open Inference Protocol, version 2 */
     {"GET", "/v2", qd_route_v2_server, false, false},
     {"GET", "/v2/health/live", qd_route_v2_live, false, false},
-    {"GET", "/v2/health/ready", qd_route_readyz, false, false},
+    {"GET", "/v2/health/ready", qd_route_v2_ready, false, false},
     {"GET", "/v2/models/stats", qd_route_v2_all_stats, false, false},
     {"GET", "/v2/models/*", qd_route_v2_model, false, false},
     {"GET", "/v2/models/*/ready", qd_route_v2_model_ready, false, false},

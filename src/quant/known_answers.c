@@ -80,7 +80,7 @@ enum qd_status qd_known_answers_check(const struct qd_plan *plan, int n_threads,
     for (size_t i = 0; i < 2 && status == QD_OK; i++) {
         hash_outputs(plan, frame, places[i], found);
         if (strcmp(found, hex) != 0)
-            status = qd_error_set(err, QD_IO,
+            status = qd_error_set(err, QD_CONFLICT,
                                   "known answers: the kernels '%s' on this machine give other bytes than those that "
                                   "the scales were made with (place %d of a batch)",
                                   qd_plan_kernels(plan)->name, places[i]);

@@ -14,7 +14,7 @@ enum qd_status qd_known_answers_make(const struct qd_graph *graph, char ret_hex[
                                      struct qd_error *err);
 
 /*
- * Runs the picture at the first and the last place of a batch of the plan, with n_threads. QD_IO: at one of them
+ * Runs the picture at the first and the last place of a batch of the plan, with n_threads. QD_CONFLICT: at one of them
  * the outputs are not the known ones; the text names the kernels.
  */
 enum qd_status qd_known_answers_check(const struct qd_plan *plan, int n_threads, const char *hex, struct qd_error *err);

@@ -312,7 +312,7 @@ START_TEST(test_known_answers)
     ck_assert_ok(qd_known_answers_check(model->result.int8, 1, good, &err), &err);
     /* Another network's answers, in an entry that is sound: it is not served by. */
     s->known_answers[5] = s->known_answers[5] == '0' ? '1' : '0';
-    ck_assert_int_eq(qd_known_answers_check(model->result.int8, 2, s->known_answers, &err), QD_IO);
+    ck_assert_int_eq(qd_known_answers_check(model->result.int8, 2, s->known_answers, &err), QD_CONFLICT);
     ck_assert_msg(strstr(err.text, "known answers: the kernels") != NULL, "%s", err.text);
     find_key(folder, key);
     err.text[0] = 0;
