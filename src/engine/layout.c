@@ -15,7 +15,7 @@ struct layouts {
 
 static bool is_picture(const struct qd_graph *graph, int value)
 {
-    return value != QD_NO_VALUE && !graph->values[value].data && graph->values[value].shape.n_dims == 4;
+    return value != QD_NO_VALUE && !graph->values[value].data && qd_value_is_picture(&graph->values[value]);
 }
 
 static void find_any_steps(struct layouts *l)
@@ -228,7 +228,7 @@ static void set_steps(const struct qd_graph *graph, int value, struct qd_place *
     const struct qd_q8_padding *padding = &place->padding;
     int64_t c = 1, h = 1, w = qd_shape_count(shape), row;
 
-    if (shape->n_dims == 4) {
+    if (qd_value_is_picture(&graph->values[value])) {
         c = shape->dims[1];
         h = shape->dims[2];
         w = shape->dims[3];

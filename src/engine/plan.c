@@ -27,7 +27,7 @@ static bool is_activation(const struct qd_graph *graph, int value)
 /* Bytes of rank 4 lie as one picture; a Transpose or Reshape can make several of it. */
 static bool is_several_pictures(const struct qd_graph *graph, int value)
 {
-    return graph->values[value].shape.n_dims == 4 && graph->values[value].shape.dims[0] != 1;
+    return qd_value_is_picture(&graph->values[value]) && graph->values[value].shape.dims[0] != 1;
 }
 
 /* NULL when the node can run quantized, else the reason why not. */

@@ -261,12 +261,12 @@ enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, con
 
 void qd_q8_pixels_prepare(const struct qd_q8_prepare *prepare, int first_input, int n_inputs, struct qd_q8_pixels *ret)
 {
-    const struct qd_shape *shape = &prepare->graph->values[prepare->node->outputs[0]].shape;
+    const struct qd_value *value = &prepare->graph->values[prepare->node->outputs[0]];
     const struct qd_steps *all[QD_Q8_MAX_INPUTS + 1] = {&prepare->out_steps[0]};
 
-    ret->c = shape->n_dims == 4 ? shape->dims[1] : 1;
-    ret->n = ret->c ? qd_shape_count(shape) / ret->c : 0;
-    ret->w = shape->n_dims == 4 ? shape->dims[3] : ret->n;
+    ret->c = qd_value_is_picture(value) ? value->shape.dims[1] : 1;
+    ret->n = ret->c ? qd_shape_count(&value->shape) / ret->c : 0;
+    ret->w = qd_value_is_picture(value) ? value->shape.dims[3] : ret->n;
     ret->n_inputs = n_inputs;
     ret->out = prepare->out_steps[0];
     ret->span = ret->n;
@@ -393,9 +393,8 @@ enum qd_status qd_q8_lines_prepare(struct qd_q8_prepare *prepare,
                                    void (*line)(const void *context, int c, double *ret_mult, double *ret_add),
                                    const void *context, struct qd_error *err)
 {
-    const struct qd_shape *shape = &prepare->graph->values[prepare->node->outputs[0]].shape;
     struct qd_qparams in = qd_q8_input(prepare, 0), out = qd_q8_output(prepare);
-    int c = (int)(shape->n_dims == 4 ? shape->dims[1] : shape->n_dims ? shape->dims[shape->n_dims - 1] : 1);
+    int c = (int)qd_value_channels(&prepare->graph->values[prepare->node->outputs[0]]);
     struct lines_q8 *lines = qd_arena_alloc(prepare->arena, sizeof(*lines));
     size_t room = (size_t)(c < GROUPED_PIXELS ? c * GROUPED_PIXELS : c) + 16;
     float *mult = qd_arena_array(prepare->arena, room, sizeof(float));
@@ -448,10 +447,12 @@ void qd_q8_lines_run(const struct qd_q8_run *run, int thread, int n_threads)
     qd_q8_pixels_run(&lines->pixels, run, thread, n_threads, lines_pixels, lines);
 }
 
-void qd_q8_strides(const struct qd_shape *shape, int64_t ret_strides[QD_MAX_DIMS])
+void qd_q8_strides(const struct qd_value *value, int64_t ret_strides[QD_MAX_DIMS])
 {
+    const struct qd_shape *shape = &value->shape;
+
     qd_shape_strides(shape, ret_strides);
-    if (shape->n_dims == 4) {
+    if (qd_value_is_picture(value)) {
         ret_strides[1] = 1;
         ret_strides[3] = shape->dims[1];
         ret_strides[2] = shape->dims[1] * shape->dims[3];

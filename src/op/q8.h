@@ -53,7 +53,7 @@ void qd_q8_lines_run(const struct qd_q8_run *run, int thread, int n_threads);
 
 /*
  * Elementwise work over all pixels of a batch, whatever steps its tensors lie in: n_inputs inputs, from first_input, of
- * the shape of output 0, and that. Tensors of another rank than 4 are pictures of one row and one channel.
+ * the shape of output 0, and that. Tensors that are no pictures are taken as ones of one row and one channel.
  */
 #define QD_Q8_MAX_INPUTS 2
 struct qd_q8_pixels {
@@ -68,7 +68,7 @@ void qd_q8_pixels_run(const struct qd_q8_pixels *pixels, const struct qd_q8_run 
                       void (*call)(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n),
                       const void *context);
 
-/* Element strides of a quantized tensor as it lies in memory (rank 4: NHWC), by ONNX dimension. */
-void qd_q8_strides(const struct qd_shape *shape, int64_t ret_strides[QD_MAX_DIMS]);
+/* Element strides of a quantized tensor as it lies in memory (pictures: NHWC), by ONNX dimension. */
+void qd_q8_strides(const struct qd_value *value, int64_t ret_strides[QD_MAX_DIMS]);
 
 #endif

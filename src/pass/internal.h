@@ -17,6 +17,8 @@ enum qd_status qd_pass_fuse_flatten(struct qd_graph *graph, struct qd_error *err
 enum qd_status qd_pass_fuse_deinterleave(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_fuse_shuffle(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_name_activations(struct qd_graph *graph, struct qd_error *err);
+enum qd_status qd_pass_find_rows(struct qd_graph *graph, struct qd_error *err);
+enum qd_status qd_pass_fuse_linear(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_fuse_residual(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_fuse_activation(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_keep_tail_float(struct qd_graph *graph, struct qd_error *err);

@@ -18,10 +18,12 @@ static const struct qd_pass qd_passes[] = {
     {"fuse_shuffle", qd_pass_fuse_shuffle, false},
     {"name_activations", qd_pass_name_activations, false},
     {"fuse_flatten", qd_pass_fuse_flatten, false},
+    {"fuse_linear", qd_pass_fuse_linear, false},
     {"fuse_residual", qd_pass_fuse_residual, false},
     {"fuse_activation", qd_pass_fuse_activation, false},
     {"drop_dead", qd_pass_drop_dead, true},
     {"keep_tail_float", qd_pass_keep_tail_float, true},
+    {"find_rows", qd_pass_find_rows, true},
 };
 
 static enum qd_status run_rows(struct qd_graph *graph, bool only_standard, struct qd_error *err)

@@ -41,7 +41,7 @@ bool qd_takes_channel_steps(const struct qd_graph *graph, int v)
     const struct qd_node *producer = value->producer >= 0 ? &graph->nodes[value->producer] : NULL;
     int n_readers = 0;
 
-    if (!producer || value->shape.n_dims != 4 || qd_graph_is_output(graph, v) || !producer->op->channel_steps ||
+    if (!producer || !qd_value_is_picture(value) || qd_graph_is_output(graph, v) || !producer->op->channel_steps ||
         !producer->op->channel_steps(graph, producer, QD_STEPS_OF_OUTPUT) || producer->precision != QD_PRECISION_Q8 ||
         producer->outputs[0] != v || !activation_allows(&producer->act))
         return false;
