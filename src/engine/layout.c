@@ -116,6 +116,28 @@ static void join(struct layouts *l)
     }
 }
 
+/*
+ * The output is the input, where that lies in memory by itself and both are contiguous: neither may have padding around
+ * it, which goes into a padded copy.
+ */
+static void rename_values(struct layouts *l)
+{
+    struct qd_place *places = l->plan->places[QD_FORM_Q8];
+
+    for (int n = 0; n < l->graph->n_nodes; n++) {
+        const struct qd_node *node = &l->graph->nodes[n];
+        struct qd_place *in = &places[node->inputs[0]], *out = &places[node->outputs[0]];
+
+        if (!l->node_q8[n] || !node->op->keeps_bytes || !node->op->keeps_bytes(l->graph, node) ||
+            qd_graph_is_input(l->graph, node->inputs[0]) || out->whole || (in->whole && !in->renamed))
+            continue;
+        out->whole = in;
+        out->renamed = true;
+        l->any_steps[node->inputs[0]] = l->any_steps[node->outputs[0]] = false;
+        l->plan->joined[n] = true;
+    }
+}
+
 static int larger(int a, int b)
 {
     return a > b ? a : b;
@@ -258,6 +280,7 @@ enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *re
         return status;
     find_any_steps(&l);
     join(&l);
+    rename_values(&l);
     collect_padding(&l);
     if (l.refused >= 0) {
         *ret_refused = l.refused;
@@ -278,6 +301,10 @@ enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *re
 
         if (whole == &places[v])
             continue;
+        if (places[v].renamed) { /* as it lies by itself, but for where images are */
+            places[v].steps.image = whole->steps.image;
+            continue;
+        }
         places[v].steps = whole->steps;
         places[v].at = whole->at + (size_t)channel_of(&places[v]);
     }

@@ -177,6 +177,9 @@ static enum qd_status add_node_step(struct builder *b, int n, int *ret_refused, 
     int at;
 
     if (plan->joined[n]) {
+        for (int i = 0; i < node->n_inputs; i++)
+            if (is_activation(graph, node->inputs[i]) && !b->has[QD_FORM_Q8][node->inputs[i]])
+                need(b, QD_FORM_Q8, node->inputs[i]);
         b->has[QD_FORM_Q8][node->outputs[0]] = true;
         touch(b, QD_FORM_Q8, node->outputs[0], plan->n_steps - 1);
         return QD_OK;

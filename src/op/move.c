@@ -254,6 +254,15 @@ bool qd_copy_supports_q8(const struct qd_graph *graph, const struct qd_node *nod
             qd_shape_equal(&in->shape, &out->shape));
 }
 
+bool qd_copy_keeps_bytes(const struct qd_graph *graph, const struct qd_node *node)
+{
+    const struct qd_value *in = &graph->values[node->inputs[0]], *out = &graph->values[node->outputs[0]];
+    bool in_permuted = is_permuted(&in->shape, qd_value_is_picture(in));
+
+    return in_permuted == is_permuted(&out->shape, qd_value_is_picture(out)) &&
+           (!in_permuted || qd_shape_equal(&in->shape, &out->shape));
+}
+
 /* Over the dimensions of the side that is permuted. */
 static void copy_move(const struct qd_node *node, int i, const struct qd_move_side *in, const struct qd_move_side *out,
                       struct qd_move *ret)

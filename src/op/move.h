@@ -64,10 +64,12 @@ bool qd_move_supports_q8(const struct qd_graph *graph, const struct qd_node *nod
 void qd_copy_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
                      const struct qd_f32_run *run);
 bool qd_copy_supports_q8(const struct qd_graph *graph, const struct qd_node *node);
+bool qd_copy_keeps_bytes(const struct qd_graph *graph, const struct qd_node *node);
 enum qd_status qd_copy_prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err);
 
 #define QD_COPY_FIELDS                                                                                                 \
     .flags = QD_OP_SAME_SCALE | QD_OP_COPY | QD_OP_MOVES | QD_OP_TWO_ORDERS, .run_f32 = qd_copy_run_f32,               \
-    .supports_q8 = qd_copy_supports_q8, .prepare_q8 = qd_copy_prepare_q8, .run_q8 = qd_move_run_q8
+    .supports_q8 = qd_copy_supports_q8, .prepare_q8 = qd_copy_prepare_q8, .run_q8 = qd_move_run_q8,                    \
+    .keeps_bytes = qd_copy_keeps_bytes
 
 #endif

@@ -136,6 +136,10 @@ struct qd_op {
      */
     int64_t (*joins_at)(const struct qd_graph *graph, const struct qd_node *node, int input);
     /*
+     * Whether output 0, as bytes, is input 0 as it lies in memory: the plan then lets both be one. NULL: never.
+     */
+    bool (*keeps_bytes)(const struct qd_graph *graph, const struct qd_node *node);
+    /*
      * The node as a convolution with constant weights (a fully connected layer is one of one output pixel); arrays that
      * had to be made live in the arena. QD_UNSUPPORTED: it is none. NULL: never.
      */

@@ -256,5 +256,6 @@ const struct qd_op qd_op_dropout = {
     .run_f32 = dropout_run_f32,
     .supports_q8 = qd_copy_supports_q8,
     .prepare_q8 = qd_copy_prepare_q8,
+    .keeps_bytes = qd_copy_keeps_bytes,
     .run_q8 = qd_move_run_q8,
 };

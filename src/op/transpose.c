@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "op/move.h"
+#include "op/q8.h"
 
 static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
@@ -52,6 +53,21 @@ static void move_of(const struct qd_node *node, int i, const struct qd_move_side
 
 QD_ONE_MOVE(transpose_, move_of)
 
+/* Between a picture and its rows, above all; the place of dimensions of 1 says nothing. */
+static bool keeps_bytes(const struct qd_graph *graph, const struct qd_node *node)
+{
+    const struct qd_transpose_params *params = node->params;
+    const struct qd_value *in = &graph->values[node->inputs[0]], *out = &graph->values[node->outputs[0]];
+    int64_t in_strides[QD_MAX_DIMS], out_strides[QD_MAX_DIMS];
+
+    qd_q8_strides(in, in_strides);
+    qd_q8_strides(out, out_strides);
+    for (int d = 0; d < out->shape.n_dims; d++)
+        if (out->shape.dims[d] != 1 && in_strides[params->perm[d]] != out_strides[d])
+            return false;
+    return true;
+}
+
 const struct qd_op qd_op_transpose = {
     .name = "Transpose",
     .min_opset = 7,
@@ -62,5 +78,6 @@ const struct qd_op qd_op_transpose = {
     .flags = QD_OP_SAME_SCALE | QD_OP_MOVES | QD_OP_STEPS | QD_OP_TWO_ORDERS,
     .parse = parse,
     .infer = infer,
+    .keeps_bytes = keeps_bytes,
     QD_ONE_MOVE_FIELDS(transpose_),
 };

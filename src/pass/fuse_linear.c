@@ -80,7 +80,6 @@ static enum qd_status own_constants(struct qd_graph *graph, struct qd_node *node
     if (status != QD_OK)
         return status;
     *ret_bias = data;
-    node->layer_weights = NULL; /* they were the old ones' integers */
     status = qd_graph_set_input(graph, node, 2, index, err);
     node->op = &qd_op_linear;
     node->op_name = qd_op_linear.name;
@@ -100,6 +99,8 @@ static enum qd_status fold(struct qd_graph *graph, struct qd_node *node, const s
         double mult, add;
 
         functions->line((double)constants[one ? 0 : j], &mult, &add);
+        if (mult != 1)
+            node->layer_weights = NULL; /* they were the old ones' integers */
         for (int64_t i = 0; i < shape.dims[0]; i++)
             w[i * shape.dims[1] + j] = (float)((double)w[i * shape.dims[1] + j] * mult);
         bias[j] = (float)((double)bias[j] * mult + add);

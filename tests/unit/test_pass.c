@@ -310,6 +310,40 @@ START_TEST(test_given_line)
 }
 END_TEST
 
+/* What goes into a linear layer, and what does not: rows by channel 1, what somebody else reads, what is no line. */
+START_TEST(test_linear)
+{
+    static const int64_t back[] = {0, 3, 1, 2};
+    const struct qd_shape row = {1, {4}}, matrix = {2, {5, 4}};
+    struct qd_attr perm = {.name = "perm", .kind = QD_ATTR_INTS, .ints = back, .n = 4};
+    int x, y, by_rows;
+
+    begin(3, 4, 5);
+    y = node("MatMul", "l", graph->inputs[0], constant("w", matrix, 0.1f));
+    y = node("Mul", "m", node("Add", "a", y, constant("b", row, 1)), scalar("half", 0.5f));
+    run(node("Sub", "s", node("Div", "d", y, constant("by", row, 2)), constant("less", row, 1)));
+    check_left("quantd.Linear");
+    begin(3, 4, 5);
+    y = node("MatMul", "l", graph->inputs[0], constant("w", matrix, 0.1f));
+    by_rows = constant("b", (struct qd_shape){2, {4, 1}}, 1);
+    run(node("Add", "a", y, by_rows));
+    check_left("MatMul Add");
+    begin(3, 4, 5);
+    y = node("MatMul", "l", graph->inputs[0], constant("w", matrix, 0.1f));
+    run(node("Mul", "m", node("Add", "a", y, constant("b", row, 1)), y));
+    check_left("MatMul Add Mul");
+    begin(3, 4, 5); /* behind a Transpose channels are dimension 1; the sum sinks through it */
+    x = node("MatMul", "other", graph->inputs[0], constant("w2", matrix, 1));
+    x = node_with("Transpose", "tx", &x, 1, &perm, 1);
+    y = node("MatMul", "l", graph->inputs[0], constant("w", matrix, 0.1f));
+    y = node("Add", "b.sum", y, constant("b", row, 1));
+    y = node_with("Transpose", "t", &y, 1, &perm, 1);
+    y = node("Mul", "m", y, constant("scale", (struct qd_shape){3, {4, 1, 1}}, 2));
+    run(node("Add", "a", y, x));
+    check_left("MatMul Transpose Transpose quantd.Linear Transpose");
+}
+END_TEST
+
 /* The float and the double definition of each activation, and cubics for steps from fine to coarse. */
 START_TEST(test_piecewise)
 {
@@ -341,4 +375,4 @@ START_TEST(test_piecewise)
 END_TEST
 
 QD_UNIT_MAIN("pass", test_silu, test_fold_lines, test_hard_swish, test_mish_and_gelu, test_shuffle, test_deinterleave,
-             test_float_tail, test_given_line, test_piecewise)
+             test_float_tail, test_given_line, test_linear, test_piecewise)
