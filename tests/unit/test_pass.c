@@ -310,6 +310,47 @@ START_TEST(test_given_line)
 }
 END_TEST
 
+/* x's last dimension to mean 0 and variance 1, as exporters write it; axis: the one of the means. */
+static int normalized(int x, struct qd_attr *axis, bool by_mul)
+{
+    int m = node_with("ReduceMean", "mean", &x, 1, axis, 1), d = node("Sub", "d", x, m), v;
+
+    v = by_mul ? node("Mul", "square", d, d) : node("Pow", "square", d, scalar("2", 2));
+    v = node_with("ReduceMean", "variance", &v, 1, axis, 1);
+    return node("Div", "q", d, node("Sqrt", "root", node("Add", "v.e", v, scalar("e", 1e-3f)), -1));
+}
+
+START_TEST(test_normalization)
+{
+    static const int64_t last[] = {-1}, first[] = {1};
+    const struct qd_shape row = {1, {5}};
+    struct qd_attr axis = {.name = "axes", .kind = QD_ATTR_INTS, .ints = last, .n = 1};
+    int y;
+
+    begin(3, 4, 5);
+    y = normalized(graph->inputs[0], &axis, false);
+    y = node("Mul", "scaled", y, constant("g", row, 1));
+    run(node("Add", "y", y, constant("b", row, 1)));
+    ck_assert_int_eq(graph->nodes[0].n_inputs, 3);
+    ck_assert_int_eq(graph->nodes[0].inputs[1], qd_graph_find_value(graph, "g"));
+    ck_assert_int_eq(graph->nodes[0].inputs[2], qd_graph_find_value(graph, "b"));
+    ck_assert_float_eq(qd_node_attr(&graph->nodes[0], "epsilon")->f, 1e-3f);
+    check_left("LayerNormalization");
+    begin(3, 4, 5);
+    run(normalized(graph->inputs[0], &axis, true));
+    check_left("LayerNormalization");
+    begin(3, 4, 5); /* over channels: another one */
+    axis.ints = first;
+    run(normalized(graph->inputs[0], &axis, true));
+    check_left("ReduceMean Sub Mul ReduceMean Add Sqrt Div");
+    begin(3, 4, 5); /* the difference is read once more */
+    axis.ints = last;
+    y = normalized(graph->inputs[0], &axis, true);
+    run(node("Add", "y", y, qd_graph_find_value(graph, "d")));
+    check_left("ReduceMean Sub Mul ReduceMean Add Sqrt Div Add");
+}
+END_TEST
+
 /* What goes into a linear layer, and what does not: rows by channel 1, what somebody else reads, what is no line. */
 START_TEST(test_linear)
 {
@@ -375,4 +416,4 @@ START_TEST(test_piecewise)
 END_TEST
 
 QD_UNIT_MAIN("pass", test_silu, test_fold_lines, test_hard_swish, test_mish_and_gelu, test_shuffle, test_deinterleave,
-             test_float_tail, test_given_line, test_linear, test_piecewise)
+             test_float_tail, test_given_line, test_normalization, test_linear, test_piecewise)
