@@ -29,8 +29,8 @@ void qd_q8_clamp(const struct qd_activation *act, struct qd_qparams q, uint8_t *
  * Fills *ret for a matrix product of input 0 with weights w ([n][k], scale per row): multipliers, offsets (bias, zero
  * points, residual), activation, clamp; for output_f32 real values instead of steps. The output's channel steps are
  * honoured, the input's have to be in the scales. The arrays live in prepare's arena. QD_UNSUPPORTED: an accumulator
- * could pass 2^30 output steps, or channel steps with a residual, a clip that no single byte stands for, or an
- * activation whose form is fitted to one step.
+ * could pass 2^30 output steps, or channel steps with a residual, a clip that no single byte stands for, or a
+ * curve that they are too fine for.
  */
 enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, const float *scale, const float *bias,
                              int n, int k, struct qd_requant *ret, struct qd_error *err);

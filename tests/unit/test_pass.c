@@ -397,12 +397,26 @@ START_TEST(test_piecewise)
             qd_kernels_of(QD_ISA_SCALAR)->f32->activate(&act, NULL, &y, 1);
             ck_assert_double_eq_tol((double)y, qd_activation_f64(&act, x), 1e-6 + 1e-6 * fabs(x));
         }
+        if (qd_piecewise_finest(act.kind) > 0) { /* all of it, in the finest step that a channel may have */
+            double step = qd_piecewise_finest(act.kind);
+            struct qd_piecewise p;
+
+            ck_assert_ok(qd_piecewise_fit(&act, step, 0, -1 / step, 100 / step, QD_PIECEWISE_STEPS_ERROR, &p, &err),
+                         &err);
+            ck_assert_int_eq(
+                qd_piecewise_fit(&act, step / 2, 0, -2 / step, 200 / step, QD_PIECEWISE_STEPS_ERROR, &p, &err),
+                QD_UNSUPPORTED);
+            for (double x = -30; x < 30; x += 1.0 / 64)
+                ck_assert_double_le(
+                    fabs((double)qd_piecewise_at(&p, (float)(2 * x / step)) * step / 2 - qd_activation_f64(&act, x)),
+                    2 * QD_PIECEWISE_STEPS_ERROR * step);
+        }
         for (double top = 1.0 / 256; qd_piecewise_fits(act.kind) && top < 1000; top *= 2) {
             double bottom = act.kind == QD_ACT_SIGMOID ? 0 : act.kind == QD_ACT_TANH ? -fmin(top, 1) : -fmin(top, 0.3);
             double step = ((act.kind <= QD_ACT_TANH ? fmin(top, 1) : top) - bottom) / 255, zero = rint(-bottom / step);
             struct qd_piecewise p;
 
-            ck_assert_ok(qd_piecewise_fit(&act, step, zero, 0, 255, &p, &err), &err);
+            ck_assert_ok(qd_piecewise_fit(&act, step, zero, 0, 255, QD_PIECEWISE_MAX_ERROR, &p, &err), &err);
             for (double x = bottom; x < 12; x += 1.0 / 64) {
                 double want = fmin(fmax(qd_activation_f64(&act, x) / step + zero, 0), 255);
                 double found = fmin(fmax((double)qd_piecewise_at(&p, (float)(x / step)), 0), 255);
