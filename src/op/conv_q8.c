@@ -407,6 +407,13 @@ static void run_depthwise(const struct conv_q8 *conv, const struct qd_q8_run *ru
     }
 }
 
+bool qd_conv_q8_fuses(const struct qd_node *node, const struct qd_activation *act)
+{
+    (void)node;
+    (void)act;
+    return true;
+}
+
 void qd_conv_q8_run(const struct qd_q8_run *run, int thread, int n_threads)
 {
     const struct conv_q8 *conv = run->prepared;

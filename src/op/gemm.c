@@ -131,13 +131,6 @@ static int64_t macs(const struct qd_graph *graph, const struct qd_node *node)
     return qd_shape_count(&graph->values[node->outputs[0]].shape) * row_size(params, a);
 }
 
-static bool fuses(const struct qd_node *node, const struct qd_activation *act)
-{
-    (void)node;
-    (void)act;
-    return true;
-}
-
 /* Rows of A against a constant B, with one constant row for all of them added. */
 static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
 {
@@ -198,7 +191,7 @@ const struct qd_op qd_op_gemm = {
     .infer = infer,
     .scratch_f32 = scratch_f32,
     .run_f32 = run_f32,
-    .fuses = fuses,
+    .fuses = qd_conv_q8_fuses,
     .macs = macs,
     .layer = layer,
     .supports_q8 = supports_q8,

@@ -106,13 +106,6 @@ static int64_t macs(const struct qd_graph *graph, const struct qd_node *node)
     return qd_shape_count(&graph->values[node->outputs[0]].shape) * a->dims[a->n_dims - 1];
 }
 
-static bool fuses(const struct qd_node *node, const struct qd_activation *act)
-{
-    (void)node;
-    (void)act;
-    return true;
-}
-
 static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
 {
     const struct qd_value *a = qd_node_input(graph, node, 0), *b = qd_node_input(graph, node, 1);
@@ -145,7 +138,7 @@ const struct qd_op qd_op_mat_mul = {
     .infer = infer,
     .scratch_f32 = scratch_f32,
     .run_f32 = run_f32,
-    .fuses = fuses,
+    .fuses = qd_conv_q8_fuses,
     .macs = macs,
     .layer = layer,
     .supports_q8 = supports_q8,
@@ -188,7 +181,7 @@ const struct qd_op qd_op_linear = {
     .infer = infer,
     .scratch_f32 = scratch_f32,
     .run_f32 = linear_run_f32,
-    .fuses = fuses,
+    .fuses = qd_conv_q8_fuses,
     .macs = macs,
     .layer = linear_layer,
     .supports_q8 = supports_q8,
