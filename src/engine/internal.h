@@ -21,6 +21,7 @@ struct qd_place {
     bool touched; /* first_step is set */
     int first_step, last_step;
     struct qd_place *whole; /* NULL, or the concatenation that this is a part of: its memory is this one's */
+    bool renamed;           /* not a part of it but all of it, by another name */
     int64_t channel;        /* where in it */
     int64_t h, w, c;
     struct qd_q8_padding padding;
@@ -59,7 +60,7 @@ struct qd_plan {
     struct qd_step *steps;
     int n_steps;
     struct qd_place *places[QD_N_FORMS]; /* by value */
-    bool *joined;                        /* by node: its inputs are parts of its output, nothing is left to do */
+    bool *joined;  /* by node: its inputs are parts of its output, or its output its input: nothing to do */
     int n_refused; /* nodes that run in float because layout or prepare said no */
     int depth_steps;
     size_t slab_size;

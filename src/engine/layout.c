@@ -15,7 +15,7 @@ struct layouts {
 
 static bool is_picture(const struct qd_graph *graph, int value)
 {
-    return value != QD_NO_VALUE && !graph->values[value].data && graph->values[value].shape.n_dims == 4;
+    return value != QD_NO_VALUE && !graph->values[value].data && qd_value_is_picture(&graph->values[value]);
 }
 
 static void find_any_steps(struct layouts *l)
@@ -112,6 +112,28 @@ static void join(struct layouts *l)
         } else {
             continue;
         }
+        l->plan->joined[n] = true;
+    }
+}
+
+/*
+ * The output is the input, where that lies in memory by itself and both are contiguous: neither may have padding around
+ * it, which goes into a padded copy.
+ */
+static void rename_values(struct layouts *l)
+{
+    struct qd_place *places = l->plan->places[QD_FORM_Q8];
+
+    for (int n = 0; n < l->graph->n_nodes; n++) {
+        const struct qd_node *node = &l->graph->nodes[n];
+        struct qd_place *in = &places[node->inputs[0]], *out = &places[node->outputs[0]];
+
+        if (!l->node_q8[n] || !node->op->keeps_bytes || !node->op->keeps_bytes(l->graph, node) ||
+            qd_graph_is_input(l->graph, node->inputs[0]) || out->whole || (in->whole && !in->renamed))
+            continue;
+        out->whole = in;
+        out->renamed = true;
+        l->any_steps[node->inputs[0]] = l->any_steps[node->outputs[0]] = false;
         l->plan->joined[n] = true;
     }
 }
@@ -228,7 +250,7 @@ static void set_steps(const struct qd_graph *graph, int value, struct qd_place *
     const struct qd_q8_padding *padding = &place->padding;
     int64_t c = 1, h = 1, w = qd_shape_count(shape), row;
 
-    if (shape->n_dims == 4) {
+    if (qd_value_is_picture(&graph->values[value])) {
         c = shape->dims[1];
         h = shape->dims[2];
         w = shape->dims[3];
@@ -258,6 +280,7 @@ enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *re
         return status;
     find_any_steps(&l);
     join(&l);
+    rename_values(&l);
     collect_padding(&l);
     if (l.refused >= 0) {
         *ret_refused = l.refused;
@@ -278,6 +301,10 @@ enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *re
 
         if (whole == &places[v])
             continue;
+        if (places[v].renamed) { /* as it lies by itself, but for where images are */
+            places[v].steps.image = whole->steps.image;
+            continue;
+        }
         places[v].steps = whole->steps;
         places[v].at = whole->at + (size_t)channel_of(&places[v]);
     }

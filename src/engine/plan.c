@@ -27,7 +27,7 @@ static bool is_activation(const struct qd_graph *graph, int value)
 /* Bytes of rank 4 lie as one picture; a Transpose or Reshape can make several of it. */
 static bool is_several_pictures(const struct qd_graph *graph, int value)
 {
-    return graph->values[value].shape.n_dims == 4 && graph->values[value].shape.dims[0] != 1;
+    return qd_value_is_picture(&graph->values[value]) && graph->values[value].shape.dims[0] != 1;
 }
 
 /* NULL when the node can run quantized, else the reason why not. */
@@ -177,6 +177,9 @@ static enum qd_status add_node_step(struct builder *b, int n, int *ret_refused, 
     int at;
 
     if (plan->joined[n]) {
+        for (int i = 0; i < node->n_inputs; i++)
+            if (is_activation(graph, node->inputs[i]) && !b->has[QD_FORM_Q8][node->inputs[i]])
+                need(b, QD_FORM_Q8, node->inputs[i]);
         b->has[QD_FORM_Q8][node->outputs[0]] = true;
         touch(b, QD_FORM_Q8, node->outputs[0], plan->n_steps - 1);
         return QD_OK;

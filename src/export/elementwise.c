@@ -97,7 +97,7 @@ static enum qd_status mul_make(const struct qd_integer_build *build, struct qd_i
     if (!mul)
         return qd_integer_no_memory(err);
     step->data = mul;
-    qd_integer_pixels(&out->shape, &pixels, &mul->c);
+    qd_integer_pixels(out, &pixels, &mul->c);
     mul->mult = qd_arena_array(build->arena, (size_t)mul->c, sizeof(*mul->mult));
     if (!mul->mult)
         return qd_integer_no_memory(err);
@@ -179,9 +179,9 @@ static enum qd_status probe_lines(const struct qd_integer_build *build, const st
 static enum qd_status set_lines(const struct qd_integer_build *build, const struct qd_integer_step *step,
                                 struct line *line, struct qd_arena *scratch, struct qd_error *err)
 {
-    const struct qd_shape *shape = &build->graph->values[step->output].shape;
+    const struct qd_value *value = &build->graph->values[step->output];
     struct qd_qparams in = qd_q8_of(build->graph, step->inputs[0]), out = qd_q8_of(build->graph, step->output);
-    size_t n = (size_t)qd_shape_count(shape);
+    size_t n = (size_t)qd_shape_count(&value->shape);
     float *x = qd_arena_array(scratch, n, sizeof(float)), *at_0 = qd_arena_array(scratch, n, sizeof(float));
     float *at_1 = qd_arena_array(scratch, n, sizeof(float));
     enum qd_status status;
@@ -192,7 +192,7 @@ static enum qd_status set_lines(const struct qd_integer_build *build, const stru
     if (status != QD_OK)
         return status;
     for (int64_t i = 0; i < (int64_t)n; i++) {
-        int64_t c = qd_integer_stored(shape, i);
+        int64_t c = qd_integer_stored(value, i);
         double addend;
 
         if (c >= line->c) /* the first pixel has them all */
@@ -222,7 +222,7 @@ static enum qd_status line_make(const struct qd_integer_build *build, struct qd_
     if (!line)
         return qd_integer_no_memory(err);
     step->data = line;
-    qd_integer_pixels(&build->graph->values[step->output].shape, &pixels, &line->c);
+    qd_integer_pixels(&build->graph->values[step->output], &pixels, &line->c);
     line->mult = qd_arena_array(build->arena, (size_t)line->c, sizeof(*line->mult));
     line->addend = qd_arena_array(build->arena, (size_t)line->c, sizeof(*line->addend));
     line->zero = qd_q8_of(build->graph, step->inputs[0]).zero_point;

@@ -64,6 +64,10 @@ enum qd_status qd_integer_finish_make(const struct qd_integer_build *build, cons
         ret->clamp_min = 0;
         ret->clamp_max = qd_q8_max(out);
     }
+    if (qd_piecewise_fits(act->kind) && steps)
+        return qd_error_set(err, QD_UNSUPPORTED,
+                            "%s with a step per channel has no integer form: calibrate with profile accelerator",
+                            qd_activation_name(act));
     if (qd_piecewise_fits(act->kind))
         return make_curve(build, act, (double)out.scale, ret, err);
     if (act->kind != QD_ACT_LEAKY && act->kind != QD_ACT_HARDSWISH)

@@ -11,17 +11,21 @@ static const struct qd_integer_kind *const kinds[] = {
     &qd_integer_mul,   &qd_integer_line,     &qd_integer_table,        &qd_integer_copy,
 };
 
-void qd_integer_pixels(const struct qd_shape *shape, int64_t *ret_pixels, int *ret_c)
+void qd_integer_pixels(const struct qd_value *value, int64_t *ret_pixels, int *ret_c)
 {
-    *ret_c = (int)(shape->n_dims == 4 ? shape->dims[1] : shape->n_dims ? shape->dims[shape->n_dims - 1] : 1);
-    *ret_pixels = *ret_c ? qd_shape_count(shape) / *ret_c : 0;
+    *ret_c = (int)qd_value_channels(value);
+    *ret_pixels = *ret_c ? qd_shape_count(&value->shape) / *ret_c : 0;
 }
 
-int64_t qd_integer_stored(const struct qd_shape *shape, int64_t i)
+int64_t qd_integer_stored(const struct qd_value *value, int64_t i)
 {
-    int64_t plane = shape->n_dims == 4 ? shape->dims[2] * shape->dims[3] : 1;
+    const struct qd_shape *shape = &value->shape;
+    int64_t plane;
 
-    return shape->n_dims == 4 ? i % plane * shape->dims[1] + i / plane : i;
+    if (!qd_value_is_picture(value))
+        return i;
+    plane = shape->dims[2] * shape->dims[3];
+    return i % plane * shape->dims[1] + i / plane;
 }
 
 bool qd_integer_is_table(const struct qd_graph *graph, const struct qd_node *node)
@@ -252,14 +256,14 @@ void qd_integer_model_run(const struct qd_integer_model *model, void *const *val
 
 int64_t qd_integer_class(const struct qd_graph *graph, const struct qd_integer_step *step, const void *output)
 {
-    const struct qd_shape *shape = &graph->values[step->output].shape;
-    int64_t n = qd_shape_count(shape), best = 0, pixels;
+    const struct qd_value *value = &graph->values[step->output];
+    int64_t n = qd_shape_count(&value->shape), best = 0, pixels;
     double largest = -INFINITY;
     int c;
 
-    qd_integer_pixels(shape, &pixels, &c);
+    qd_integer_pixels(value, &pixels, &c);
     for (int64_t i = 0; i < n; i++) {
-        int64_t at = qd_integer_stored(shape, i);
+        int64_t at = qd_integer_stored(value, i);
         double x = step->accumulators ? ((const int32_t *)output)[at] * step->kind->scale(step, (int)(at % c))
                                       : ((const uint8_t *)output)[at];
 

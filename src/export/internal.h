@@ -40,10 +40,10 @@ int64_t qd_integer_sum(int64_t a, struct qd_fixed fa, int64_t b, struct qd_fixed
 /* Whether that sum stays within int64 for |a| <= a_max and |b| <= b_max. */
 bool qd_integer_sum_fits(double a_max, struct qd_fixed fa, double b_max, struct qd_fixed fb);
 
-/* Channels and pixels of a value: of rank 4 [1][c][h][w], else the last dimension and the others. */
-void qd_integer_pixels(const struct qd_shape *shape, int64_t *ret_pixels, int *ret_c);
+/* Channels and pixels of a value: of pictures [1][c][h][w], else the last dimension and the others. */
+void qd_integer_pixels(const struct qd_value *value, int64_t *ret_pixels, int *ret_c);
 /* Where the element of ONNX's order i lies in the stored order. */
-int64_t qd_integer_stored(const struct qd_shape *shape, int64_t i);
+int64_t qd_integer_stored(const struct qd_value *value, int64_t i);
 
 /* Whether the node's int8 form is a table of 256 bytes. */
 bool qd_integer_is_table(const struct qd_graph *graph, const struct qd_node *node);

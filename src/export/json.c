@@ -76,7 +76,7 @@ static json_t *tensor_to_json(const struct qd_graph *graph, int v, bool accumula
     struct qd_qparams q = qd_q8_of(graph, v);
     json_t *json = json_pack("{s:s, s:o, s:s, s:s}", "name", value->name, "shape",
                              qd_integer_ints(value->shape.dims, value->shape.n_dims), "layout",
-                             value->shape.n_dims == 4 ? "NHWC" : "row-major", "type", accumulators ? "s32" : "u8");
+                             qd_value_is_picture(value) ? "NHWC" : "row-major", "type", accumulators ? "s32" : "u8");
     bool done = json != NULL;
 
     if (accumulators || !done)

@@ -108,7 +108,7 @@ static int64_t stored_index(const struct qd_integer_build *build, const struct q
 
     while (copy->begin[i] > number)
         i--;
-    return copy->begin[i] + qd_integer_stored(shape_of(build, step->inputs[i]), number - copy->begin[i]);
+    return copy->begin[i] + qd_integer_stored(&build->graph->values[step->inputs[i]], number - copy->begin[i]);
 }
 
 static enum qd_status fill_map(const struct qd_integer_build *build, const struct qd_integer_step *step,
@@ -142,7 +142,7 @@ static enum qd_status fill_map(const struct qd_integer_build *build, const struc
     /* What does not count along is a constant of the node's own. */
     for (int64_t i = 0; i < n_out && status == QD_OK; i++) {
         float now = out[which][i];
-        int64_t at = qd_integer_stored(shape_of(build, step->output), i);
+        int64_t at = qd_integer_stored(&build->graph->values[step->output], i);
 
         if (second[i] == now)
             copy->fill = qd_q8_byte(now, qd_q8_of(build->graph, step->output));

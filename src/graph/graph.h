@@ -32,7 +32,28 @@ struct qd_value {
     struct qd_qparams q;        /* scale 0: none */
     const float *channel_steps; /* [c], or NULL: all 1. real = (byte - zero_point) * scale * channel_steps[c] */
     bool given;                 /* the model itself rounds the value to q (import_qdq): a float run does so too */
+    bool rows;                  /* of rank 4 and yet no picture: its channels come last (pass find_rows) */
 };
+
+/* Whether quantized bytes lie NHWC where the shape is NCHW; those of all other values lie as their shape says. */
+static inline bool qd_value_is_picture(const struct qd_value *value)
+{
+    return value->shape.n_dims == 4 && !value->rows;
+}
+
+/* The dimension of the channels: a picture's 1, else the last; -1: a scalar has none. */
+static inline int qd_value_channel_dim(const struct qd_value *value)
+{
+    return qd_value_is_picture(value) ? 1 : value->shape.n_dims - 1;
+}
+
+/* How many channels it has; a scalar 1. */
+static inline int64_t qd_value_channels(const struct qd_value *value)
+{
+    int dim = qd_value_channel_dim(value);
+
+    return dim < 0 ? 1 : value->shape.dims[dim];
+}
 
 /* What a calibration found for a layer's weights. Owned by whoever set it, which outlives the graph's plans. */
 struct qd_layer_weights {

@@ -188,8 +188,9 @@ ALWAYS_INLINE_VNNI void store_four(const struct qd_requant_vnni *r, __m512i a, _
 #define FINISH_FOUR(r, next)                                                                                           \
     {                                                                                                                  \
         uint8_t *const out[4] = {OUT(0, r), OUT(1, r), OUT(0, next), OUT(1, next)};                                    \
-        REQUANT(0, r) REQUANT(1, r) REQUANT(0, next) REQUANT(1, next)                                                  \
-        store_four(q, s0##r##0, s1##r##0, s0##next##0, s1##next##0, out, n);                                           \
+        REQUANT(0, r)                                                                                                  \
+        REQUANT(1, r) REQUANT(0, next) REQUANT(1, next)                                                                \
+            store_four(q, s0##r##0, s1##r##0, s0##next##0, s1##next##0, out, n);                                       \
     }
 #define FINISH_TWO(r, next)                                                                                            \
     if (rows > r) {                                                                                                    \
@@ -371,6 +372,7 @@ typedef void finish_function(const struct qd_conv_params *p, const struct qd_req
 FINISH(leaky, QD_REQUANT_LEAKY)
 FINISH(hardswish, QD_REQUANT_HARDSWISH)
 FINISH(piecewise, QD_REQUANT_PIECEWISE)
+FINISH(piecewise_steps, QD_REQUANT_PIECEWISE_STEPS)
 
 static void finish_f32(const struct qd_conv_params *p, const struct qd_requant_vnni *q, const struct piece *piece,
                        const sums_row *sums, int n0, int n)
@@ -392,6 +394,8 @@ static finish_function *finish_of(const struct qd_conv_params *p)
         return finish_hardswish;
     case QD_REQUANT_PIECEWISE:
         return finish_piecewise;
+    case QD_REQUANT_PIECEWISE_STEPS:
+        return finish_piecewise_steps;
     default:
         return NULL;
     }

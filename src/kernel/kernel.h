@@ -35,6 +35,8 @@ enum qd_requant_act {
     QD_REQUANT_LEAKY,     /* t < 0 ? t * slope[c] : t */
     QD_REQUANT_HARDSWISH, /* t * min(max(fma(t, slope[c], 0.5), 0), 1); slope = D_out / 6 */
     QD_REQUANT_PIECEWISE, /* a cubic in each of 16 segments: struct qd_piecewise */
+    /* The same in steps of one size, then fma(t, slope[c], zero): the output has a step per channel. */
+    QD_REQUANT_PIECEWISE_STEPS,
 };
 
 /*
@@ -42,7 +44,8 @@ enum qd_requant_act {
  *   u = min(max(fma(t, scale, first), 2^23), 2^23 + 15); the segment s is the low four bits of u as it lies in memory
  *   act(t) = fma(fma(fma(c[3][s], t, c[2][s]), t, c[1][s]), t, c[0][s])
  * first is 2^23 plus a whole number, so that the fma itself rounds to the nearest segment. Segments 0 and 15 go on
- * outwards without end: they are lines, c[3] and c[2] are 0 there. c[0] holds the output's zero point.
+ * outwards without end: they are lines, c[3] and c[2] are 0 there. c[0] holds the output's zero point, but for
+ * QD_REQUANT_PIECEWISE_STEPS.
  */
 struct qd_piecewise {
     float scale, first;
@@ -62,10 +65,10 @@ struct qd_piecewise {
 struct qd_requant {
     const float *mult;                    /* [n] */
     const float *offset;                  /* [n] */
-    const float *slope;                   /* [n], of LEAKY and HARDSWISH; else any readable array of n */
+    const float *slope;                   /* [n], of LEAKY, HARDSWISH, PIECEWISE_STEPS; else any readable array of n */
     float residual_mult;                  /* D_residual / D_out */
-    float zero;                           /* the output's zero point, where the activation is LEAKY or HARDSWISH */
-    const struct qd_piecewise *piecewise; /* where the activation is PIECEWISE */
+    float zero;                           /* the output's zero point, where the activation has a slope */
+    const struct qd_piecewise *piecewise; /* where the activation is PIECEWISE or PIECEWISE_STEPS */
     enum qd_requant_act act;
     uint8_t clamp_min;
     uint8_t clamp_max;
@@ -217,8 +220,8 @@ struct qd_kernels {
     /* out[i] = (in[i] - zero) * scale, the subtraction in int. */
     void (*dequantize)(const uint8_t *in, float *out, size_t n, float scale, int zero);
     /*
-     * The tier's multiply-accumulates with nothing else to wait for: how fast a product could be at most. Runs that many
-     * iterations, returns how many were made; *sink keeps the compiler from leaving them out.
+     * The tier's multiply-accumulates with nothing else to wait for: how fast a product could be at most. Runs that
+     * many iterations, returns how many were made; *sink keeps the compiler from leaving them out.
      */
     int64_t (*peak)(int64_t iterations, int32_t *sink);
 

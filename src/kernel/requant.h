@@ -5,6 +5,7 @@
  *   t = fma(residual, residual_mult, t)         with a residual
  *   t = act(t) + zero                           LEAKY and HARDSWISH: see enum qd_requant_act
  *   t = act(t)                                  PIECEWISE: see struct qd_piecewise; the zero point is in its cubics
+ *   t = fma(act(t), slope[c], zero)             PIECEWISE_STEPS: where the output has a step per channel
  *   byte = nearest_even(min(max(t, clamp_min), clamp_max))
  *
  * The clamp is made in float, before the conversion: both bounds are whole numbers, so it gives what a clamp after
@@ -57,6 +58,8 @@ static inline float qd_requant_act(const struct qd_requant *requant, float t, in
         return t * gate + requant->zero;
     case QD_REQUANT_PIECEWISE:
         return qd_piecewise_at(requant->piecewise, t);
+    case QD_REQUANT_PIECEWISE_STEPS:
+        return fmaf(qd_piecewise_at(requant->piecewise, t), requant->slope[c], requant->zero);
     default:
         return t;
     }

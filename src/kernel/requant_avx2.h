@@ -66,6 +66,8 @@ ALWAYS_INLINE_AVX2 __m256 qd_requant_act_avx2(const struct qd_requant_avx2 *r, _
 
     if (r->act == QD_REQUANT_PIECEWISE)
         return qd_piecewise_avx2(r->piecewise, t);
+    if (r->act == QD_REQUANT_PIECEWISE_STEPS)
+        return _mm256_fmadd_ps(qd_piecewise_avx2(r->piecewise, t), slope, r->zero);
     if (r->act == QD_REQUANT_LEAKY) {
         __m256 negative = _mm256_cmp_ps(t, _mm256_setzero_ps(), _CMP_LT_OQ);
         t = _mm256_blendv_ps(t, _mm256_mul_ps(t, slope), negative);

@@ -52,6 +52,9 @@ ALWAYS_INLINE_VNNI __m512 qd_requant_act_vnni(const struct qd_requant_vnni *r, _
     /* The last cubic may rise faster than t. */
     if (r->act == QD_REQUANT_PIECEWISE)
         return _mm512_min_ps(_mm512_set1_ps(0x1p30f), qd_piecewise_vnni(r->piecewise, t));
+    if (r->act == QD_REQUANT_PIECEWISE_STEPS)
+        return _mm512_min_ps(_mm512_set1_ps(0x1p30f),
+                             _mm512_fmadd_ps(qd_piecewise_vnni(r->piecewise, t), slope, r->zero));
     if (r->act == QD_REQUANT_LEAKY) {
         __mmask16 negative = _mm512_cmp_ps_mask(t, _mm512_setzero_ps(), _CMP_LT_OQ);
         return _mm512_add_ps(_mm512_mask_mul_ps(t, negative, t, slope), r->zero);

@@ -396,12 +396,28 @@ static void write_attrs(struct qdq *s, const struct qd_node *node, bool is_layer
             qd_onnx_add_attr(&s->w, to, &node->attrs[i]);
 }
 
+/* The sum of what the node makes, a product of more than a matrix, and a row; returns the product's name. */
+static const char *add_row(struct qdq *s, const struct qd_node *node, const char *row)
+{
+    const char *product = qd_onnx_writer_name(&s->w, "quantd.product.", s->graph->values[node->outputs[0]].name);
+    Onnx__NodeProto *add =
+        qd_onnx_add_node(&s->w, "Add", qd_onnx_writer_name(&s->w, "quantd.Add.", node->name), 2, 1, 0);
+
+    if (!add)
+        return product;
+    add->input[0] = (char *)(uintptr_t)product;
+    add->input[1] = (char *)(uintptr_t)row;
+    add->output[0] = (char *)(uintptr_t)s->raw[node->outputs[0]];
+    return product;
+}
+
 static void write_node(struct qdq *s, int n)
 {
     const struct qd_node *node = &s->graph->nodes[n];
     const char *inputs[3] = {NULL}; /* in the place of the node's own */
     bool is_layer = s->int8[n] && node->op->layer && s->rounded[node->inputs[0]];
     const struct qd_op *op = node->op;
+    const char *row = NULL; /* for an Add behind the node */
     int n_inputs = node->n_inputs;
     Onnx__NodeProto *to;
 
@@ -409,7 +425,11 @@ static void write_node(struct qdq *s, int n)
         write_layer(s, node, inputs);
     if (node->op == &qd_op_reshape)
         write_reshape(s, node, inputs);
-    /* A correction may have given it a bias. */
+    /* A correction may have given it a bias. Gemm takes matrices alone. */
+    if (inputs[2] && op == &qd_op_mat_mul && s->graph->values[node->outputs[0]].shape.n_dims != 2) {
+        row = inputs[2];
+        inputs[2] = NULL;
+    }
     if (inputs[2] && n_inputs < 3)
         n_inputs = 3;
     if (inputs[2] && op == &qd_op_mat_mul)
@@ -435,6 +455,8 @@ static void write_node(struct qdq *s, int n)
         if (node->outputs[i] != QD_NO_VALUE)
             to->output[i] = (char *)(uintptr_t)s->raw[node->outputs[i]];
     write_attrs(s, node, is_layer, to);
+    if (row)
+        to->output[0] = (char *)(uintptr_t)add_row(s, node, row);
 }
 
 /*
@@ -522,8 +544,9 @@ enum qd_status qd_onnx_save_qdq(const struct qd_graph *graph, const bool *int8, 
         status = check_steps(graph, err);
     if (status != QD_OK)
         return status;
-    /* A node with its weights' and bias's DequantizeLinear; a pair, with scale, zero point and Clip, per value. */
-    qd_onnx_writer_init(&s.w, 3 * n_nodes + 3 * n_values, 7 * n_nodes + 4 * n_values,
+    /* A node with its weights' and bias's DequantizeLinear and Add; a pair, with scale, zero point and Clip, per value.
+     */
+    qd_onnx_writer_init(&s.w, 4 * n_nodes + 3 * n_values, 7 * n_nodes + 4 * n_values,
                         (size_t)(graph->n_inputs + graph->n_outputs));
     s.rounded = qd_onnx_writer_take(&s.w, n_values, sizeof(bool));
     s.written = qd_onnx_writer_take(&s.w, n_values, sizeof(bool));

@@ -50,17 +50,17 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
     return qd_op_set_output(graph, node, 0, first->dtype, &out, err);
 }
 
-static void move_of(const struct qd_node *node, int i, const struct qd_shape *const *in,
-                    const struct qd_shape *const *out, qd_strides_of *strides_of, struct qd_move *ret)
+static void move_of(const struct qd_node *node, int i, const struct qd_move_side *in, const struct qd_move_side *out,
+                    struct qd_move *ret)
 {
     const struct concat_params *params = node->params;
 
     memset(ret, 0, sizeof(*ret));
     ret->input = i;
-    ret->n_dims = in[0]->n_dims;
-    memcpy(ret->dims, in[0]->dims, sizeof(ret->dims));
-    strides_of(in[0], ret->in_strides);
-    strides_of(out[0], ret->out_strides);
+    ret->n_dims = in->shape->n_dims;
+    memcpy(ret->dims, in->shape->dims, sizeof(ret->dims));
+    memcpy(ret->in_strides, in->strides, sizeof(ret->in_strides));
+    memcpy(ret->out_strides, out->strides, sizeof(ret->out_strides));
     ret->out_at = params->at[i] * ret->out_strides[params->axis];
 }
 
@@ -100,7 +100,7 @@ const struct qd_op qd_op_concat = {
     .max_inputs = -1,
     .limits = "int8: activations only",
     .n_outputs = 1,
-    .flags = QD_OP_SAME_SCALE | QD_OP_MOVES | QD_OP_STEPS,
+    .flags = QD_OP_SAME_SCALE | QD_OP_MOVES | QD_OP_STEPS | QD_OP_ANY_ORDER,
     .parse = parse,
     .infer = infer,
     .run_f32 = run_f32,

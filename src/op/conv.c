@@ -205,13 +205,6 @@ static int64_t macs(const struct qd_graph *graph, const struct qd_node *node)
            qd_axis_size(out, QD_AXIS_W);
 }
 
-static bool fuses(const struct qd_node *node, const struct qd_activation *act)
-{
-    (void)node;
-    (void)act;
-    return true;
-}
-
 static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
 {
     const struct qd_value *w = qd_node_input(graph, node, 1), *bias = qd_node_input(graph, node, 2);
@@ -281,7 +274,7 @@ const struct qd_op qd_op_conv = {
     .infer = infer,
     .scratch_f32 = scratch_f32,
     .run_f32 = run_f32,
-    .fuses = fuses,
+    .fuses = qd_conv_q8_fuses,
     .macs = macs,
     .layer = layer,
     .supports_q8 = supports_q8,

@@ -155,19 +155,27 @@ static void set_depthwise(struct conv_q8 *conv)
     };
 }
 
+/* Rows lie one behind the other; their tensors have no steps of pixels. */
+static struct qd_steps steps_of(const struct qd_layer *layer, const struct qd_steps *steps, int channels)
+{
+    struct qd_steps rows = {.image = steps->image, .y = (ptrdiff_t)layer->w * channels, .x = channels};
+
+    return layer->rows ? rows : *steps;
+}
+
 static enum qd_status set_shape(struct qd_q8_prepare *prepare, struct conv_q8 *conv, struct qd_error *err)
 {
     const struct qd_window *window = &conv->s.window;
-    struct qd_steps in = prepare->in_steps[0];
+    struct qd_steps in = steps_of(&conv->s, &prepare->in_steps[0], conv->s.c);
     enum qd_status status;
 
     conv->n_group = conv->s.n / conv->s.group;
     conv->depthwise = conv->s.group == conv->s.c && conv->s.n == conv->s.c && conv->s.c > 1 && !conv->output_f32;
     conv->in_at = -(ptrdiff_t)window->pad_begin[0] * in.y - (ptrdiff_t)window->pad_begin[1] * in.x;
     conv->params.in_steps = in;
-    conv->params.out_steps = prepare->out_steps[0];
+    conv->params.out_steps = steps_of(&conv->s, &prepare->out_steps[0], conv->s.n);
     if (conv->residual >= 0)
-        conv->params.residual_steps = prepare->in_steps[conv->residual];
+        conv->params.residual_steps = steps_of(&conv->s, &prepare->in_steps[conv->residual], conv->s.n);
     if (conv->depthwise) {
         set_depthwise(conv);
         return QD_OK;
@@ -283,6 +291,13 @@ static void scatter(const float *in, int m, int n, int first, int pixels, int be
             out[(size_t)c * (size_t)pixels + (size_t)(first + p)] = in[(size_t)p * (size_t)n + (size_t)c];
 }
 
+/* The same where the output has channels last too. */
+static void copy_rows(const float *in, int m, int n, int begin, int end, float *out)
+{
+    for (int p = 0; p < m; p++)
+        memcpy(out + (ptrdiff_t)p * n + begin, in + (ptrdiff_t)p * n + begin, (size_t)(end - begin) * sizeof(float));
+}
+
 /* The last layer's floats, image by image into the order of the ONNX shape. */
 static void run_floats(const struct conv_q8 *conv, const struct qd_q8_run *run, struct qd_conv_params *params,
                        int group)
@@ -294,11 +309,15 @@ static void run_floats(const struct conv_q8 *conv, const struct qd_q8_run *run, 
     for (int m = 0, n; m < params->m; m += n) {
         int64_t at = params->first + m, image = at / pixels;
         int first = (int)(at % pixels);
+        const float *in = params->out_f32 + (ptrdiff_t)m * params->n;
+        float *out = (float *)(void *)((uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0]);
 
         n = pixels - first < params->m - m ? pixels - first : params->m - m;
-        scatter(params->out_f32 + (ptrdiff_t)m * params->n, n, params->n, first, pixels, params->n_begin, params->n_end,
-                (float *)(void *)((uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0]) +
-                    (ptrdiff_t)group * conv->n_group * pixels);
+        if (conv->s.rows)
+            copy_rows(in, n, params->n, params->n_begin, params->n_end, out + (ptrdiff_t)first * params->n);
+        else
+            scatter(in, n, params->n, first, pixels, params->n_begin, params->n_end,
+                    out + (ptrdiff_t)group * conv->n_group * pixels);
     }
 }
 
@@ -386,6 +405,13 @@ static void run_depthwise(const struct conv_q8 *conv, const struct qd_q8_run *ru
         conv->kernels->depthwise(&params);
         begin += rows;
     }
+}
+
+bool qd_conv_q8_fuses(const struct qd_node *node, const struct qd_activation *act)
+{
+    (void)node;
+    (void)act;
+    return true;
 }
 
 void qd_conv_q8_run(const struct qd_q8_run *run, int thread, int n_threads)

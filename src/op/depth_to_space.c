@@ -89,26 +89,20 @@ static void strides_between(const struct depth_params *params, const struct qd_s
     memcpy(of_wide, wide_by, sizeof(wide_by));
 }
 
-static void move_of(const struct qd_node *node, int i, const struct qd_shape *const *in,
-                    const struct qd_shape *const *out, qd_strides_of *strides_of, struct qd_move *ret)
+static void move_of(const struct qd_node *node, int i, const struct qd_move_side *in, const struct qd_move_side *out,
+                    struct qd_move *ret)
 {
-    int64_t deep[QD_MAX_DIMS], wide[QD_MAX_DIMS];
 
     (void)i;
-    strides_of(in[0], deep);
-    strides_of(out[0], wide);
-    strides_between(node->params, in[0], deep, wide, ret, ret->in_strides, ret->out_strides);
+    strides_between(node->params, in->shape, in->strides, out->strides, ret, ret->in_strides, ret->out_strides);
 }
 
-static void space_move_of(const struct qd_node *node, int i, const struct qd_shape *const *in,
-                          const struct qd_shape *const *out, qd_strides_of *strides_of, struct qd_move *ret)
+static void space_move_of(const struct qd_node *node, int i, const struct qd_move_side *in,
+                          const struct qd_move_side *out, struct qd_move *ret)
 {
-    int64_t deep[QD_MAX_DIMS], wide[QD_MAX_DIMS];
 
     (void)i;
-    strides_of(out[0], deep);
-    strides_of(in[0], wide);
-    strides_between(node->params, out[0], deep, wide, ret, ret->out_strides, ret->in_strides);
+    strides_between(node->params, out->shape, out->strides, in->strides, ret, ret->out_strides, ret->in_strides);
 }
 
 QD_ONE_MOVE(depth_to_space_, move_of)

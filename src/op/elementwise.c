@@ -182,11 +182,9 @@ void qd_elementwise_run_f32(const struct qd_node *node, const struct qd_view *in
         f->finish(out[0].data, out[0].dtype, count, node->n_inputs);
 }
 
-/* 1 for a scalar, c for one value per channel, 0 for neither. */
-static int64_t n_constants(const struct qd_value *constant, const struct qd_shape *out)
+int64_t qd_elementwise_constants(const struct qd_value *constant, const struct qd_shape *out, int channel)
 {
     int64_t count = qd_shape_count(&constant->shape), strides[QD_MAX_DIMS];
-    int channel = out->n_dims == 4 ? 1 : out->n_dims - 1;
 
     if (!constant->data || constant->dtype != QD_F32)
         return 0;
@@ -198,12 +196,17 @@ static int64_t n_constants(const struct qd_value *constant, const struct qd_shap
     return strides[channel] == 1 ? count : 0;
 }
 
+static int64_t n_constants(const struct qd_value *constant, const struct qd_value *out)
+{
+    return qd_elementwise_constants(constant, &out->shape, qd_value_channel_dim(out));
+}
+
 bool qd_elementwise_is_line(const struct qd_graph *graph, const struct qd_node *node)
 {
     const struct qd_value *a = qd_node_input(graph, node, 0), *b = qd_node_input(graph, node, 1);
-    const struct qd_shape *out = &graph->values[node->outputs[0]].shape;
+    const struct qd_value *out = &graph->values[node->outputs[0]];
 
-    return functions_of(node)->line && !a->data && n_constants(b, out) > 0 && qd_shape_equal(&a->shape, out);
+    return functions_of(node)->line && !a->data && n_constants(b, out) > 0 && qd_shape_equal(&a->shape, &out->shape);
 }
 
 /* The one operand that is an activation, or -1: there are several, or another is more than a scalar. */
@@ -254,7 +257,7 @@ static void line_of(const void *context, int c, double *ret_mult, double *ret_ad
 static enum qd_status prepare_line(struct qd_q8_prepare *prepare, struct qd_error *err)
 {
     const struct qd_value *constant = qd_node_input(prepare->graph, prepare->node, 1);
-    const struct qd_shape *out = &prepare->graph->values[prepare->node->outputs[0]].shape;
+    const struct qd_value *out = &prepare->graph->values[prepare->node->outputs[0]];
     struct line_context context = {functions_of(prepare->node), constant->data, n_constants(constant, out) == 1};
 
     return qd_q8_lines_prepare(prepare, line_of, &context, err);

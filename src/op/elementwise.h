@@ -113,6 +113,8 @@ enum qd_status qd_elementwise_infer_swapped(struct qd_graph *graph, struct qd_no
 void qd_elementwise_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
                             const struct qd_f32_run *run);
 
+/* How many constants an operand is of that shape: 1 for all, one for each index of that dimension, or 0: neither. */
+int64_t qd_elementwise_constants(const struct qd_value *constant, const struct qd_shape *out, int channel);
 /* True where the function is a line and the second operand is a constant scalar or one per channel. */
 bool qd_elementwise_is_line(const struct qd_graph *graph, const struct qd_node *node);
 /* True where all operands but one are constant scalars or absent, and it is no line: a table of 256 bytes. */
@@ -133,7 +135,7 @@ bool qd_elementwise_fuses(const struct qd_node *node, const struct qd_activation
 /* The fields of an operator that has no int8 form, and of one whose forms follow from its function. */
 #define QD_ELEMENTWISE_F32_FIELDS .n_outputs = 1, .run_f32 = qd_elementwise_run_f32
 #define QD_ELEMENTWISE_FIELDS                                                                                          \
-    QD_ELEMENTWISE_F32_FIELDS, .flags = QD_OP_STEPS, .supports_q8 = qd_elementwise_supports_q8,                        \
+    QD_ELEMENTWISE_F32_FIELDS, .flags = QD_OP_STEPS | QD_OP_ANY_ORDER, .supports_q8 = qd_elementwise_supports_q8,      \
                                .prepare_q8 = qd_elementwise_prepare_q8, .run_q8 = qd_elementwise_run_q8
 
 /* A row of the table with those fields, for operators of which there is no more to say. */

@@ -101,6 +101,7 @@ const struct qd_op qd_op_layer_normalization = {
     .max_inputs = 3,
     .n_outputs = 3,
     .limits = "fp32",
+    .flags = QD_OP_ROWS,
     .parse = parse,
     .infer = infer,
     .run_f32 = run_f32,

@@ -84,14 +84,16 @@ void qd_move_run_views(const struct qd_node *node, const struct qd_view *in, con
 {
     for (int i = 0; i < n; i++) {
         struct qd_move move;
-        const struct qd_shape *in_shapes[1], *out_shapes[1];
+        struct qd_move_side from = {0}, to = {0};
 
         /* Concat and Split look at one piece at a time: the others' sizes are in their params. */
-        in_shapes[0] = in[node->n_inputs > i && node->n_outputs == 1 && n > 1 ? i : 0].shape;
-        out_shapes[0] = out[node->n_outputs > 1 ? i : 0].shape;
-        if (!in_shapes[0] || !out_shapes[0])
+        from.shape = in[node->n_inputs > i && node->n_outputs == 1 && n > 1 ? i : 0].shape;
+        to.shape = out[node->n_outputs > 1 ? i : 0].shape;
+        if (!from.shape || !to.shape)
             continue;
-        move_of(node, i, in_shapes, out_shapes, qd_shape_strides, &move);
+        qd_shape_strides(from.shape, from.strides);
+        qd_shape_strides(to.shape, to.strides);
+        move_of(node, i, &from, &to, &move);
         if (qd_shape_count(&(struct qd_shape){.n_dims = move.n_dims,
                                               .dims = {move.dims[0], move.dims[1], move.dims[2], move.dims[3],
                                                        move.dims[4], move.dims[5], move.dims[6], move.dims[7]}}) <= 0)
@@ -150,20 +152,20 @@ static void simplify(struct qd_move *move)
 }
 
 /* A distance in elements of a contiguous picture, as bytes between the same elements of one that lies in steps. */
-static int64_t in_steps(int64_t distance, const struct qd_shape *shape, const struct qd_steps *steps)
+static int64_t in_steps(int64_t distance, const struct qd_move_side *side, const struct qd_steps *steps)
 {
     int64_t c, w, size = distance < 0 ? -distance : distance, bytes;
 
-    if (shape->n_dims != 4)
+    if (!side->is_picture)
         return distance;
-    c = shape->dims[1];
-    w = shape->dims[3];
+    c = side->shape->dims[1];
+    w = side->shape->dims[3];
     bytes = size / (w * c) * steps->y + size / c % w * steps->x + size % c;
     return distance < 0 ? -bytes : bytes;
 }
 
-static void follow_steps(struct qd_move *move, const struct qd_shape *in, const struct qd_steps *steps_in,
-                         const struct qd_shape *out, const struct qd_steps *steps_out)
+static void follow_steps(struct qd_move *move, const struct qd_move_side *in, const struct qd_steps *steps_in,
+                         const struct qd_move_side *out, const struct qd_steps *steps_out)
 {
     move->in_at = in_steps(move->in_at, in, steps_in);
     move->out_at = in_steps(move->out_at, out, steps_out);
@@ -173,6 +175,13 @@ static void follow_steps(struct qd_move *move, const struct qd_shape *in, const 
         move->in_strides[d] = in_steps(move->in_strides[d], in, steps_in);
         move->out_strides[d] = in_steps(move->out_strides[d], out, steps_out);
     }
+}
+
+static void side_of(const struct qd_value *value, struct qd_move_side *ret)
+{
+    ret->shape = &value->shape;
+    ret->is_picture = qd_value_is_picture(value);
+    qd_q8_strides(value, ret->strides);
 }
 
 enum qd_status qd_move_prepare_q8(struct qd_q8_prepare *prepare, int n, qd_move_of *move_of, struct qd_error *err)
@@ -185,14 +194,15 @@ enum qd_status qd_move_prepare_q8(struct qd_q8_prepare *prepare, int n, qd_move_
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a copy");
     for (int i = 0; i < n; i++) {
         int input = node->n_outputs == 1 && n > 1 ? i : 0, output = node->n_outputs > 1 ? i : 0;
-        const struct qd_shape *in = &graph->values[node->inputs[input]].shape, *out;
+        struct qd_move_side in, out;
 
         if (node->outputs[output] == QD_NO_VALUE)
             continue;
-        out = &graph->values[node->outputs[output]].shape;
-        move_of(node, i, &in, &out, qd_q8_strides, &moves->moves[moves->n]);
+        side_of(&graph->values[node->inputs[input]], &in);
+        side_of(&graph->values[node->outputs[output]], &out);
+        move_of(node, i, &in, &out, &moves->moves[moves->n]);
         if (node->op->flags & QD_OP_STEPS)
-            follow_steps(&moves->moves[moves->n], in, &prepare->in_steps[input], out, &prepare->out_steps[output]);
+            follow_steps(&moves->moves[moves->n], &in, &prepare->in_steps[input], &out, &prepare->out_steps[output]);
         simplify(&moves->moves[moves->n]);
         moves->n++;
     }
@@ -230,37 +240,47 @@ void qd_copy_run_f32(const struct qd_node *node, const struct qd_view *in, const
 }
 
 /* Whether a quantized tensor lies in another order than its shape says. */
-static bool is_permuted(const struct qd_shape *shape)
+static bool is_permuted(const struct qd_shape *shape, bool is_picture)
 {
-    return shape->n_dims == 4 && shape->dims[1] > 1 && shape->dims[2] * shape->dims[3] > 1;
+    return is_picture && shape->dims[1] > 1 && shape->dims[2] * shape->dims[3] > 1;
 }
 
 bool qd_copy_supports_q8(const struct qd_graph *graph, const struct qd_node *node)
 {
-    const struct qd_shape *in = &graph->values[node->inputs[0]].shape, *out = &graph->values[node->outputs[0]].shape;
+    const struct qd_value *in = &graph->values[node->inputs[0]], *out = &graph->values[node->outputs[0]];
 
-    return node->act.kind == QD_ACT_NONE && (!is_permuted(in) || !is_permuted(out) || qd_shape_equal(in, out));
+    return node->act.kind == QD_ACT_NONE &&
+           (!is_permuted(&in->shape, qd_value_is_picture(in)) || !is_permuted(&out->shape, qd_value_is_picture(out)) ||
+            qd_shape_equal(&in->shape, &out->shape));
+}
+
+bool qd_copy_keeps_bytes(const struct qd_graph *graph, const struct qd_node *node)
+{
+    const struct qd_value *in = &graph->values[node->inputs[0]], *out = &graph->values[node->outputs[0]];
+    bool in_permuted = is_permuted(&in->shape, qd_value_is_picture(in));
+
+    return in_permuted == is_permuted(&out->shape, qd_value_is_picture(out)) &&
+           (!in_permuted || qd_shape_equal(&in->shape, &out->shape));
 }
 
 /* Over the dimensions of the side that is permuted. */
-static void copy_move(const struct qd_node *node, int i, const struct qd_shape *const *in,
-                      const struct qd_shape *const *out, qd_strides_of *strides_of, struct qd_move *ret)
+static void copy_move(const struct qd_node *node, int i, const struct qd_move_side *in, const struct qd_move_side *out,
+                      struct qd_move *ret)
 {
-    const struct qd_shape *shape = is_permuted(in[0]) ? in[0] : out[0];
+    bool in_permuted = is_permuted(in->shape, in->is_picture), out_permuted = is_permuted(out->shape, out->is_picture);
+    const struct qd_shape *shape = in_permuted ? in->shape : out->shape;
 
     (void)node;
     (void)i;
     memset(ret, 0, sizeof(*ret));
     ret->n_dims = shape->n_dims;
     memcpy(ret->dims, shape->dims, sizeof(ret->dims));
-    if (is_permuted(in[0]))
-        strides_of(shape, ret->in_strides);
-    else
-        qd_shape_strides(shape, ret->in_strides);
-    if (is_permuted(out[0]))
-        strides_of(shape, ret->out_strides);
-    else
-        qd_shape_strides(shape, ret->out_strides);
+    qd_shape_strides(shape, ret->in_strides);
+    qd_shape_strides(shape, ret->out_strides);
+    if (in_permuted)
+        memcpy(ret->in_strides, in->strides, sizeof(ret->in_strides));
+    if (out_permuted)
+        memcpy(ret->out_strides, out->strides, sizeof(ret->out_strides));
 }
 
 enum qd_status qd_copy_prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)

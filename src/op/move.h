@@ -1,15 +1,19 @@
 /*
  * Data movement: Transpose, Slice, Pad, Concat, Split, Expand, Reshape and kin are strided copies. An operator says
  * which elements go where in ONNX's dimensions; the same description serves floats (row-major), integers and quantized
- * bytes (rank 4: NHWC).
+ * bytes (pictures: NHWC).
  */
 #ifndef QD_OP_MOVE_H
 #define QD_OP_MOVE_H
 
 #include "op/ops.h"
 
-/* How a tensor's elements lie: element strides by ONNX dimension. */
-typedef void qd_strides_of(const struct qd_shape *shape, int64_t ret_strides[QD_MAX_DIMS]);
+/* One side of a copy: a tensor as it lies in memory, contiguous. */
+struct qd_move_side {
+    const struct qd_shape *shape;
+    int64_t strides[QD_MAX_DIMS]; /* in elements, by ONNX dimension */
+    bool is_picture;              /* NHWC bytes */
+};
 
 /* One copy of a box of elements. Positions and strides in elements. */
 struct qd_move {
@@ -21,10 +25,10 @@ struct qd_move {
 
 /*
  * What a movement operator gives: move i (0 .. n - 1) of the node; n is 1, or the number of inputs (Concat) or of
- * outputs (Split), as `input` and `output` of it say. in and out are arrays of shapes by input and output index.
+ * outputs (Split), as `input` and `output` of it say; in and out are that input and output.
  */
-typedef void qd_move_of(const struct qd_node *node, int i, const struct qd_shape *const *in,
-                        const struct qd_shape *const *out, qd_strides_of *strides_of, struct qd_move *ret);
+typedef void qd_move_of(const struct qd_node *node, int i, const struct qd_move_side *in,
+                        const struct qd_move_side *out, struct qd_move *ret);
 
 /* Does the copy for elements of size bytes (1, 4 or 8), rows [begin, end) of its first dimension. */
 void qd_move_run(const struct qd_move *move, size_t size, const void *in, void *out, int64_t begin, int64_t end);
@@ -60,10 +64,12 @@ bool qd_move_supports_q8(const struct qd_graph *graph, const struct qd_node *nod
 void qd_copy_run_f32(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
                      const struct qd_f32_run *run);
 bool qd_copy_supports_q8(const struct qd_graph *graph, const struct qd_node *node);
+bool qd_copy_keeps_bytes(const struct qd_graph *graph, const struct qd_node *node);
 enum qd_status qd_copy_prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err);
 
 #define QD_COPY_FIELDS                                                                                                 \
-    .flags = QD_OP_SAME_SCALE | QD_OP_COPY | QD_OP_MOVES, .run_f32 = qd_copy_run_f32,                                  \
-    .supports_q8 = qd_copy_supports_q8, .prepare_q8 = qd_copy_prepare_q8, .run_q8 = qd_move_run_q8
+    .flags = QD_OP_SAME_SCALE | QD_OP_COPY | QD_OP_MOVES | QD_OP_TWO_ORDERS, .run_f32 = qd_copy_run_f32,               \
+    .supports_q8 = qd_copy_supports_q8, .prepare_q8 = qd_copy_prepare_q8, .run_q8 = qd_move_run_q8,                    \
+    .keeps_bytes = qd_copy_keeps_bytes
 
 #endif

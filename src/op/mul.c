@@ -14,10 +14,10 @@ static int gate_operand(const struct qd_graph *graph, const struct qd_node *node
 {
     for (int i = 0; i < 2; i++) {
         const struct qd_shape *gate = &graph->values[node->inputs[i]].shape;
-        const struct qd_shape *other = &graph->values[node->inputs[1 - i]].shape;
+        const struct qd_value *other = &graph->values[node->inputs[1 - i]];
 
-        if (gate->n_dims == 4 && other->n_dims == 4 && gate->dims[1] == other->dims[1] && gate->dims[2] == 1 &&
-            gate->dims[3] == 1)
+        if (gate->n_dims == 4 && qd_value_is_picture(other) && gate->dims[1] == other->shape.dims[1] &&
+            gate->dims[2] == 1 && gate->dims[3] == 1)
             return i;
     }
     return -1;
@@ -172,7 +172,7 @@ const struct qd_op qd_op_mul = {
     .min_inputs = 2,
     .max_inputs = 2,
     .n_outputs = 1,
-    .flags = QD_OP_STEPS,
+    .flags = QD_OP_STEPS | QD_OP_ANY_ORDER,
     .functions = &functions,
     .infer = qd_elementwise_infer_swapped,
     .run_f32 = qd_elementwise_run_f32,

@@ -76,6 +76,7 @@ static const struct qd_op *const qd_ops[] = {
     &qd_op_leaky_relu,
     &qd_op_less,
     &qd_op_less_or_equal,
+    &qd_op_linear,
     &qd_op_log,
     &qd_op_log_softmax,
     &qd_op_lp_normalization,

@@ -39,7 +39,7 @@ struct qd_q8_prepare {
     const struct qd_graph *graph;
     const struct qd_node *node;
     const struct qd_kernels *kernels;
-    const struct qd_steps *in_steps; /* by input: how rank-4 tensors lie; others are contiguous */
+    const struct qd_steps *in_steps; /* by input: how pictures lie; others are contiguous */
     const struct qd_steps *out_steps;
     struct qd_arena *arena; /* the plan's: prepared data and packed weights live here */
     bool output_f32;        /* output 0 leaves as float (only where QD_OP_F32_OUTPUT) */
@@ -48,8 +48,8 @@ struct qd_q8_prepare {
 };
 
 /*
- * One run over a batch. Image i of input j begins at inputs[j] + i * input_pitch[j] bytes. Quantized rank-4 tensors lie
- * NHWC. Constants have no pointer here (NULL): prepare_q8 took what it needs.
+ * One run over a batch. Image i of input j begins at inputs[j] + i * input_pitch[j] bytes. Quantized pictures lie NHWC,
+ * other tensors as their shape says. Constants have no pointer here (NULL): prepare_q8 took what it needs.
  */
 struct qd_q8_run {
     const void *prepared;
@@ -68,6 +68,7 @@ struct qd_layer {
     const float *weights;    /* [n][c / group][kernel_h][kernel_w] */
     const float *bias;       /* [n] or NULL */
     bool padded_with_values; /* real ones: the padding is not 0 */
+    bool rows;               /* input and output are no pictures: their floats lie as [pixels][channels], too */
 };
 
 enum qd_op_flags {
@@ -81,6 +82,10 @@ enum qd_op_flags {
     QD_OP_MOVES = 256,        /* only copies elements, some of them, or constants beside them */
     QD_OP_KEEP = 512,         /* not folded when loading, also where all inputs are constant: import_qdq reads it */
     QD_OP_FIXED_Q = 32,       /* output_q says the output's qparams (a constant range such as Sigmoid's) */
+    /* What an int8 form takes as tensors of rank 4. None of these: pictures alone. */
+    QD_OP_ROWS = 1024,       /* no pictures: channels are the last dimension */
+    QD_OP_ANY_ORDER = 2048,  /* both, but inputs and outputs of rank 4 have to be the same */
+    QD_OP_TWO_ORDERS = 4096, /* each of them whatever it is */
 };
 
 #define QD_STEPS_OF_OUTPUT (-1)
@@ -130,6 +135,10 @@ struct qd_op {
      * plan then lets the inputs' makers write right there. -1: it is not. NULL: never.
      */
     int64_t (*joins_at)(const struct qd_graph *graph, const struct qd_node *node, int input);
+    /*
+     * Whether output 0, as bytes, is input 0 as it lies in memory: the plan then lets both be one. NULL: never.
+     */
+    bool (*keeps_bytes)(const struct qd_graph *graph, const struct qd_node *node);
     /*
      * The node as a convolution with constant weights (a fully connected layer is one of one output pixel); arrays that
      * had to be made live in the arena. QD_UNSUPPORTED: it is none. NULL: never.
@@ -201,6 +210,6 @@ extern const struct qd_op qd_op_conv, qd_op_batch_normalization, qd_op_add, qd_o
     qd_op_silu, qd_op_hard_sigmoid, qd_op_hard_swish, qd_op_reshape, qd_op_slice, qd_op_gather, qd_op_transpose,
     qd_op_channel_shuffle, qd_op_repeat_channels, qd_op_tanh, qd_op_erf, qd_op_cast, qd_op_softplus, qd_op_gelu,
     qd_op_mish, qd_op_quantize_linear, qd_op_dequantize_linear, qd_op_ms_quantize_linear, qd_op_ms_dequantize_linear,
-    qd_op_requantize;
+    qd_op_requantize, qd_op_linear, qd_op_mat_mul;
 
 #endif

@@ -5,11 +5,11 @@
 #include "op/op.h"
 
 extern const struct qd_op qd_op_average_pool, qd_op_concat, qd_op_constant, qd_op_constant_of_shape, qd_op_expand,
-    qd_op_flatten, qd_op_gather, qd_op_global_average_pool, qd_op_leaky_relu, qd_op_mat_mul, qd_op_max_pool,
-    qd_op_reduce_mean, qd_op_relu, qd_op_shape, qd_op_slice, qd_op_split, qd_op_squeeze, qd_op_unsqueeze,
-    qd_op_eye_like, qd_op_gather_elements, qd_op_gather_nd, qd_op_non_max_suppression, qd_op_non_zero, qd_op_one_hot,
-    qd_op_range, qd_op_scatter, qd_op_scatter_elements, qd_op_scatter_nd, qd_op_size, qd_op_tile, qd_op_top_k,
-    qd_op_trilu, qd_op_resize, qd_op_upsample, qd_op_dynamic_quantize_linear, qd_op_qlinear_conv, qd_op_qlinear_mat_mul,
+    qd_op_flatten, qd_op_gather, qd_op_global_average_pool, qd_op_leaky_relu, qd_op_max_pool, qd_op_reduce_mean,
+    qd_op_relu, qd_op_shape, qd_op_slice, qd_op_split, qd_op_squeeze, qd_op_unsqueeze, qd_op_eye_like,
+    qd_op_gather_elements, qd_op_gather_nd, qd_op_non_max_suppression, qd_op_non_zero, qd_op_one_hot, qd_op_range,
+    qd_op_scatter, qd_op_scatter_elements, qd_op_scatter_nd, qd_op_size, qd_op_tile, qd_op_top_k, qd_op_trilu,
+    qd_op_resize, qd_op_upsample, qd_op_dynamic_quantize_linear, qd_op_qlinear_conv, qd_op_qlinear_mat_mul,
     qd_op_conv_integer, qd_op_mat_mul_integer, qd_op_qlinear_add, qd_op_qlinear_mul, qd_op_qlinear_sigmoid,
     qd_op_qlinear_leaky_relu, qd_op_qlinear_global_average_pool, qd_op_qlinear_average_pool, qd_op_qlinear_concat,
     qd_op_q_gemm;

@@ -124,21 +124,21 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
 }
 
 /* The part of the input that stays, at its place in the output. */
-static void move_of(const struct qd_node *node, int i, const struct qd_shape *const *in,
-                    const struct qd_shape *const *out, qd_strides_of *strides_of, struct qd_move *ret)
+static void move_of(const struct qd_node *node, int i, const struct qd_move_side *in, const struct qd_move_side *out,
+                    struct qd_move *ret)
 {
     const struct qd_pad_params *params = node->params;
 
     (void)i;
     memset(ret, 0, sizeof(*ret));
-    ret->n_dims = in[0]->n_dims;
-    strides_of(in[0], ret->in_strides);
-    strides_of(out[0], ret->out_strides);
+    ret->n_dims = in->shape->n_dims;
+    memcpy(ret->in_strides, in->strides, sizeof(ret->in_strides));
+    memcpy(ret->out_strides, out->strides, sizeof(ret->out_strides));
     for (int d = 0; d < ret->n_dims; d++) {
         int64_t crop_begin = params->begin[d] < 0 ? -params->begin[d] : 0,
                 crop_end = params->end[d] < 0 ? -params->end[d] : 0;
 
-        ret->dims[d] = in[0]->dims[d] - crop_begin - crop_end;
+        ret->dims[d] = in->shape->dims[d] - crop_begin - crop_end;
         ret->dims[d] = ret->dims[d] < 0 ? 0 : ret->dims[d];
         ret->in_at += crop_begin * ret->in_strides[d];
         ret->out_at += (params->begin[d] > 0 ? params->begin[d] : 0) * ret->out_strides[d];
@@ -247,7 +247,7 @@ const struct qd_op qd_op_pad = {
     .max_inputs = 4,
     .limits = "constant pads; int8: mode constant",
     .n_outputs = 1,
-    .flags = QD_OP_SAME_SCALE | QD_OP_MOVES,
+    .flags = QD_OP_SAME_SCALE | QD_OP_MOVES | QD_OP_ANY_ORDER,
     .parse = parse,
     .infer = infer,
     .run_f32 = run_f32,

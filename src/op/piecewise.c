@@ -7,25 +7,27 @@
 /* Beyond here every function is its line as far as a double of its size can tell. */
 #define FAR_X 40.0
 #define N_SAMPLES 4096
-/* Where a function counts as its line: a quarter of what the whole fit may be off. */
-#define LINE_ERROR (QD_PIECEWISE_MAX_ERROR / 4)
 
 /* The function, and the lines that it goes to: at -infinity and infinity. */
 struct target {
     const struct qd_activation *act;
     double step, zero, low, high;
     double slope[2], value[2];
-    double least_x; /* below it the lowest byte is wanted: see clip_input */
+    double line_error; /* up to which the function counts as its line: a quarter of what the whole fit may be off */
+    double least_x;    /* below it the lowest byte is wanted: see clip_input */
 };
 
-/* lowest: the x of the function's minimum; -infinity where it only rises. */
+/*
+ * lowest: the x of the function's minimum; -infinity where it only rises. finest_octave: the finest step that the whole
+ * function can be fitted in, off by QD_PIECEWISE_STEPS_ERROR, is 2 to that; 0: channels have no steps of their own.
+ */
 static const struct {
     enum qd_activation_kind kind;
-    double slope[2], value[2], lowest;
+    double slope[2], value[2], lowest, finest_octave;
 } ends[] = {
-    {QD_ACT_SIGMOID, {0, 0}, {0, 1}, -INFINITY}, {QD_ACT_TANH, {0, 0}, {-1, 1}, -INFINITY},
-    {QD_ACT_SILU, {0, 1}, {0, 0}, -1.278464543}, {QD_ACT_GELU, {0, 1}, {0, 0}, -0.751791525},
-    {QD_ACT_MISH, {0, 1}, {0, 0}, -1.192468620},
+    {QD_ACT_SIGMOID, {0, 0}, {0, 1}, -INFINITY, 0},     {QD_ACT_TANH, {0, 0}, {-1, 1}, -INFINITY, 0},
+    {QD_ACT_SILU, {0, 1}, {0, 0}, -1.278464543, -7.75}, {QD_ACT_GELU, {0, 1}, {0, 0}, -0.751791525, -11},
+    {QD_ACT_MISH, {0, 1}, {0, 0}, -1.192468620, -8.25},
 };
 
 static int find_ends(enum qd_activation_kind kind)
@@ -39,6 +41,13 @@ static int find_ends(enum qd_activation_kind kind)
 bool qd_piecewise_fits(enum qd_activation_kind kind)
 {
     return find_ends(kind) >= 0;
+}
+
+double qd_piecewise_finest(enum qd_activation_kind kind)
+{
+    int row = find_ends(kind);
+
+    return row < 0 || ends[row].finest_octave == 0 ? 0 : exp2(ends[row].finest_octave);
 }
 
 static double exact(const struct target *f, double t)
@@ -68,10 +77,10 @@ static void find_inside(const struct target *f, double *ret_begin, double *ret_e
     int first = 0, last = N_SAMPLES;
 
     while (first < last && error_of(f, sample(f, first),
-                                    f->slope[0] * sample(f, first) + f->value[0] / f->step + f->zero) <= LINE_ERROR)
+                                    f->slope[0] * sample(f, first) + f->value[0] / f->step + f->zero) <= f->line_error)
         first++;
-    while (last > first &&
-           error_of(f, sample(f, last), f->slope[1] * sample(f, last) + f->value[1] / f->step + f->zero) <= LINE_ERROR)
+    while (last > first && error_of(f, sample(f, last),
+                                    f->slope[1] * sample(f, last) + f->value[1] / f->step + f->zero) <= f->line_error)
         last--;
     *ret_begin = sample(f, first > 0 ? first - 1 : 0);
     *ret_end = sample(f, last < N_SAMPLES ? last + 1 : last);
@@ -193,10 +202,16 @@ static bool clip_input(struct target *f, double lowest)
 }
 
 enum qd_status qd_piecewise_fit(const struct qd_activation *act, double step, double zero, double low, double high,
-                                struct qd_piecewise *ret, struct qd_error *err)
+                                double limit, struct qd_piecewise *ret, struct qd_error *err)
 {
     int row = find_ends(act->kind);
-    struct target f = {.act = act, .step = step, .zero = zero, .low = low, .high = high, .least_x = -INFINITY};
+    struct target f = {.act = act,
+                       .step = step,
+                       .zero = zero,
+                       .low = low,
+                       .high = high,
+                       .line_error = limit / 4,
+                       .least_x = -INFINITY};
     double error;
 
     for (int i = 0; i < 2; i++) {
@@ -204,10 +219,10 @@ enum qd_status qd_piecewise_fit(const struct qd_activation *act, double step, do
         f.value[i] = ends[row].value[i];
     }
     error = fit(&f, ret);
-    if (!(error <= QD_PIECEWISE_MAX_ERROR) && clip_input(&f, ends[row].lowest))
+    if (!(error <= limit) && clip_input(&f, ends[row].lowest))
         error = fit(&f, ret);
-    if (!(error <= QD_PIECEWISE_MAX_ERROR))
+    if (!(error <= limit))
         return qd_error_set(err, QD_UNSUPPORTED, "%s: off by %.3f output steps, at most %.3f wanted",
-                            qd_activation_name(act), error, QD_PIECEWISE_MAX_ERROR);
+                            qd_activation_name(act), error, limit);
     return QD_OK;
 }

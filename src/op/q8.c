@@ -126,6 +126,37 @@ static enum qd_status set_slopes(struct qd_q8_prepare *prepare, double step, int
     return QD_OK;
 }
 
+/* The finest of the channels' steps, in the tensor's: what a curve in steps is fitted to, where they differ. */
+static double finest_step(const float *steps, int n)
+{
+    double least = 1;
+
+    for (int c = 0; c < n; c++)
+        least = fmin(least, (double)steps[c]);
+    return least;
+}
+
+/* Cubics in the finest channel's steps, over what the coarsest has bytes for; a slope takes each channel to its own. */
+static enum qd_status set_piecewise_steps(struct qd_q8_prepare *prepare, double step, double zero, int n,
+                                          struct qd_requant *ret, struct qd_piecewise *piecewise, struct qd_error *err)
+{
+    const float *steps = output_steps(prepare);
+    float *slope = qd_arena_array(prepare->arena, (size_t)n + 16, sizeof(float));
+    double finest = finest_step(steps, n), coarsest = 0;
+
+    if (!slope)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for an activation");
+    for (int c = 0; c < n; c++) {
+        slope[c] = (float)(finest / (double)steps[c]);
+        coarsest = fmax(coarsest, (double)steps[c] / finest);
+    }
+    ret->act = QD_REQUANT_PIECEWISE_STEPS;
+    ret->zero = (float)zero;
+    ret->slope = slope;
+    return qd_piecewise_fit(&prepare->node->act, step * finest, 0, (ret->clamp_min - zero) * coarsest,
+                            (ret->clamp_max - zero) * coarsest, QD_PIECEWISE_STEPS_ERROR, piecewise, err);
+}
+
 /* The activation's part of *ret, whose clamp and mult are set. step: of the output; zero: its zero point. */
 static enum qd_status set_activation(struct qd_q8_prepare *prepare, double step, double zero, int n,
                                      struct qd_requant *ret, struct qd_error *err)
@@ -141,14 +172,13 @@ static enum qd_status set_activation(struct qd_q8_prepare *prepare, double step,
     }
     if (!qd_piecewise_fits(act->kind))
         return QD_OK;
-    if (output_steps(prepare))
-        return qd_error_set(err, QD_UNSUPPORTED, "%s with a step per channel", qd_activation_name(act));
-    piecewise = qd_arena_alloc(prepare->arena, sizeof(*piecewise));
+    ret->piecewise = piecewise = qd_arena_alloc(prepare->arena, sizeof(*piecewise));
     if (!piecewise)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for an activation");
+    if (output_steps(prepare))
+        return set_piecewise_steps(prepare, step, zero, n, ret, piecewise, err);
     ret->act = QD_REQUANT_PIECEWISE;
-    ret->piecewise = piecewise;
-    return qd_piecewise_fit(act, step, zero, ret->clamp_min, ret->clamp_max, piecewise, err);
+    return qd_piecewise_fit(act, step, zero, ret->clamp_min, ret->clamp_max, QD_PIECEWISE_MAX_ERROR, piecewise, err);
 }
 
 /* Their sum fits into 32 bits whatever they are. */
@@ -235,6 +265,7 @@ enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, con
     float *mult = qd_arena_array(prepare->arena, (size_t)n + 16, sizeof(float));
     float *offset = qd_arena_array(prepare->arena, (size_t)n + 16, sizeof(float));
     struct requant_terms terms;
+    double finest;
     enum qd_status status;
 
     if (!mult || !offset)
@@ -249,24 +280,27 @@ enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, con
     if (status != QD_OK)
         return status;
     terms.zero = ret->act == QD_REQUANT_LINEAR ? terms.zero : 0;
-    for (int c = 0; c < n; c++)
+    finest = ret->act == QD_REQUANT_PIECEWISE_STEPS ? finest_step(steps, n) : 0;
+    for (int c = 0; c < n; c++) {
+        double step = finest > 0 ? finest : steps ? (double)steps[c] : 1;
+
         if (!set_channel(prepare->graph, &terms, w + (size_t)c * (size_t)k, k, (double)scale[c],
-                         bias ? (double)bias[c] : 0, terms.step * (steps ? (double)steps[c] : 1), &mult[c],
-                         &offset[c]) &&
+                         bias ? (double)bias[c] : 0, terms.step * step, &mult[c], &offset[c]) &&
             !prepare->output_f32)
             return qd_error_set(err, QD_UNSUPPORTED, "channel %d: its values pass 2^30 output steps", c);
+    }
     ret->residual_mult = terms.residual_mult;
     return QD_OK;
 }
 
 void qd_q8_pixels_prepare(const struct qd_q8_prepare *prepare, int first_input, int n_inputs, struct qd_q8_pixels *ret)
 {
-    const struct qd_shape *shape = &prepare->graph->values[prepare->node->outputs[0]].shape;
+    const struct qd_value *value = &prepare->graph->values[prepare->node->outputs[0]];
     const struct qd_steps *all[QD_Q8_MAX_INPUTS + 1] = {&prepare->out_steps[0]};
 
-    ret->c = shape->n_dims == 4 ? shape->dims[1] : 1;
-    ret->n = ret->c ? qd_shape_count(shape) / ret->c : 0;
-    ret->w = shape->n_dims == 4 ? shape->dims[3] : ret->n;
+    ret->c = qd_value_is_picture(value) ? value->shape.dims[1] : 1;
+    ret->n = ret->c ? qd_shape_count(&value->shape) / ret->c : 0;
+    ret->w = qd_value_is_picture(value) ? value->shape.dims[3] : ret->n;
     ret->n_inputs = n_inputs;
     ret->out = prepare->out_steps[0];
     ret->span = ret->n;
@@ -393,9 +427,8 @@ enum qd_status qd_q8_lines_prepare(struct qd_q8_prepare *prepare,
                                    void (*line)(const void *context, int c, double *ret_mult, double *ret_add),
                                    const void *context, struct qd_error *err)
 {
-    const struct qd_shape *shape = &prepare->graph->values[prepare->node->outputs[0]].shape;
     struct qd_qparams in = qd_q8_input(prepare, 0), out = qd_q8_output(prepare);
-    int c = (int)(shape->n_dims == 4 ? shape->dims[1] : shape->n_dims ? shape->dims[shape->n_dims - 1] : 1);
+    int c = (int)qd_value_channels(&prepare->graph->values[prepare->node->outputs[0]]);
     struct lines_q8 *lines = qd_arena_alloc(prepare->arena, sizeof(*lines));
     size_t room = (size_t)(c < GROUPED_PIXELS ? c * GROUPED_PIXELS : c) + 16;
     float *mult = qd_arena_array(prepare->arena, room, sizeof(float));
@@ -448,10 +481,12 @@ void qd_q8_lines_run(const struct qd_q8_run *run, int thread, int n_threads)
     qd_q8_pixels_run(&lines->pixels, run, thread, n_threads, lines_pixels, lines);
 }
 
-void qd_q8_strides(const struct qd_shape *shape, int64_t ret_strides[QD_MAX_DIMS])
+void qd_q8_strides(const struct qd_value *value, int64_t ret_strides[QD_MAX_DIMS])
 {
+    const struct qd_shape *shape = &value->shape;
+
     qd_shape_strides(shape, ret_strides);
-    if (shape->n_dims == 4) {
+    if (qd_value_is_picture(value)) {
         ret_strides[1] = 1;
         ret_strides[3] = shape->dims[1];
         ret_strides[2] = shape->dims[1] * shape->dims[3];

@@ -29,8 +29,8 @@ void qd_q8_clamp(const struct qd_activation *act, struct qd_qparams q, uint8_t *
  * Fills *ret for a matrix product of input 0 with weights w ([n][k], scale per row): multipliers, offsets (bias, zero
  * points, residual), activation, clamp; for output_f32 real values instead of steps. The output's channel steps are
  * honoured, the input's have to be in the scales. The arrays live in prepare's arena. QD_UNSUPPORTED: an accumulator
- * could pass 2^30 output steps, or channel steps with a residual, a clip that no single byte stands for, or an
- * activation whose form is fitted to one step.
+ * could pass 2^30 output steps, or channel steps with a residual, a clip that no single byte stands for, or a
+ * curve that they are too fine for.
  */
 enum qd_status qd_q8_requant(struct qd_q8_prepare *prepare, const int8_t *w, const float *scale, const float *bias,
                              int n, int k, struct qd_requant *ret, struct qd_error *err);
@@ -53,7 +53,7 @@ void qd_q8_lines_run(const struct qd_q8_run *run, int thread, int n_threads);
 
 /*
  * Elementwise work over all pixels of a batch, whatever steps its tensors lie in: n_inputs inputs, from first_input, of
- * the shape of output 0, and that. Tensors of another rank than 4 are pictures of one row and one channel.
+ * the shape of output 0, and that. Tensors that are no pictures are taken as ones of one row and one channel.
  */
 #define QD_Q8_MAX_INPUTS 2
 struct qd_q8_pixels {
@@ -68,7 +68,7 @@ void qd_q8_pixels_run(const struct qd_q8_pixels *pixels, const struct qd_q8_run 
                       void (*call)(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n),
                       const void *context);
 
-/* Element strides of a quantized tensor as it lies in memory (rank 4: NHWC), by ONNX dimension. */
-void qd_q8_strides(const struct qd_shape *shape, int64_t ret_strides[QD_MAX_DIMS]);
+/* Element strides of a quantized tensor as it lies in memory (pictures: NHWC), by ONNX dimension. */
+void qd_q8_strides(const struct qd_value *value, int64_t ret_strides[QD_MAX_DIMS]);
 
 #endif

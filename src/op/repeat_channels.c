@@ -15,26 +15,23 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
 }
 
 /* [c,times,h,w] of [1,c,h,w]. */
-static void move_of(const struct qd_node *node, int i, const struct qd_shape *const *in,
-                    const struct qd_shape *const *out, qd_strides_of *strides_of, struct qd_move *ret)
+static void move_of(const struct qd_node *node, int i, const struct qd_move_side *in, const struct qd_move_side *out,
+                    struct qd_move *ret)
 {
     int64_t times = ((const struct qd_repeat_channels_params *)node->params)->times;
-    int64_t in_strides[QD_MAX_DIMS], out_strides[QD_MAX_DIMS];
 
     (void)i;
     memset(ret, 0, sizeof(*ret));
-    strides_of(in[0], in_strides);
-    strides_of(out[0], out_strides);
     ret->n_dims = 4;
-    ret->dims[0] = in[0]->dims[1];
-    ret->in_strides[0] = in_strides[1];
-    ret->out_strides[0] = times * out_strides[1];
+    ret->dims[0] = in->shape->dims[1];
+    ret->in_strides[0] = in->strides[1];
+    ret->out_strides[0] = times * out->strides[1];
     ret->dims[1] = times;
-    ret->out_strides[1] = out_strides[1];
+    ret->out_strides[1] = out->strides[1];
     for (int d = 2; d < 4; d++) {
-        ret->dims[d] = in[0]->dims[d];
-        ret->in_strides[d] = in_strides[d];
-        ret->out_strides[d] = out_strides[d];
+        ret->dims[d] = in->shape->dims[d];
+        ret->in_strides[d] = in->strides[d];
+        ret->out_strides[d] = out->strides[d];
     }
 }
 

@@ -251,10 +251,11 @@ const struct qd_op qd_op_dropout = {
     .min_inputs = 1,
     .max_inputs = 3,
     .n_outputs = 2,
-    .flags = QD_OP_SAME_SCALE | QD_OP_COPY,
+    .flags = QD_OP_SAME_SCALE | QD_OP_COPY | QD_OP_TWO_ORDERS,
     .infer = dropout_infer,
     .run_f32 = dropout_run_f32,
     .supports_q8 = qd_copy_supports_q8,
     .prepare_q8 = qd_copy_prepare_q8,
+    .keeps_bytes = qd_copy_keeps_bytes,
     .run_q8 = qd_move_run_q8,
 };

@@ -211,21 +211,19 @@ static enum qd_status expand_infer(struct qd_graph *graph, struct qd_node *node,
     return status == QD_OK ? qd_op_set_output(graph, node, 0, in->dtype, &out, err) : status;
 }
 
-static void expand_move(const struct qd_node *node, int i, const struct qd_shape *const *in,
-                        const struct qd_shape *const *out, qd_strides_of *strides_of, struct qd_move *ret)
+static void expand_move(const struct qd_node *node, int i, const struct qd_move_side *in,
+                        const struct qd_move_side *out, struct qd_move *ret)
 {
-    int shift = out[0]->n_dims - in[0]->n_dims;
-    int64_t strides[QD_MAX_DIMS];
+    int shift = out->shape->n_dims - in->shape->n_dims;
 
     (void)node;
     (void)i;
     memset(ret, 0, sizeof(*ret));
-    ret->n_dims = out[0]->n_dims;
-    memcpy(ret->dims, out[0]->dims, sizeof(ret->dims));
-    strides_of(in[0], strides);
-    strides_of(out[0], ret->out_strides);
+    ret->n_dims = out->shape->n_dims;
+    memcpy(ret->dims, out->shape->dims, sizeof(ret->dims));
+    memcpy(ret->out_strides, out->strides, sizeof(ret->out_strides));
     for (int d = shift; d < ret->n_dims; d++)
-        ret->in_strides[d] = in[0]->dims[d - shift] == 1 ? 0 : strides[d - shift];
+        ret->in_strides[d] = in->shape->dims[d - shift] == 1 ? 0 : in->strides[d - shift];
 }
 
 static void expand_run(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,

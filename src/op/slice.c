@@ -82,21 +82,19 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
     return qd_op_set_output(graph, node, 0, in->dtype, &out, err);
 }
 
-static void move_of(const struct qd_node *node, int i, const struct qd_shape *const *in,
-                    const struct qd_shape *const *out, qd_strides_of *strides_of, struct qd_move *ret)
+static void move_of(const struct qd_node *node, int i, const struct qd_move_side *in, const struct qd_move_side *out,
+                    struct qd_move *ret)
 {
     const struct qd_slice_params *params = node->params;
-    int64_t in_strides[QD_MAX_DIMS];
 
     (void)i;
     memset(ret, 0, sizeof(*ret));
-    ret->n_dims = out[0]->n_dims;
-    memcpy(ret->dims, out[0]->dims, sizeof(ret->dims));
-    strides_of(in[0], in_strides);
-    strides_of(out[0], ret->out_strides);
+    ret->n_dims = out->shape->n_dims;
+    memcpy(ret->dims, out->shape->dims, sizeof(ret->dims));
+    memcpy(ret->out_strides, out->strides, sizeof(ret->out_strides));
     for (int d = 0; d < ret->n_dims; d++) {
-        ret->in_strides[d] = in_strides[d] * params->step[d];
-        ret->in_at += in_strides[d] * params->start[d];
+        ret->in_strides[d] = in->strides[d] * params->step[d];
+        ret->in_at += in->strides[d] * params->start[d];
     }
 }
 
@@ -110,7 +108,7 @@ const struct qd_op qd_op_slice = {
     .max_inputs = 5,
     .limits = "constant starts, ends, axes and steps",
     .n_outputs = 1,
-    .flags = QD_OP_SAME_SCALE | QD_OP_MOVES | QD_OP_STEPS,
+    .flags = QD_OP_SAME_SCALE | QD_OP_MOVES | QD_OP_STEPS | QD_OP_ANY_ORDER,
     .parse = parse,
     .infer = infer,
     QD_ONE_MOVE_FIELDS(slice_),

@@ -65,17 +65,17 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
     return QD_OK;
 }
 
-static void move_of(const struct qd_node *node, int i, const struct qd_shape *const *in,
-                    const struct qd_shape *const *out, qd_strides_of *strides_of, struct qd_move *ret)
+static void move_of(const struct qd_node *node, int i, const struct qd_move_side *in, const struct qd_move_side *out,
+                    struct qd_move *ret)
 {
     const struct split_params *params = node->params;
 
     memset(ret, 0, sizeof(*ret));
     ret->output = i;
-    ret->n_dims = out[0]->n_dims;
-    memcpy(ret->dims, out[0]->dims, sizeof(ret->dims));
-    strides_of(in[0], ret->in_strides);
-    strides_of(out[0], ret->out_strides);
+    ret->n_dims = out->shape->n_dims;
+    memcpy(ret->dims, out->shape->dims, sizeof(ret->dims));
+    memcpy(ret->in_strides, in->strides, sizeof(ret->in_strides));
+    memcpy(ret->out_strides, out->strides, sizeof(ret->out_strides));
     ret->in_at = params->at[i] * ret->in_strides[params->axis];
 }
 
@@ -107,7 +107,7 @@ const struct qd_op qd_op_split = {
     .max_inputs = 2,
     .limits = "constant sizes",
     .n_outputs = 0,
-    .flags = QD_OP_SAME_SCALE | QD_OP_MOVES | QD_OP_STEPS,
+    .flags = QD_OP_SAME_SCALE | QD_OP_MOVES | QD_OP_STEPS | QD_OP_ANY_ORDER,
     .parse = parse,
     .infer = infer,
     .run_f32 = run_f32,

@@ -39,24 +39,21 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
 }
 
 /* A dimension that repeats is two: the repetition, which stands still in the input, and the dimension. */
-static void move_of(const struct qd_node *node, int i, const struct qd_shape *const *in,
-                    const struct qd_shape *const *out, qd_strides_of *strides_of, struct qd_move *ret)
+static void move_of(const struct qd_node *node, int i, const struct qd_move_side *in, const struct qd_move_side *out,
+                    struct qd_move *ret)
 {
     const struct tile_params *params = node->params;
-    int64_t in_strides[QD_MAX_DIMS], out_strides[QD_MAX_DIMS];
 
     (void)i;
     memset(ret, 0, sizeof(*ret));
-    strides_of(in[0], in_strides);
-    strides_of(out[0], out_strides);
-    for (int d = 0; d < in[0]->n_dims; d++) {
+    for (int d = 0; d < in->shape->n_dims; d++) {
         if (params->repeats[d] != 1) {
             ret->dims[ret->n_dims] = params->repeats[d];
-            ret->out_strides[ret->n_dims++] = out_strides[d] * in[0]->dims[d];
+            ret->out_strides[ret->n_dims++] = out->strides[d] * in->shape->dims[d];
         }
-        ret->dims[ret->n_dims] = in[0]->dims[d];
-        ret->in_strides[ret->n_dims] = in_strides[d];
-        ret->out_strides[ret->n_dims++] = out_strides[d];
+        ret->dims[ret->n_dims] = in->shape->dims[d];
+        ret->in_strides[ret->n_dims] = in->strides[d];
+        ret->out_strides[ret->n_dims++] = out->strides[d];
     }
 }
 
@@ -70,7 +67,7 @@ const struct qd_op qd_op_tile = {
     .max_inputs = 2,
     .limits = "constant repeats",
     .n_outputs = 1,
-    .flags = QD_OP_SAME_SCALE | QD_OP_MOVES,
+    .flags = QD_OP_SAME_SCALE | QD_OP_MOVES | QD_OP_ANY_ORDER,
     .parse = parse,
     .infer = infer,
     QD_ONE_MOVE_FIELDS(tile_),

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "op/move.h"
+#include "op/q8.h"
 
 static enum qd_status parse(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
@@ -36,23 +37,36 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
     return qd_op_set_output(graph, node, 0, in->dtype, &out, err);
 }
 
-static void move_of(const struct qd_node *node, int i, const struct qd_shape *const *in,
-                    const struct qd_shape *const *out, qd_strides_of *strides_of, struct qd_move *ret)
+static void move_of(const struct qd_node *node, int i, const struct qd_move_side *in, const struct qd_move_side *out,
+                    struct qd_move *ret)
 {
     const struct qd_transpose_params *params = node->params;
-    int64_t in_strides[QD_MAX_DIMS];
 
     (void)i;
     memset(ret, 0, sizeof(*ret));
-    ret->n_dims = out[0]->n_dims;
-    memcpy(ret->dims, out[0]->dims, sizeof(ret->dims));
-    strides_of(in[0], in_strides);
-    strides_of(out[0], ret->out_strides);
+    ret->n_dims = out->shape->n_dims;
+    memcpy(ret->dims, out->shape->dims, sizeof(ret->dims));
+    memcpy(ret->out_strides, out->strides, sizeof(ret->out_strides));
     for (int d = 0; d < ret->n_dims; d++)
-        ret->in_strides[d] = in_strides[params->perm[d]];
+        ret->in_strides[d] = in->strides[params->perm[d]];
 }
 
 QD_ONE_MOVE(transpose_, move_of)
+
+/* Between a picture and its rows, above all; the place of dimensions of 1 says nothing. */
+static bool keeps_bytes(const struct qd_graph *graph, const struct qd_node *node)
+{
+    const struct qd_transpose_params *params = node->params;
+    const struct qd_value *in = &graph->values[node->inputs[0]], *out = &graph->values[node->outputs[0]];
+    int64_t in_strides[QD_MAX_DIMS], out_strides[QD_MAX_DIMS];
+
+    qd_q8_strides(in, in_strides);
+    qd_q8_strides(out, out_strides);
+    for (int d = 0; d < out->shape.n_dims; d++)
+        if (out->shape.dims[d] != 1 && in_strides[params->perm[d]] != out_strides[d])
+            return false;
+    return true;
+}
 
 const struct qd_op qd_op_transpose = {
     .name = "Transpose",
@@ -61,8 +75,9 @@ const struct qd_op qd_op_transpose = {
     .min_inputs = 1,
     .max_inputs = 1,
     .n_outputs = 1,
-    .flags = QD_OP_SAME_SCALE | QD_OP_MOVES | QD_OP_STEPS,
+    .flags = QD_OP_SAME_SCALE | QD_OP_MOVES | QD_OP_STEPS | QD_OP_TWO_ORDERS,
     .parse = parse,
     .infer = infer,
+    .keeps_bytes = keeps_bytes,
     QD_ONE_MOVE_FIELDS(transpose_),
 };

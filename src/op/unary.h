@@ -17,7 +17,7 @@ enum qd_status qd_unary_prepare_q8(struct qd_q8_prepare *prepare, struct qd_erro
 #define QD_UNARY_ACTIVATION_FIELDS                                                                                     \
     .n_outputs = 1, .infer = qd_unary_infer, .run_f32 = qd_unary_run_f32, .as_activation = as_activation,              \
     .supports_q8 = qd_unary_supports_q8, .prepare_q8 = qd_unary_prepare_q8, .run_q8 = qd_q8_table_run,                 \
-    .flags = QD_OP_STEPS
+    .flags = QD_OP_STEPS | QD_OP_ANY_ORDER
 
 /* as_activation of an operator without attributes. */
 #define QD_UNARY_AS(act_kind)                                                                                          \

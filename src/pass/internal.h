@@ -17,6 +17,9 @@ enum qd_status qd_pass_fuse_flatten(struct qd_graph *graph, struct qd_error *err
 enum qd_status qd_pass_fuse_deinterleave(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_fuse_shuffle(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_name_activations(struct qd_graph *graph, struct qd_error *err);
+enum qd_status qd_pass_find_rows(struct qd_graph *graph, struct qd_error *err);
+enum qd_status qd_pass_name_normalization(struct qd_graph *graph, struct qd_error *err);
+enum qd_status qd_pass_fuse_linear(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_fuse_residual(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_fuse_activation(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_keep_tail_float(struct qd_graph *graph, struct qd_error *err);
@@ -29,6 +32,11 @@ enum qd_status qd_pass_fold_constants(struct qd_graph *graph, struct qd_error *e
 
 /* Whether a value that goes away is rounded by the model itself, in another way than the one that is read instead. */
 bool qd_pass_loses_rounding(const struct qd_graph *graph, int gone, int instead);
+
+/* The node of this operator that makes the value, if the value has one reader only. */
+struct qd_node *qd_pass_maker(struct qd_graph *graph, int value, const struct qd_op *op);
+/* The one float that the node's second operand is, while its first is an activation. */
+bool qd_pass_scalar(const struct qd_graph *graph, const struct qd_node *node, float *ret);
 
 /* Makes the node, which keeps its outputs, another operator of one input: the last of a group that becomes one node. */
 void qd_pass_become(struct qd_node *node, const struct qd_op *op, int input, void *params);

@@ -19,33 +19,10 @@ static bool near(float a, float b)
     return fabsf(a - b) <= 1e-4f * fabsf(b);
 }
 
-/* The node of this operator that makes the value, if the value has one reader only. */
-static struct qd_node *maker(struct qd_graph *graph, int value, const struct qd_op *op)
-{
-    int producer = graph->values[value].producer;
-
-    if (producer < 0 || graph->values[value].given || graph->nodes[producer].op != op ||
-        graph->nodes[producer].act.kind != QD_ACT_NONE)
-        return NULL;
-    return qd_graph_only_user(graph, value) ? &graph->nodes[producer] : NULL;
-}
-
-/* The one float that the node's second operand is, while its first is an activation. */
-static bool scalar(const struct qd_graph *graph, const struct qd_node *node, float *ret)
-{
-    const struct qd_value *a = qd_node_input(graph, node, 0), *b = qd_node_input(graph, node, 1);
-
-    if (a->data || !b->data || b->dtype != QD_F32 || qd_shape_count(&b->shape) != 1 ||
-        b->shape.n_dims > a->shape.n_dims)
-        return false;
-    *ret = *(const float *)b->data;
-    return true;
-}
-
 /* Whether the node multiplies by one number, or divides by it. */
 static bool is_factor(const struct qd_graph *graph, const struct qd_node *node, float *ret)
 {
-    if ((node->op != &qd_op_mul && node->op != &qd_op_div) || !scalar(graph, node, ret))
+    if ((node->op != &qd_op_mul && node->op != &qd_op_div) || !qd_pass_scalar(graph, node, ret))
         return false;
     *ret = node->op == &qd_op_div ? 1 / *ret : *ret;
     return true;
@@ -60,8 +37,8 @@ static int shifted_clip(struct qd_graph *graph, const struct qd_node *clip, floa
     if (!clip->op->as_activation(graph, clip, &act) || act.min != 0 || !(act.max > 0) || isinf(act.max))
         return -1;
     *ret_top = act.max;
-    *ret_add = maker(graph, clip->inputs[0], &qd_op_add);
-    if (*ret_add && scalar(graph, *ret_add, ret_shift))
+    *ret_add = qd_pass_maker(graph, clip->inputs[0], &qd_op_add);
+    if (*ret_add && qd_pass_scalar(graph, *ret_add, ret_shift))
         return (*ret_add)->inputs[0];
     *ret_add = NULL;
     *ret_shift = 0;
@@ -81,7 +58,7 @@ static enum qd_status name_hard_sigmoid(struct qd_graph *graph, struct qd_node *
     float factor, shift, top;
     int x;
 
-    if (!is_factor(graph, node, &factor) || !(clip = maker(graph, node->inputs[0], &qd_op_clip)))
+    if (!is_factor(graph, node, &factor) || !(clip = qd_pass_maker(graph, node->inputs[0], &qd_op_clip)))
         return QD_OK;
     x = shifted_clip(graph, clip, &shift, &top, &add);
     if (x < 0 || !near(factor * top, 1))
@@ -102,15 +79,15 @@ static int erf_plus_one(struct qd_graph *graph, int value, struct qd_node *ret_c
 {
     float one, factor;
 
-    ret_chain[0] = maker(graph, value, &qd_op_add);
-    if (!ret_chain[0] || !scalar(graph, ret_chain[0], &one) || !near(one, 1))
+    ret_chain[0] = qd_pass_maker(graph, value, &qd_op_add);
+    if (!ret_chain[0] || !qd_pass_scalar(graph, ret_chain[0], &one) || !near(one, 1))
         return -1;
-    ret_chain[1] = maker(graph, ret_chain[0]->inputs[0], &qd_op_erf);
+    ret_chain[1] = qd_pass_maker(graph, ret_chain[0]->inputs[0], &qd_op_erf);
     if (!ret_chain[1])
         return -1;
-    ret_chain[2] = maker(graph, ret_chain[1]->inputs[0], &qd_op_div);
+    ret_chain[2] = qd_pass_maker(graph, ret_chain[1]->inputs[0], &qd_op_div);
     if (!ret_chain[2])
-        ret_chain[2] = maker(graph, ret_chain[1]->inputs[0], &qd_op_mul);
+        ret_chain[2] = qd_pass_maker(graph, ret_chain[1]->inputs[0], &qd_op_mul);
     if (!ret_chain[2] || !is_factor(graph, ret_chain[2], &factor) || !near(factor, 0.70710678f))
         return -1;
     return ret_chain[2]->inputs[0];
@@ -127,7 +104,7 @@ static int halved(struct qd_graph *graph, const struct qd_node *node)
 static void name_gelu(struct qd_graph *graph, struct qd_node *node, bool *keep)
 {
     int whole = halved(graph, node);
-    struct qd_node *product = whole >= 0 ? maker(graph, whole, &qd_op_mul) : node, *chain[3], *half = NULL;
+    struct qd_node *product = whole >= 0 ? qd_pass_maker(graph, whole, &qd_op_mul) : node, *chain[3], *half = NULL;
 
     if (!product || product->op != &qd_op_mul)
         return;
@@ -137,7 +114,7 @@ static void name_gelu(struct qd_graph *graph, struct qd_node *node, bool *keep)
         if (x < 0)
             continue;
         if (whole < 0) {
-            half = maker(graph, other, &qd_op_mul);
+            half = qd_pass_maker(graph, other, &qd_op_mul);
             other = halved(graph, half);
         }
         if (other != x)
@@ -163,13 +140,13 @@ static void name_product(struct qd_graph *graph, struct qd_node *node, bool *kee
         struct qd_node *gate, *inner = NULL;
         int x = node->inputs[1 - i];
 
-        if ((gate = maker(graph, node->inputs[i], &qd_op_sigmoid)) && gate->inputs[0] == x) {
+        if ((gate = qd_pass_maker(graph, node->inputs[i], &qd_op_sigmoid)) && gate->inputs[0] == x) {
             qd_pass_become(node, &qd_op_silu, x, NULL);
-        } else if ((gate = maker(graph, node->inputs[i], &qd_op_hard_sigmoid)) && gate->inputs[0] == x &&
+        } else if ((gate = qd_pass_maker(graph, node->inputs[i], &qd_op_hard_sigmoid)) && gate->inputs[0] == x &&
                    is_swish_gate(gate)) {
             qd_pass_become(node, &qd_op_hard_swish, x, NULL);
-        } else if ((gate = maker(graph, node->inputs[i], &qd_op_tanh)) &&
-                   (inner = maker(graph, gate->inputs[0], &qd_op_softplus)) && inner->inputs[0] == x) {
+        } else if ((gate = qd_pass_maker(graph, node->inputs[i], &qd_op_tanh)) &&
+                   (inner = qd_pass_maker(graph, gate->inputs[0], &qd_op_softplus)) && inner->inputs[0] == x) {
             qd_pass_become(node, &qd_op_mish, x, NULL);
         } else {
             continue;
@@ -187,12 +164,12 @@ static void name_scaled_product(struct qd_graph *graph, struct qd_node *node, bo
     float factor, shift, top;
 
     if (!is_factor(graph, node, &factor) || !near(factor, 1.0f / 6) ||
-        !(product = maker(graph, node->inputs[0], &qd_op_mul)))
+        !(product = qd_pass_maker(graph, node->inputs[0], &qd_op_mul)))
         return;
     for (int i = 0; i < 2; i++) {
         int x = product->inputs[1 - i];
 
-        clip = maker(graph, product->inputs[i], &qd_op_clip);
+        clip = qd_pass_maker(graph, product->inputs[i], &qd_op_clip);
         if (!clip || shifted_clip(graph, clip, &shift, &top, &add) != x || !near(shift, 3) || !near(top, 6))
             continue;
         qd_pass_become(node, &qd_op_hard_swish, x, NULL);

@@ -16,12 +16,15 @@ static const struct qd_pass qd_passes[] = {
     {"split_multiplier", qd_pass_split_multiplier, false},
     {"fuse_deinterleave", qd_pass_fuse_deinterleave, false},
     {"fuse_shuffle", qd_pass_fuse_shuffle, false},
+    {"name_normalization", qd_pass_name_normalization, false},
     {"name_activations", qd_pass_name_activations, false},
     {"fuse_flatten", qd_pass_fuse_flatten, false},
+    {"fuse_linear", qd_pass_fuse_linear, false},
     {"fuse_residual", qd_pass_fuse_residual, false},
     {"fuse_activation", qd_pass_fuse_activation, false},
     {"drop_dead", qd_pass_drop_dead, true},
     {"keep_tail_float", qd_pass_keep_tail_float, true},
+    {"find_rows", qd_pass_find_rows, true},
 };
 
 static enum qd_status run_rows(struct qd_graph *graph, bool only_standard, struct qd_error *err)
@@ -57,6 +60,27 @@ bool qd_pass_loses_rounding(const struct qd_graph *graph, int gone, int instead)
     const struct qd_value *a = &graph->values[gone], *b = &graph->values[instead];
 
     return a->given && !(b->given && a->q.scale == b->q.scale && a->q.zero_point == b->q.zero_point);
+}
+
+struct qd_node *qd_pass_maker(struct qd_graph *graph, int value, const struct qd_op *op)
+{
+    int producer = graph->values[value].producer;
+
+    if (producer < 0 || graph->values[value].given || graph->nodes[producer].op != op ||
+        graph->nodes[producer].act.kind != QD_ACT_NONE)
+        return NULL;
+    return qd_graph_only_user(graph, value) ? &graph->nodes[producer] : NULL;
+}
+
+bool qd_pass_scalar(const struct qd_graph *graph, const struct qd_node *node, float *ret)
+{
+    const struct qd_value *a = qd_node_input(graph, node, 0), *b = qd_node_input(graph, node, 1);
+
+    if (a->data || !b->data || b->dtype != QD_F32 || qd_shape_count(&b->shape) != 1 ||
+        b->shape.n_dims > a->shape.n_dims)
+        return false;
+    *ret = *(const float *)b->data;
+    return true;
 }
 
 void qd_pass_become(struct qd_node *node, const struct qd_op *op, int input, void *params)

@@ -204,7 +204,7 @@ static enum qd_status measure(struct calibration *c, const struct qd_image_file 
     if (!channels)
         return qd_error_set(err, QD_NO_MEMORY, "no memory to calibrate");
     for (int v = 0; v < c->graph->n_values && options->method->staged && !options->form.layerwise; v++)
-        channels[v] = qd_takes_channel_steps(c->graph, v);
+        channels[v] = qd_takes_channel_steps(c->graph, v, &options->form);
     statistics.channels = channels;
     return qd_statistics_make(c->graph, files, n_files, &statistics, &c->statistics, err);
 }

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "op/piecewise.h"
+
 #define N_STEPS 33          /* of 1/8 octave that are tried for a channel */
 #define LEAST_STEP 0x1p-10f /* of the largest: keeps multipliers and their products in range */
 #define ROUNDING_GAIN 0.25  /* of the error of rounding weights to nearest, what rounding for the output leaves */
@@ -16,17 +18,23 @@ struct choice {
     struct qd_bin **bins; /* by channel */
     size_t *n_bins;
     double *energy; /* by channel: squares of the readers' weights on it, summed */
+    double finest;  /* step that a channel may have; 0: any */
     int value;
     const struct qd_calibration_form *form;
 };
 
-static bool activation_allows(const struct qd_activation *act)
+/* A curve is a second multiplication per channel, which hardware with narrow multipliers has not. */
+static bool activation_allows(const struct qd_activation *act, const struct qd_calibration_form *form)
 {
     switch (act->kind) {
     case QD_ACT_NONE:
     case QD_ACT_LEAKY:
     case QD_ACT_HARDSWISH:
         return true;
+    case QD_ACT_SILU:
+    case QD_ACT_GELU:
+    case QD_ACT_MISH:
+        return form->multiplier_bits >= 24;
     case QD_ACT_CLIP: /* 0 is the lowest byte of every channel; a bound from above is never passed by the steps chosen
                        */
         return act->min == 0 || isinf(act->min);
@@ -35,15 +43,15 @@ static bool activation_allows(const struct qd_activation *act)
     }
 }
 
-bool qd_takes_channel_steps(const struct qd_graph *graph, int v)
+bool qd_takes_channel_steps(const struct qd_graph *graph, int v, const struct qd_calibration_form *form)
 {
     const struct qd_value *value = &graph->values[v];
     const struct qd_node *producer = value->producer >= 0 ? &graph->nodes[value->producer] : NULL;
     int n_readers = 0;
 
-    if (!producer || value->shape.n_dims != 4 || qd_graph_is_output(graph, v) || !producer->op->channel_steps ||
+    if (!producer || !qd_value_is_picture(value) || qd_graph_is_output(graph, v) || !producer->op->channel_steps ||
         !producer->op->channel_steps(graph, producer, QD_STEPS_OF_OUTPUT) || producer->precision != QD_PRECISION_Q8 ||
-        producer->outputs[0] != v || !activation_allows(&producer->act))
+        producer->outputs[0] != v || !activation_allows(&producer->act, form))
         return false;
     for (int n = 0; n < graph->n_nodes; n++) {
         const struct qd_node *node = &graph->nodes[n];
@@ -157,6 +165,7 @@ static double choose_alone(const struct choice *choice, int zero, double *ret_st
                 continue;
             if (choice->form->power_of_two)
                 step = exp2(ceil(log2(widest)) - i / 8);
+            step = fmax(step, choice->finest);
             error = channel_error(choice, c, step, zero);
             if (error >= least)
                 continue;
@@ -263,6 +272,7 @@ static double choose_spread(const struct choice *choice, const double *alone, in
                 steps[c] = largest * exp2(shift / 8.0) * pow(ratio, part / 4.0);
                 if (choice->form->power_of_two)
                     steps[c] = exp2(rint(log2(steps[c])));
+                steps[c] = fmax(steps[c], choice->finest);
             }
             error = total_error(choice, steps, zero);
             if (error >= least)
@@ -314,6 +324,7 @@ enum qd_status qd_channel_steps_choose(const struct qd_statistics *s, int v, boo
                             .c = (int)shape->dims[1],
                             .max = (1 << now.bits) - 1,
                             .pixels = (double)s->n_images * (double)(shape->dims[2] * shape->dims[3]),
+                            .finest = qd_piecewise_finest(s->graph->nodes[s->graph->values[v].producer].act.kind),
                             .value = v,
                             .form = form};
     struct qd_arena arena = {0};

@@ -6,8 +6,8 @@
 #include "quant/method.h"
 #include "quant/statistics.h"
 
-/* Whether the value could have channel steps: its maker and all its readers can take them up. */
-bool qd_takes_channel_steps(const struct qd_graph *graph, int value);
+/* Whether the value could have channel steps: its maker and all its readers can take them up, in that form. */
+bool qd_takes_channel_steps(const struct qd_graph *graph, int value, const struct qd_calibration_form *form);
 
 /*
  * Chooses steps [c] (largest 1) and q for the value, of which the statistics have the channels: least estimated error

@@ -75,7 +75,8 @@ static int load(struct evaluation *e, const struct qd_image_file *const *files, 
 
     for (int i = 0; i < n; i++)
         e->inputs[i] = qd_frame_input(e->fp32, i);
-    qd_batch_load(files, n, options->preprocess, &options->limits, options->n_threads, e->inputs, e->statuses, e->errors);
+    qd_batch_load(files, n, options->preprocess, &options->limits, options->n_threads, e->inputs, e->statuses,
+                  e->errors);
     for (int i = 0; i < n; i++) {
         if (e->statuses[i] != QD_OK) {
             e->n_skipped++;
@@ -98,7 +99,8 @@ static enum qd_status run(struct evaluation *e, const struct qd_graph *graph, co
     int64_t count = logits == QD_NO_VALUE ? 0 : qd_shape_count(&graph->values[logits].shape);
 
     if (!count)
-        return qd_error_set(err, QD_UNSUPPORTED, "output '%s' is no float that the network computes: nothing to compare",
+        return qd_error_set(err, QD_UNSUPPORTED,
+                            "output '%s' is no float that the network computes: nothing to compare",
                             graph->values[graph->outputs[0]].name);
     for (size_t at = 0; at < n_files; at += BATCH) {
         int n = n_files - at < BATCH ? (int)(n_files - at) : BATCH;
@@ -176,7 +178,7 @@ static float round_alone(const struct qd_qparams *q, float step, float x, uint64
 static void add_noise(const struct qd_value *value, const float *fp32, const uint8_t *bytes, const float *floats,
                       struct noise *noise)
 {
-    int64_t count = qd_shape_count(&value->shape), c = value->shape.n_dims == 4 ? value->shape.dims[1] : 1;
+    int64_t count = qd_shape_count(&value->shape), c = qd_value_is_picture(value) ? value->shape.dims[1] : 1;
     int64_t pixels = c ? count / c : 0;
 
     for (int64_t i = 0; i < c; i++) {

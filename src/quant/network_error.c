@@ -6,6 +6,8 @@
 #include "engine/plan.h"
 
 #define BATCH 8
+#define KL_NOISE 0.0001 /* nats, and so much of a small one */
+#define KL_SLACK 1.1    /* KL is a few images' doing: so much more of it is chance */
 
 static double log_sum_exp(const float *x, int64_t n)
 {
@@ -44,6 +46,16 @@ void qd_compare_outputs(const float *fp32, const float *int8, int64_t n, struct 
     ret->agrees = largest_of(fp32, n) == largest_of(int8, n);
 }
 
+/* A softmax over the output would be one over classes: one row, whatever its rank. */
+static bool is_row(const struct qd_shape *shape)
+{
+    int n_wide = 0;
+
+    for (int d = 0; d < shape->n_dims; d++)
+        n_wide += shape->dims[d] != 1;
+    return n_wide <= 1;
+}
+
 static void add_image(const struct qd_graph *graph, const struct qd_statistics *s, const struct qd_frame *frame,
                       int image, int number, struct qd_network_error *sums)
 {
@@ -63,6 +75,7 @@ static void add_image(const struct qd_graph *graph, const struct qd_statistics *
         qd_compare_outputs(fp32, qd_frame_value_f32(frame, v, image), count, &c);
         sums->db[number & 1] += c.db / n_compared;
         if (first) {
+            sums->has_classes = is_row(&graph->values[v].shape);
             sums->kl[number & 1] += c.kl;
             sums->agreement[number & 1] += c.agrees;
         }
@@ -113,4 +126,20 @@ enum qd_status qd_network_error_measure(const struct qd_graph *graph, const stru
     qd_plan_free(plan);
     *ret = sums;
     return QD_OK;
+}
+
+bool qd_network_error_is_better(const struct qd_network_error *a, const struct qd_network_error *b)
+{
+    int n_halves = 0;
+
+    for (int half = 0; half < 2; half++) {
+        if (isnan(b->db[half]))
+            continue; /* it has no image */
+        n_halves++;
+        if (!(a->db[half] > b->db[half]))
+            return false;
+        if (a->has_classes && !(a->kl[half] <= KL_SLACK * b->kl[half] + KL_NOISE))
+            return false;
+    }
+    return n_halves && a->n_refused <= b->n_refused;
 }

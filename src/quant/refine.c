@@ -11,8 +11,6 @@
 
 #define GLOBAL_LAYERS 16      /* whose scales the last stage tries, the most sensitive first */
 #define SENSITIVITY_IMAGES 16 /* that it measures sensitivity on */
-#define KL_NOISE 0.0001       /* nats, and so much of a small one */
-#define KL_SLACK 1.1          /* KL is a few images' doing: so much more of it is chance */
 
 struct stage {
     const char *name;
@@ -29,21 +27,6 @@ static enum qd_status measure(const struct qd_refinement *r, int n_images, struc
                               struct qd_error *err)
 {
     return qd_network_error_measure(r->graph, r->statistics, n_images, r->kernels, r->n_threads, ret, err);
-}
-
-/* The outputs nearer, and their softmax no further: a class that is seldom the best may not be clipped for the mean. */
-static bool is_better(const struct qd_network_error *a, const struct qd_network_error *b)
-{
-    int n_halves = 0;
-
-    for (int half = 0; half < 2; half++) {
-        if (isnan(b->db[half]))
-            continue; /* it has no image */
-        n_halves++;
-        if (!(a->db[half] > b->db[half] && a->kl[half] <= KL_SLACK * b->kl[half] + KL_NOISE))
-            return false;
-    }
-    return n_halves && a->n_refused <= b->n_refused;
 }
 
 static int value_of(const struct qd_refinement *r, size_t i)
@@ -298,7 +281,7 @@ static enum qd_status descend(struct qd_refinement *r, struct qd_value_scale *s,
             status = measure(r, r->statistics->n_kept, &error, err);
         if (status != QD_OK)
             return status;
-        if (!is_better(&error, &r->error))
+        if (!qd_network_error_is_better(&error, &r->error))
             continue;
         r->error = error;
         best = s->q.scale;
@@ -380,7 +363,7 @@ static enum qd_status run_stage(struct qd_refinement *r, const struct stage *sta
         qd_error_set(err, status, "%s", why.text);
     }
     if (status == QD_OK) {
-        report->kept = !undone && (stage->decides || is_better(&error, &now));
+        report->kept = !undone && (stage->decides || qd_network_error_is_better(&error, &now));
         memcpy(report->before_db, now.db, sizeof(now.db));
         memcpy(report->after_db, error.db, sizeof(error.db));
         report->agreement = (error.agreement[0] + error.agreement[1]) / 2;

@@ -47,7 +47,7 @@ static enum qd_status check_values(const struct qd_scales *scales, const struct 
         else if (!(s->q.scale > 0))
             status = qd_error_set(err, QD_INVALID, "no scale for tensor '%s'", s->name);
         else if (s->channel_steps &&
-                 (graph->values[v].shape.n_dims != 4 || graph->values[v].shape.dims[1] != s->n_channels))
+                 (!qd_value_is_picture(&graph->values[v]) || graph->values[v].shape.dims[1] != s->n_channels))
             status = qd_error_set(err, QD_INVALID, "tensor '%s': steps of %d channels do not fit it", s->name,
                                   s->n_channels);
         else
@@ -80,7 +80,7 @@ enum qd_status qd_scales_list_layers(struct qd_scales *scales, const struct qd_g
 
         if (!qd_is_scaled_layer(graph, node))
             continue;
-        channels = graph->values[node->outputs[0]].shape.dims[1];
+        channels = qd_value_channels(&graph->values[node->outputs[0]]);
         layer->name = qd_arena_strdup(&scales->arena, node->name);
         if (!layer->name)
             return qd_error_set(err, QD_NO_MEMORY, "no memory for scales");
@@ -105,7 +105,7 @@ static struct qd_node *find_node(const struct qd_layer_scale *layer, struct qd_g
 
         if (strcmp(node->name, layer->name) != 0)
             continue;
-        if (node->op->layer && w && w->data && graph->values[node->outputs[0]].shape.dims[1] == layer->n &&
+        if (node->op->layer && w && w->data && qd_value_channels(&graph->values[node->outputs[0]]) == layer->n &&
             qd_shape_count(&w->shape) == (int64_t)layer->n * layer->k)
             return node;
     }

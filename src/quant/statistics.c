@@ -72,9 +72,14 @@ void qd_sample_row(const struct qd_layer_statistics *layer, const float *image, 
     const struct qd_layer *l = &layer->layer;
     const struct qd_window *window = &l->window;
     int c_group = l->c / l->group;
-    int64_t y0 = position / l->out_w * window->stride[0] - window->pad_begin[0];
-    int64_t x0 = position % l->out_w * window->stride[1] - window->pad_begin[1];
+    int64_t y0, x0;
 
+    if (l->rows) {
+        memcpy(row, image + position * l->c, (size_t)l->c * sizeof(float));
+        return;
+    }
+    y0 = position / l->out_w * window->stride[0] - window->pad_begin[0];
+    x0 = position % l->out_w * window->stride[1] - window->pad_begin[1];
     for (int c = group * c_group; c < (group + 1) * c_group; c++) {
         const float *plane = image + (int64_t)c * l->h * l->w;
         float pad = layer->pad ? layer->pad[c] : 0;
@@ -89,6 +94,13 @@ void qd_sample_row(const struct qd_layer_statistics *layer, const float *image, 
             }
         }
     }
+}
+
+float qd_sample_output(const struct qd_layer_statistics *layer, const float *image, int64_t position, int channel)
+{
+    const struct qd_layer *l = &layer->layer;
+
+    return l->rows ? image[position * l->n + channel] : image[(int64_t)channel * l->out_h * l->out_w + position];
 }
 
 static enum qd_status no_memory(struct qd_error *err)
@@ -134,14 +146,13 @@ static enum qd_status find_layer(struct qd_statistics *s, int node, struct qd_er
 static void add_targets(struct collector *c, const struct qd_layer_statistics *l, int image, int number)
 {
     const float *y = qd_frame_value_f32(c->frame, c->s->graph->nodes[l->node].outputs[0], image);
-    int64_t pixels = (int64_t)l->layer.out_h * l->layer.out_w;
     float *out = l->targets + (ptrdiff_t)number * QD_TARGET_SAMPLES * l->layer.n;
 
     for (int i = 0; i < qd_sample_count(l, QD_TARGET_SAMPLES); i++) {
         int64_t at = qd_sample_position(l, c->s->hashes[number], i);
 
         for (int o = 0; o < l->layer.n; o++)
-            *out++ = y[o * pixels + at];
+            *out++ = qd_sample_output(l, y, at, o);
     }
 }
 

@@ -91,10 +91,12 @@ int qd_sample_count(const struct qd_layer_statistics *layer, int wanted);
 
 /*
  * The row of group g that the output position reads, k values in the order of the weights, from an image of [c][h][w]
- * floats.
+ * floats, or of [h * w][c] where the layer takes rows.
  */
 void qd_sample_row(const struct qd_layer_statistics *layer, const float *image, int64_t position, int group,
                    float *row);
+/* What an image of the layer's floats holds at an output position. */
+float qd_sample_output(const struct qd_layer_statistics *layer, const float *image, int64_t position, int channel);
 
 /*
  * The value that is compared for output i of the graph: itself, or what its Softmax reads; QD_NO_VALUE where it is no

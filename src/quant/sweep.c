@@ -48,7 +48,6 @@ static void sample_outputs(struct state *s, int step, const struct qd_layer_stat
 {
     const struct qd_graph *graph = s->sweep->graph;
     const struct qd_value *value = &graph->values[graph->nodes[l->node].outputs[0]];
-    int64_t pixels = (int64_t)l->layer.out_h * l->layer.out_w;
 
     for (int image = 0; image < s->n_images; image++) {
         const float *floats = qd_frame_step_output_f32(s->frame, step, image);
@@ -62,7 +61,7 @@ static void sample_outputs(struct state *s, int step, const struct qd_layer_stat
             for (int o = 0; o < l->layer.n; o++) {
                 float scale = value->q.scale * (value->channel_steps ? value->channel_steps[o] : 1);
 
-                out[o] = floats ? floats[o * pixels + at]
+                out[o] = floats ? qd_sample_output(l, floats, at, o)
                                 : (float)(s->bytes[at * l->layer.n + o] - value->q.zero_point) * scale;
             }
         }

@@ -2,7 +2,7 @@
  * What a tensor is: shape, element type, quantization. No memory of its own.
  *
  * Shapes are ONNX's (images are NCHW). Float tensors lie in memory as their shape says; quantized tensors of rank 4
- * lie NHWC, all others as their shape says.
+ * that are pictures lie NHWC, all others as their shape says (qd_value_is_picture).
  */
 #ifndef QD_TENSOR_TENSOR_H
 #define QD_TENSOR_TENSOR_H

@@ -4,6 +4,7 @@
 echo 1..14
 python3 -B "$QD_SRC/tests/e2e/quantized_onnx.py" "$work/models"
 models=$work/models
+cache=$work/cache # of its own: a recalibration outlives the daemon
 "$quantd" inspect "$work/models/qdq" --json >"$work/body" 2>&1
 check "QDQ runs in int8 as a whole" body_has '"int8_macs_share": 1.0'
 check "  by the model's scales" body_has '"method": "model"'

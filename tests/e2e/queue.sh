@@ -5,5 +5,5 @@ mkdir -p "$work/models"
 ln -s "$model" "$work/models/one"
 ln -s "$model" "$work/models/two"
 models=$work/models
-start --max-images 4096 --queue-limit 4200 --max-batch 2
+start --max-images 4096 --queue-limit 20000 --max-batch 2
 /usr/bin/python3 "$QD_SRC/tests/e2e/queue.py" "$url" "$picture" one two

@@ -347,9 +347,9 @@ static void bench_products(const struct check_tier *tiers, size_t n_tiers)
 /* A product with little to sum, whose time is what is done with the sums. */
 static void bench_activations(const struct check_tier *tiers, size_t n_tiers)
 {
-    static const char *const names[] = {"linear", "leaky", "hardswish", "piecewise"};
+    static const char *const names[] = {"linear", "leaky", "hardswish", "piecewise", "p. steps"};
 
-    for (int act = QD_REQUANT_LINEAR; act <= QD_REQUANT_PIECEWISE; act++) {
+    for (int act = QD_REQUANT_LINEAR; act <= QD_REQUANT_PIECEWISE_STEPS; act++) {
         printf("conv 112x112 n 96 c 16 1x1 with %-9s, GMAC/s:", names[act]);
         for (size_t t = 0; t < n_tiers; t++) {
             if (tiers[t].kernels && tiers[t].benched)

@@ -179,10 +179,10 @@ void check_requant(struct check *check, int n, int64_t max_sum, struct qd_requan
     ret->offset = offset;
     ret->slope = slope;
     ret->residual_mult = check_chance(check, 2) ? 0.5f : check_real(check, 0, 3);
-    ret->act = (enum qd_requant_act)check_between(check, QD_REQUANT_LINEAR, QD_REQUANT_PIECEWISE);
-    if (ret->act == QD_REQUANT_PIECEWISE) {
+    ret->act = (enum qd_requant_act)check_between(check, QD_REQUANT_LINEAR, QD_REQUANT_PIECEWISE_STEPS);
+    if (ret->act == QD_REQUANT_PIECEWISE || ret->act == QD_REQUANT_PIECEWISE_STEPS)
         ret->piecewise = random_piecewise(check);
-    } else if (ret->act != QD_REQUANT_LINEAR) {
+    if (ret->act != QD_REQUANT_LINEAR && ret->act != QD_REQUANT_PIECEWISE) {
         for (int i = 0; i < n; i++)
             slope[i] = check_chance(check, 3) ? 0.125f : check_real(check, 0, 0.3f);
         ret->zero = (float)check_between(check, 0, 255);

@@ -54,6 +54,8 @@ static uint8_t requant(const struct qd_requant *r, int64_t acc, int c, const uin
         t = (t < 0 ? t * r->slope[c] : t) + r->zero;
     if (r->act == QD_REQUANT_PIECEWISE)
         t = piecewise(r->piecewise, t);
+    if (r->act == QD_REQUANT_PIECEWISE_STEPS)
+        t = exact_fma(piecewise(r->piecewise, t), r->slope[c], r->zero);
     if (r->act == QD_REQUANT_HARDSWISH)
         t = t * fminf(fmaxf(exact_fma(t, r->slope[c], 0.5f), 0), 1) + r->zero;
     return to_byte(t, r->clamp_min, r->clamp_max);

@@ -4,7 +4,9 @@
  */
 #include <string.h>
 
+#include "export/integer.h"
 #include "op/conv_q8.h"
+#include "op/piecewise.h"
 #include "op/q8.h"
 #include "tests/unit/build_graph.h"
 
@@ -18,6 +20,9 @@ static const struct qd_activation activations[] = {
     {.kind = QD_ACT_LEAKY, .alpha = 0.1f},
     {.kind = QD_ACT_HARDSWISH},
     {.kind = QD_ACT_NONE},
+    {.kind = QD_ACT_SILU},
+    {.kind = QD_ACT_GELU},
+    {.kind = QD_ACT_MISH},
 };
 
 static struct qd_frame *run_plan(enum qd_precision precision, const struct qd_kernels *kernels,
@@ -68,15 +73,19 @@ static void build(const struct qd_activation *act, bool gemm)
     }
 }
 
-/* Steps for the value's channels from a float run: each uses the bytes on its longer side of the zero point. */
+/*
+ * Steps for the value's channels from a float run: each uses the bytes on its longer side of the zero point, but is no
+ * finer than the activation's curve can be.
+ */
 static void set_steps(const struct qd_frame *f32, int value, float steps[C])
 {
     struct qd_value *v = &graph->values[value];
     int64_t pixels = qd_shape_count(&v->shape) / C;
     float above = (float)(255 - v->q.zero_point), below = fmaxf((float)v->q.zero_point, 0.5f);
+    float finest = (float)qd_piecewise_finest(graph->nodes[v->producer].act.kind);
 
     for (int c = 0; c < C; c++) {
-        steps[c] = 1e-3f;
+        steps[c] = fmaxf(1e-3f, finest / v->q.scale);
         for (int64_t p = 0; p < 2 * pixels; p++) {
             float x = qd_frame_value_f32(f32, value, p < pixels ? 0 : 1)[c * pixels + p % pixels];
 
@@ -148,14 +157,21 @@ START_TEST(test_channel_steps)
         build(&activations[i], false);
         f32 = run_plan(QD_PRECISION_F32, qd_kernels_of(QD_ISA_SCALAR), &f32_plan);
         scales_from(f32, 2);
-        without = check_tiers(f32, 30);
+        without = check_tiers(f32, 60);
         set_steps(f32, value_of("features"), features);
         set_steps(f32, value_of("depthwise"), depthwise);
-        ck_assert_double_lt(check_tiers(f32, 4), without / 2);
+        ck_assert_double_lt(check_tiers(f32, qd_piecewise_fits(activations[i].kind) ? 8 : 4), without / 2);
         q8 = run_plan(QD_PRECISION_Q8, qd_kernels_of(QD_ISA_SCALAR), &plan);
         ck_assert_str_eq(why_f32(plan, "features"), "");
         ck_assert_str_eq(why_f32(plan, "depthwise"), "");
         ck_assert_str_eq(why_f32(plan, "y"), "");
+        if (qd_piecewise_fits(activations[i].kind)) {
+            struct qd_integer_model *model;
+
+            ck_assert_int_eq(qd_integer_model_new(plan, &model, &err), QD_UNSUPPORTED);
+            ck_assert_ptr_nonnull(strstr(err.text, "with a step per channel has no integer form"));
+            err.text[0] = 0;
+        }
         qd_frame_free(q8);
         qd_plan_free(plan);
         qd_frame_free(f32);
@@ -179,9 +195,11 @@ START_TEST(test_channel_steps_refused)
         scales_from(f32, 2);
         set_steps(f32, value_of("features"), steps);
         set_steps(f32, value_of("depthwise"), depthwise);
+        if (turn == 1) /* finer than a curve can be */
+            steps[0] = 1e-3f * (float)qd_piecewise_finest(QD_ACT_SILU) / graph->values[value_of("features")].q.scale;
         if (turn == 2) /* its last bytes lie a step past 6 */
             steps[0] = 257.0f / 255 * 6 / 255 / graph->values[value_of("features")].q.scale;
-        check_tiers(f32, 4);
+        check_tiers(f32, turn == 1 ? 1e3 : 4); /* the channel is clipped to nothing */
         q8 = run_plan(QD_PRECISION_Q8, qd_kernels_of(QD_ISA_SCALAR), &plan);
         if (turn == 0)
             ck_assert_str_eq(why_f32(plan, "relu"), "an input has a step per channel");

@@ -7,6 +7,7 @@
 
 #include "export/integer.h"
 #include "op/q8.h"
+#include "pass/pass.h"
 #include "tests/unit/build_graph.h"
 
 static const int64_t none[] = {0, 0, 0, 0}, same[] = {1, 1, 1, 1}, uneven[] = {0, 1, 1, 2};
@@ -138,14 +139,28 @@ static void build_moves(void)
     end(classifier(node("AveragePool", "counting", &x, 1, counting, 3)));
 }
 
+/* Linear layers over the last dimension, with a curve, a residual and Transposes that move no byte. */
+static void build_rows(void)
+{
+    static const int64_t to_rows[] = {0, 2, 3, 1}, back[] = {0, 3, 1, 2};
+    struct qd_attr perm[] = {ints("perm", 4, to_rows), ints("perm", 4, back)};
+    const struct qd_shape wide = {2, {6, 12}}, narrow = {2, {12, 6}}, row = {1, {12}};
+    int x = features(6), y = node("Transpose", "rows", &x, 1, &perm[0], 1);
+
+    y = node("MatMul", "wide", (int[]){y, constant("w", wide, 1)}, 2, NULL, 0);
+    y = node1("Gelu", "gelu", node("Add", "biased", (int[]){y, constant("b", row, 1)}, 2, NULL, 0));
+    y = node("MatMul", "narrow", (int[]){y, constant("v", narrow, 1)}, 2, NULL, 0);
+    y = node("Mul", "scaled", (int[]){y, constant("s", (struct qd_shape){0}, 1)}, 2, NULL, 0);
+    y = node("Transpose", "picture", &y, 1, &perm[1], 1);
+    end(classifier(node("Add", "sum", (int[]){y, x}, 2, NULL, 0)));
+    ck_assert_ok(qd_passes_run(graph, &err), &err);
+}
+
 static const struct {
     const char *name;
     void (*build)(void);
-} networks[] = {{"activations", build_activations},
-                {"residual", build_residual},
-                {"elementwise", build_elementwise},
-                {"scalars", build_scalars},
-                {"moves", build_moves}};
+} networks[] = {{"activations", build_activations}, {"residual", build_residual}, {"elementwise", build_elementwise},
+                {"scalars", build_scalars},         {"moves", build_moves},       {"rows", build_rows}};
 
 static const int multiplier_bits[] = {24, 15, 8, 4, 1};
 

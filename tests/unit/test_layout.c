@@ -517,7 +517,7 @@ static void check_shape_of_plan(const struct layout *layout, const struct qd_pla
     int n_joined = 0, n_padded = 0, n_f32 = 0;
 
     for (int n = 0; n < graph->n_nodes; n++)
-        n_joined += plan->joined[n];
+        n_joined += plan->joined[n] && !plan->places[QD_FORM_Q8][graph->nodes[n].outputs[0]].renamed;
     for (int s = 0; s < plan->n_steps; s++) {
         n_padded += plan->steps[s].kind == QD_STEP_PAD;
         n_f32 += plan->steps[s].kind == QD_STEP_F32;

@@ -310,6 +310,81 @@ START_TEST(test_given_line)
 }
 END_TEST
 
+/* x's last dimension to mean 0 and variance 1, as exporters write it; axis: the one of the means. */
+static int normalized(int x, struct qd_attr *axis, bool by_mul)
+{
+    int m = node_with("ReduceMean", "mean", &x, 1, axis, 1), d = node("Sub", "d", x, m), v;
+
+    v = by_mul ? node("Mul", "square", d, d) : node("Pow", "square", d, scalar("2", 2));
+    v = node_with("ReduceMean", "variance", &v, 1, axis, 1);
+    return node("Div", "q", d, node("Sqrt", "root", node("Add", "v.e", v, scalar("e", 1e-3f)), -1));
+}
+
+START_TEST(test_normalization)
+{
+    static const int64_t last[] = {-1}, first[] = {1};
+    const struct qd_shape row = {1, {5}};
+    struct qd_attr axis = {.name = "axes", .kind = QD_ATTR_INTS, .ints = last, .n = 1};
+    int y;
+
+    begin(3, 4, 5);
+    y = normalized(graph->inputs[0], &axis, false);
+    y = node("Mul", "scaled", y, constant("g", row, 1));
+    run(node("Add", "y", y, constant("b", row, 1)));
+    ck_assert_int_eq(graph->nodes[0].n_inputs, 3);
+    ck_assert_int_eq(graph->nodes[0].inputs[1], qd_graph_find_value(graph, "g"));
+    ck_assert_int_eq(graph->nodes[0].inputs[2], qd_graph_find_value(graph, "b"));
+    ck_assert_float_eq(qd_node_attr(&graph->nodes[0], "epsilon")->f, 1e-3f);
+    check_left("LayerNormalization");
+    begin(3, 4, 5);
+    run(normalized(graph->inputs[0], &axis, true));
+    check_left("LayerNormalization");
+    begin(3, 4, 5); /* over channels: another one */
+    axis.ints = first;
+    run(normalized(graph->inputs[0], &axis, true));
+    check_left("ReduceMean Sub Mul ReduceMean Add Sqrt Div");
+    begin(3, 4, 5); /* the difference is read once more */
+    axis.ints = last;
+    y = normalized(graph->inputs[0], &axis, true);
+    run(node("Add", "y", y, qd_graph_find_value(graph, "d")));
+    check_left("ReduceMean Sub Mul ReduceMean Add Sqrt Div Add");
+}
+END_TEST
+
+/* What goes into a linear layer, and what does not: rows by channel 1, what somebody else reads, what is no line. */
+START_TEST(test_linear)
+{
+    static const int64_t back[] = {0, 3, 1, 2};
+    const struct qd_shape row = {1, {4}}, matrix = {2, {5, 4}};
+    struct qd_attr perm = {.name = "perm", .kind = QD_ATTR_INTS, .ints = back, .n = 4};
+    int x, y, by_rows;
+
+    begin(3, 4, 5);
+    y = node("MatMul", "l", graph->inputs[0], constant("w", matrix, 0.1f));
+    y = node("Mul", "m", node("Add", "a", y, constant("b", row, 1)), scalar("half", 0.5f));
+    run(node("Sub", "s", node("Div", "d", y, constant("by", row, 2)), constant("less", row, 1)));
+    check_left("quantd.Linear");
+    begin(3, 4, 5);
+    y = node("MatMul", "l", graph->inputs[0], constant("w", matrix, 0.1f));
+    by_rows = constant("b", (struct qd_shape){2, {4, 1}}, 1);
+    run(node("Add", "a", y, by_rows));
+    check_left("MatMul Add");
+    begin(3, 4, 5);
+    y = node("MatMul", "l", graph->inputs[0], constant("w", matrix, 0.1f));
+    run(node("Mul", "m", node("Add", "a", y, constant("b", row, 1)), y));
+    check_left("MatMul Add Mul");
+    begin(3, 4, 5); /* behind a Transpose channels are dimension 1; the sum sinks through it */
+    x = node("MatMul", "other", graph->inputs[0], constant("w2", matrix, 1));
+    x = node_with("Transpose", "tx", &x, 1, &perm, 1);
+    y = node("MatMul", "l", graph->inputs[0], constant("w", matrix, 0.1f));
+    y = node("Add", "b.sum", y, constant("b", row, 1));
+    y = node_with("Transpose", "t", &y, 1, &perm, 1);
+    y = node("Mul", "m", y, constant("scale", (struct qd_shape){3, {4, 1, 1}}, 2));
+    run(node("Add", "a", y, x));
+    check_left("MatMul Transpose Transpose quantd.Linear Transpose");
+}
+END_TEST
+
 /* The float and the double definition of each activation, and cubics for steps from fine to coarse. */
 START_TEST(test_piecewise)
 {
@@ -322,12 +397,26 @@ START_TEST(test_piecewise)
             qd_kernels_of(QD_ISA_SCALAR)->f32->activate(&act, NULL, &y, 1);
             ck_assert_double_eq_tol((double)y, qd_activation_f64(&act, x), 1e-6 + 1e-6 * fabs(x));
         }
+        if (qd_piecewise_finest(act.kind) > 0) { /* all of it, in the finest step that a channel may have */
+            double step = qd_piecewise_finest(act.kind);
+            struct qd_piecewise p;
+
+            ck_assert_ok(qd_piecewise_fit(&act, step, 0, -1 / step, 100 / step, QD_PIECEWISE_STEPS_ERROR, &p, &err),
+                         &err);
+            ck_assert_int_eq(
+                qd_piecewise_fit(&act, step / 2, 0, -2 / step, 200 / step, QD_PIECEWISE_STEPS_ERROR, &p, &err),
+                QD_UNSUPPORTED);
+            for (double x = -30; x < 30; x += 1.0 / 64)
+                ck_assert_double_le(
+                    fabs((double)qd_piecewise_at(&p, (float)(2 * x / step)) * step / 2 - qd_activation_f64(&act, x)),
+                    2 * QD_PIECEWISE_STEPS_ERROR * step);
+        }
         for (double top = 1.0 / 256; qd_piecewise_fits(act.kind) && top < 1000; top *= 2) {
             double bottom = act.kind == QD_ACT_SIGMOID ? 0 : act.kind == QD_ACT_TANH ? -fmin(top, 1) : -fmin(top, 0.3);
             double step = ((act.kind <= QD_ACT_TANH ? fmin(top, 1) : top) - bottom) / 255, zero = rint(-bottom / step);
             struct qd_piecewise p;
 
-            ck_assert_ok(qd_piecewise_fit(&act, step, zero, 0, 255, &p, &err), &err);
+            ck_assert_ok(qd_piecewise_fit(&act, step, zero, 0, 255, QD_PIECEWISE_MAX_ERROR, &p, &err), &err);
             for (double x = bottom; x < 12; x += 1.0 / 64) {
                 double want = fmin(fmax(qd_activation_f64(&act, x) / step + zero, 0), 255);
                 double found = fmin(fmax((double)qd_piecewise_at(&p, (float)(x / step)), 0), 255);
@@ -341,4 +430,4 @@ START_TEST(test_piecewise)
 END_TEST
 
 QD_UNIT_MAIN("pass", test_silu, test_fold_lines, test_hard_swish, test_mish_and_gelu, test_shuffle, test_deinterleave,
-             test_float_tail, test_given_line, test_piecewise)
+             test_float_tail, test_given_line, test_normalization, test_linear, test_piecewise)
