@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* POLLRDHUP */
 #include "http/client.h"
 
 #include <arpa/inet.h>
@@ -6,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "http/internal.h"
@@ -249,6 +251,18 @@ static bool has_input(int fd)
     return poll(&poller, 1, 0) > 0;
 }
 
+/*
+ * It sends no more, and all that it sent has been read: the rest of its request will not come. The library does not
+ * notice where the end came together with the last bytes, for it waits for an edge that has passed.
+ */
+static bool has_left(int fd)
+{
+    struct pollfd poller = {.fd = fd, .events = POLLRDHUP};
+    int n_unread = 0;
+
+    return poll(&poller, 1, 0) > 0 && ioctl(fd, FIONREAD, &n_unread) == 0 && !n_unread;
+}
+
 void qd_clients_sweep(struct qd_http *http, int64_t now_us)
 {
     int64_t timeout_us = http->options.timeout_s * INT64_C(1000000);
@@ -264,6 +278,9 @@ void qd_clients_sweep(struct qd_http *http, int64_t now_us)
 
             if (age_us > timeout_us || is_over)
                 end(c);
+        } else if ((c->stage == QD_CLIENT_HEAD || c->stage == QD_CLIENT_BODY) && has_left(c->fd)) {
+            c->has_left = true;
+            end(c);
         } else if ((c->stage == QD_CLIENT_HEAD || c->stage == QD_CLIENT_BODY) && age_us > body_timeout_us) {
             snprintf(text, sizeof(text), "request: expected all of it within %d s (body_timeout_s)",
                      http->options.body_timeout_s);

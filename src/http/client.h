@@ -32,6 +32,7 @@ struct qd_client {
     int64_t since_us, active_us; /* when the stage began; when the last piece of a body came */
     struct sockaddr_storage address;
     bool is_tls, is_unix, is_loopback;
+    bool has_left; /* in the middle of a request */
     bool linger; /* it is told to close before all that it sends was read: read on a little, or a reset eats the answer
                   */
 };

@@ -171,13 +171,13 @@ void qd_exchange_finished(void *context, struct MHD_Connection *connection, void
     (void)connection;
     if (!exchange)
         return;
-    was_cut = exchange->client->stage == QD_CLIENT_CUT;
+    was_cut = exchange->client->stage == QD_CLIENT_CUT && !exchange->client->has_left;
     if (was_cut && !exchange->status)
         exchange->status = 408;
     if (!exchange->method[0])
         strcpy(exchange->method, "-");
     /* An answer of the library's own, to something that is not HTTP: it closes before it has read everything. */
-    if (!exchange->status)
+    if (!exchange->status && !exchange->client->has_left)
         exchange->client->linger = true;
     qd_access_log_add(&http->log, exchange, code != MHD_REQUEST_TERMINATED_COMPLETED_OK);
     qd_client_set_stage(exchange->client, QD_CLIENT_IDLE);

@@ -2,9 +2,11 @@
 
 #include "config.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "serve/registry.h"
@@ -238,25 +240,67 @@ static const struct {
     {"quantd_calibration_seconds", "gauge", "How long the last calibration (or its cache) took.", print_calibration_seconds},
 };
 
+/* When the system was started, seconds since 1970; 0 where it does not say. */
+static unsigned long long boot_time(void)
+{
+    unsigned long long seconds = 0;
+    FILE *file = fopen("/proc/stat", "re");
+    char line[4096];
+
+    while (file && fgets(line, sizeof(line), file) && sscanf(line, "btime %llu", &seconds) != 1)
+        ;
+    if (file)
+        fclose(file);
+    return seconds;
+}
+
+static int count_open_files(void)
+{
+    DIR *folder = opendir("/proc/self/fd");
+    int n = -3; /* ".", ".." and the folder itself */
+
+    while (folder && readdir(folder))
+        n++;
+    if (folder)
+        closedir(folder);
+    return n;
+}
+
 /* The standard process metrics, from /proc. */
 static void print_process(struct printer *p)
 {
-    FILE *file = fopen("/proc/self/stat", "r");
     unsigned long user = 0, system = 0, virtual_bytes = 0;
+    double ticks = (double)sysconf(_SC_CLK_TCK);
+    FILE *file = fopen("/proc/self/stat", "re");
+    struct rlimit files = {0, 0};
+    unsigned long long start = 0;
     long pages = 0;
 
     if (file) {
-        if (fscanf(file, "%*d %*s %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %*u %lu %ld",
-                   &user, &system, &virtual_bytes, &pages) != 4)
+        if (fscanf(file, "%*d %*s %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %llu %lu %ld",
+                   &user, &system, &start, &virtual_bytes, &pages) != 5)
             user = system = 0;
         fclose(file);
     }
-    PRINT(p, "# HELP process_cpu_seconds_total User and system CPU time.\n# TYPE process_cpu_seconds_total counter\n"
-             "process_cpu_seconds_total %.2f\n", (double)(user + system) / (double)sysconf(_SC_CLK_TCK));
-    PRINT(p, "# HELP process_resident_memory_bytes Resident memory.\n# TYPE process_resident_memory_bytes gauge\n"
-             "process_resident_memory_bytes %ld\n", pages * sysconf(_SC_PAGESIZE));
-    PRINT(p, "# HELP process_virtual_memory_bytes Virtual memory.\n# TYPE process_virtual_memory_bytes gauge\n"
-             "process_virtual_memory_bytes %lu\n", virtual_bytes);
+    getrlimit(RLIMIT_NOFILE, &files);
+    {
+        const struct {
+            const char *name, *type, *help;
+            double value;
+        } rows[] = {
+            {"process_cpu_seconds_total", "counter", "User and system CPU time.", (double)(user + system) / ticks},
+            {"process_resident_memory_bytes", "gauge", "Resident memory.", (double)(pages * sysconf(_SC_PAGESIZE))},
+            {"process_virtual_memory_bytes", "gauge", "Virtual memory.", (double)virtual_bytes},
+            {"process_start_time_seconds", "gauge", "When it started, since 1970.",
+             (double)boot_time() + (double)start / ticks},
+            {"process_open_fds", "gauge", "Open file descriptors.", (double)count_open_files()},
+            {"process_max_fds", "gauge", "How many may be open.", (double)files.rlim_cur},
+        };
+
+        for (size_t i = 0; i < QD_ARRAY_SIZE(rows); i++)
+            PRINT(p, "# HELP %s %s\n# TYPE %s %s\n%s %.15g\n", rows[i].name, rows[i].help, rows[i].name, rows[i].type,
+                  rows[i].name, rows[i].value);
+    }
 }
 
 enum qd_status qd_metrics_print(struct qd_registry *registry, const char *isa, struct qd_buf *out, struct qd_error *err)
