@@ -17,7 +17,7 @@ import time
 
 quantd, models, model, folder = sys.argv[1:5]
 WINDOW_S, PAIRS = 3, 6
-pictures = [open(f"{folder}/{n}", "rb").read() for n in sorted(os.listdir(folder)) if n.lower().endswith(".jpg")][:50]
+pictures = [open(f"{folder}/{n}", "rb").read() for n in sorted(os.listdir(folder)) if n.lower().endswith((".jpg", ".jpeg"))][:50]
 
 
 def quantile(values, q):
@@ -57,32 +57,34 @@ def main():
     with tempfile.TemporaryDirectory() as work, open(f"{work}/log", "w+") as log:
         daemon = subprocess.Popen([quantd, "--listen", "127.0.0.1:0", "--models", models, "--cache", work] + sys.argv[5:],
                                   stderr=log)
-        text = ""
-        while "models loaded" not in text:
-            assert daemon.poll() is None, text
-            time.sleep(0.2)
-            with open(f"{work}/log") as file:
-                text = file.read()
-        connection = http.client.HTTPConnection("127.0.0.1", int(re.search(r"on port (\d+)", text).group(1)), timeout=60)
-        alone, beside, cancels = [], [], []
-        window(connection, [])
-        for _ in range(PAIRS):
-            window(connection, alone)
-            job = job_of(connection)
-            window(connection, beside)
-            cancels.append(cancel(connection, job))
-        for _ in range(PAIRS):
-            job = job_of(connection)
-            time.sleep(random.uniform(0.5, 12))
-            cancels.append(cancel(connection, job))
-        for name, times in (("alone", alone), ("beside a recalibration", beside)):
-            print(f"{name}: {len(times)} requests, median {quantile(times, .5):.2f} ms, p90 {quantile(times, .9):.2f} ms, "
-                  f"p99 {quantile(times, .99):.2f} ms")
-        print(f"ratio: median {quantile(beside, .5) / quantile(alone, .5):.2f}, "
-              f"p99 {quantile(beside, .99) / quantile(alone, .99):.2f}")
-        print("cancelled after (s): " + " ".join(f"{c:.2f}" for c in sorted(cancels)))
-        daemon.send_signal(signal.SIGTERM)
-        daemon.wait()
+        try:
+            text = ""
+            while "models loaded" not in text:
+                assert daemon.poll() is None, text
+                time.sleep(0.2)
+                with open(f"{work}/log") as file:
+                    text = file.read()
+            connection = http.client.HTTPConnection("127.0.0.1", int(re.search(r"on port (\d+)", text).group(1)), timeout=60)
+            alone, beside, cancels = [], [], []
+            window(connection, [])
+            for _ in range(PAIRS):
+                window(connection, alone)
+                job = job_of(connection)
+                window(connection, beside)
+                cancels.append(cancel(connection, job))
+            for _ in range(PAIRS):
+                job = job_of(connection)
+                time.sleep(random.uniform(0.5, 12))
+                cancels.append(cancel(connection, job))
+            for name, times in (("alone", alone), ("beside a recalibration", beside)):
+                print(f"{name}: {len(times)} requests, median {quantile(times, .5):.2f} ms, p90 {quantile(times, .9):.2f} ms, "
+                      f"p99 {quantile(times, .99):.2f} ms")
+            print(f"ratio: median {quantile(beside, .5) / quantile(alone, .5):.2f}, "
+                  f"p99 {quantile(beside, .99) / quantile(alone, .99):.2f}")
+            print("cancelled after (s): " + " ".join(f"{c:.2f}" for c in sorted(cancels)))
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            daemon.wait()
 
 
 main()

@@ -106,11 +106,18 @@ static bool on_progress(void *context, const struct qd_progress_state *state)
     return !atomic_load(&daemon->stop_loading);
 }
 
+static bool is_stopped(void *context)
+{
+    struct qd_daemon *daemon = context;
+
+    return atomic_load(&daemon->stop_loading);
+}
+
 static void *load_all(void *context)
 {
     struct qd_daemon *daemon = context;
     const struct qd_serve_options *serve = qd_registry_options(daemon->registry);
-    struct qd_progress progress = {.step = on_progress, .context = daemon};
+    struct qd_progress progress = {.step = on_progress, .is_cancelled = is_stopped, .context = daemon};
     struct qd_model_options options = serve->model;
     struct qd_error err = {""};
 

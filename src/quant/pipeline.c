@@ -352,6 +352,7 @@ static enum qd_status calibrate_anew(struct qd_graph *graph, const struct qd_ima
 
     if (options->progress) {
         progress.step = options->progress->step;
+        progress.is_cancelled = options->progress->is_cancelled;
         progress.context = options->progress->context;
     }
     tracked.progress = &progress;

@@ -106,6 +106,13 @@ enum qd_status qd_progress_step(const struct qd_progress *progress, const char *
     return QD_OK;
 }
 
+enum qd_status qd_progress_check(const struct qd_progress *progress, struct qd_error *err)
+{
+    if (progress && progress->is_cancelled && progress->is_cancelled(progress->context))
+        return qd_error_set(err, QD_CANCELLED, "cancelled");
+    return QD_OK;
+}
+
 void qd_progress_end(const struct qd_progress *progress)
 {
     struct qd_progress_state state = {.stage = "finishing", .share = 1};

@@ -32,6 +32,8 @@ struct qd_work {
 struct qd_progress {
     /* Called between batches; a return of false cancels. */
     bool (*step)(void *context, const struct qd_progress_state *state);
+    /* Asked more often, by any thread; NULL: never. */
+    bool (*is_cancelled)(void *context);
     void *context;
     struct qd_work *work; /* NULL: each stage is a whole by itself */
 };
@@ -45,6 +47,9 @@ void qd_work_begin(struct qd_work *work, size_t n_calibration, size_t n_compared
 /* QD_CANCELLED where the callback says so; a NULL progress or callback never cancels. */
 enum qd_status qd_progress_step(const struct qd_progress *progress, const char *stage, size_t done, size_t total,
                                 struct qd_error *err);
+
+/* QD_CANCELLED where somebody wants it to stop; says nothing of how far it is. Any thread. */
+enum qd_status qd_progress_check(const struct qd_progress *progress, struct qd_error *err);
 
 /* Says that all is over, well or not. */
 void qd_progress_end(const struct qd_progress *progress);

@@ -26,6 +26,10 @@ static enum qd_status no_memory(struct qd_error *err)
 static enum qd_status measure(const struct qd_refinement *r, int n_images, struct qd_network_error *ret,
                               struct qd_error *err)
 {
+    enum qd_status status = qd_progress_check(r->progress, err);
+
+    if (status != QD_OK)
+        return status;
     return qd_network_error_measure(r->graph, r->statistics, n_images, r->kernels, r->n_threads, ret, err);
 }
 
@@ -104,9 +108,11 @@ static enum qd_status round_layers(struct qd_refinement *r, const bool *which, b
     for (int i = 0; i < (status == QD_OK ? n : 0); i++) {
         struct qd_error ignored = {""};
 
-        if (roundings[i].layer)
+        if (roundings[i].layer && qd_progress_check(r->progress, &ignored) == QD_OK)
             statuses[i] = qd_round_weights(&roundings[i], &ignored);
     }
+    if (status == QD_OK)
+        status = qd_progress_check(r->progress, err);
     for (int i = 0; i < n && status == QD_OK; i++) {
         if (roundings[i].layer)
             r->scales->layers[i].weights_db = roundings[i].sqnr_db;

@@ -38,7 +38,7 @@ enum qd_status qd_generation_find(struct qd_model *model, const struct qd_image_
         snprintf(model->warning, sizeof(model->warning), "%s", why.text);
     if (options->generation)
         return find_wanted(model, options, ret_number, err);
-    if (!options->ignore_cache)
+    if (!options->ignore_cache && !options->ignores_kept)
         *ret_number = model->generations.current;
     return QD_OK;
 }

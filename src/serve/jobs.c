@@ -24,7 +24,8 @@ struct job {
     struct qd_jobs *jobs;
     struct qd_job_order order; /* its texts are the job's */
     pthread_t thread;
-    bool used, joined, cancel;
+    bool used, joined;
+    atomic_bool cancel;
     int64_t started_us, told_us; /* told: of its progress */
 };
 
@@ -43,6 +44,13 @@ const char *qd_job_state_name(enum qd_job_state state)
     return names[state];
 }
 
+static bool is_cancelled(void *context)
+{
+    struct job *job = context;
+
+    return atomic_load(&job->cancel);
+}
+
 /* Called by the calibration between batches. */
 static bool on_progress(void *context, const struct qd_progress_state *state)
 {
@@ -56,7 +64,7 @@ static bool on_progress(void *context, const struct qd_progress_state *state)
     job->info.share = state->share;
     job->info.eta_seconds = state->eta_seconds;
     job->told_us = qd_now_us();
-    go_on = !job->cancel;
+    go_on = !is_cancelled(job);
     pthread_mutex_unlock(&job->jobs->lock);
     return go_on;
 }
@@ -134,7 +142,7 @@ static void *run_job(void *context)
     struct job *job = context;
     struct qd_job_order order = job->order; /* once the result is noted, the place may be another's */
     const struct qd_serve_options *serve = qd_registry_options(job->jobs->registry);
-    struct qd_progress progress = {.step = on_progress, .context = job};
+    struct qd_progress progress = {.step = on_progress, .is_cancelled = is_cancelled, .context = job};
     struct qd_model_options options = serve->model;
     struct qd_error err = {""};
     enum qd_status status;
@@ -166,7 +174,7 @@ void qd_jobs_stop(struct qd_jobs *jobs)
     pthread_mutex_lock(&jobs->lock);
     jobs->stopping = true;
     for (int i = 0; i < MAX_JOBS; i++)
-        jobs->table[i].cancel = true;
+        atomic_store(&jobs->table[i].cancel, true);
     pthread_mutex_unlock(&jobs->lock);
     /* Nobody starts any more, so that no place changes hands; but jobs on their way out still take the lock. */
     for (int i = 0; i < MAX_JOBS; i++) {
@@ -335,7 +343,7 @@ enum qd_status qd_jobs_cancel(struct qd_jobs *jobs, long id, struct qd_error *er
     pthread_mutex_lock(&jobs->lock);
     job = find(jobs, id);
     if (job)
-        job->cancel = true;
+        atomic_store(&job->cancel, true);
     pthread_mutex_unlock(&jobs->lock);
     return job ? QD_OK : qd_error_set(err, QD_NOT_FOUND, "no job %ld", id);
 }

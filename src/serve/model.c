@@ -216,7 +216,7 @@ static enum qd_status load_images(struct qd_model *model, const struct qd_model_
     const char *folder = options->images ? options->images : model->config.calibration_folder;
     enum qd_status status;
 
-    if (!folder && qd_has_given_scales(model->graph))
+    if (!folder && (qd_has_given_scales(model->graph) || options->entry_only))
         return QD_OK;
     if (!folder && options->allow_synthetic) {
         status = qd_synthetic_make(&model->config.preprocess, synthetic, err);
@@ -359,7 +359,7 @@ static enum qd_status run_pipeline(struct qd_model *model, const struct qd_model
     if (status == QD_OK && model->entry_generation) {
         qd_generation_key(model->base_key, model->entry_generation, entry);
         pipeline->entry = entry;
-        pipeline->entry_only = options->generation != 0;
+        pipeline->entry_only = options->generation || options->entry_only;
     }
     if (status == QD_OK && !needs_other_graph(model))
         status = qd_pipeline_run(model->graph, &images, pipeline, &model->result, err);
@@ -431,6 +431,7 @@ enum qd_status qd_model_load(const char *path, const struct qd_model_options *op
                              struct qd_error *err)
 {
     struct qd_model *model = NULL;
+    struct qd_error why = {""};
     int64_t start = qd_now_us();
     enum qd_status status = load_once(path, options, &model, err);
 
@@ -440,9 +441,20 @@ enum qd_status qd_model_load(const char *path, const struct qd_model_options *op
 
         memcpy(method, kept_generation(model)->method, sizeof(method));
         other.method = method;
+        other.entry_only = true;
         qd_model_unref(model);
         model = NULL;
-        status = load_once(path, &other, &model, err);
+        status = load_once(path, &other, &model, &why);
+        if (status != QD_OK && status != QD_CANCELLED && !options->generation) {
+            /* What is kept is no use: by what the model says itself. */
+            other = *options;
+            other.ignores_kept = true;
+            status = load_once(path, &other, &model, err);
+            if (status == QD_OK)
+                snprintf(model->warning, sizeof(model->warning), "%s", why.text);
+        } else if (status != QD_OK) {
+            qd_error_set(err, status, "%s", why.text);
+        }
     }
     if (status != QD_OK)
         return status;

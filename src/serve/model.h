@@ -50,6 +50,8 @@ struct qd_model_options {
     int version;            /* 0: the highest */
     bool keeps_generations; /* to be served: the kept generation that served last, or the one below */
     int generation;         /* of those kept, and nothing else; QD_GENERATION_BEFORE; 0: the one that served last */
+    bool entry_only;        /* of a kept generation: fail without its scales; then no pictures are needed */
+    bool ignores_kept;      /* no kept generation, though new ones are kept */
     bool ignore_cache;
     bool ignore_gate;        /* keep the model even where gate.required refuses it: to compare */
     bool allow_synthetic;    /* no image set: calibrate on seeded made-up pictures (bench, inspect) */

@@ -342,7 +342,6 @@ enum qd_status qd_registry_load(struct qd_registry *registry, struct qd_entry *e
     fingerprint = qd_version_fingerprint(entry->path, entry->version);
     pthread_mutex_lock(&models_lock);
     entry->is_loading = true;
-    entry->was_read = true;
     entry->fingerprint = fingerprint;
     n_unloads = entry->n_unloads;
     pthread_mutex_unlock(&models_lock);
@@ -557,7 +556,6 @@ void qd_entry_status(struct qd_entry *entry, struct qd_entry_status *ret)
         .is_highest = entry->of->highest == entry->version && !entry->is_gone,
         .is_off = entry->is_off,
         .is_gone = entry->is_gone,
-        .was_read = entry->was_read,
         .fingerprint = entry->fingerprint,
     };
     if (ret->state != QD_ENTRY_READY)

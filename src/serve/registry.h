@@ -43,7 +43,6 @@ struct qd_entry {
     struct qd_hash fingerprint;    /* of its files, when they were last read */
     pthread_mutex_t load_lock;     /* held by whoever loads it */
     struct qd_given_numbers given; /* guarded by load_lock */
-    bool was_read;
     bool is_loading;
     bool is_awaited; /* somebody will load it soon */
     bool is_asked;   /* by its number: it stays when a higher one takes over */
@@ -60,7 +59,6 @@ struct qd_entry_status {
     bool is_served;                  /* by default, of the versions of its name */
     bool is_highest;                 /* of those in the repository */
     bool is_off, is_gone;            /* as in struct qd_entry */
-    bool was_read;                   /* loading was tried */
     struct qd_hash fingerprint;      /* of what was read then */
     char reason[QD_ERROR_TEXT_SIZE]; /* why it does not serve, or why its last load failed; or empty */
 };

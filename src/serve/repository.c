@@ -152,7 +152,8 @@ static bool is_wanted(struct qd_entry *entry, const struct qd_entry_status *stat
 
     if (status->is_off || status->state == QD_ENTRY_GONE || (!status->is_highest && status->state != QD_ENTRY_READY))
         return false;
-    if (reload == QD_RELOAD_ALL || !status->was_read)
+    /* Not loaded yet, or the highest again since a higher one vanished; one that failed waits for other files. */
+    if (reload == QD_RELOAD_ALL || (status->state != QD_ENTRY_READY && status->state != QD_ENTRY_FAILED))
         return true;
     now = qd_version_fingerprint(entry->path, entry->version);
     return !is_same(&now, &status->fingerprint);
@@ -165,8 +166,21 @@ static bool must_stop(const struct qd_model_options *options)
     return qd_progress_step(options->progress, "loading", 0, 0, &ignored) != QD_OK;
 }
 
-/* Those that serve on although their files are gone. */
-static int unload_vanished(struct qd_registry *registry)
+/* Whether a version that vanished may go: the whole model did, or another version serves in its place. */
+static bool may_go(struct qd_registry *registry, struct qd_entry *entry)
+{
+    struct qd_entry_status status;
+    struct qd_entry *highest;
+    struct qd_error ignored = {""};
+
+    if (qd_registry_find(registry, entry->name, QD_VERSION_HIGHEST, &highest, &ignored) != QD_OK)
+        return true;
+    qd_entry_status(highest, &status);
+    return highest == entry || status.is_gone || status.state == QD_ENTRY_READY;
+}
+
+/* Those that serve on although their files are gone; of one name, or of all (NULL). Returns how many models serve. */
+static int unload_vanished(struct qd_registry *registry, const char *name)
 {
     int n_serving = 0;
 
@@ -175,7 +189,8 @@ static int unload_vanished(struct qd_registry *registry)
         struct qd_entry_status status;
 
         qd_entry_status(entry, &status);
-        if (status.is_gone && status.state == QD_ENTRY_READY)
+        if (status.is_gone && status.state == QD_ENTRY_READY && (!name || strcmp(name, entry->name) == 0) &&
+            may_go(registry, entry))
             qd_registry_unload(registry, entry, false);
         else
             n_serving += status.is_served && status.state == QD_ENTRY_READY;
@@ -203,7 +218,7 @@ enum qd_status qd_repository_refresh(struct qd_registry *registry, enum qd_reloa
         ret->n_loaded += qd_registry_load(registry, entry, options, &why) == QD_OK;
     }
     if (scanned == QD_OK && !must_stop(options))
-        ret->n_serving = unload_vanished(registry);
+        ret->n_serving = unload_vanished(registry, NULL);
     return scanned;
 }
 
@@ -218,7 +233,10 @@ enum qd_status qd_repository_load(struct qd_registry *registry, const char *name
     if (status != QD_OK)
         return status;
     qd_registry_expect(registry, entry);
-    return qd_registry_load(registry, entry, options, err);
+    status = qd_registry_load(registry, entry, options, err);
+    if (status == QD_OK)
+        unload_vanished(registry, name);
+    return status;
 }
 
 enum qd_status qd_repository_unload(struct qd_registry *registry, const char *name, int version, struct qd_error *err)

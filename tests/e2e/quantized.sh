@@ -1,10 +1,10 @@
 #!/bin/sh
 # Networks that are quantized already, in QDQ and in QLinear form: served by their own scales, with no pictures, the same.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
-echo 1..14
+echo 1..18
 python3 -B "$QD_SRC/tests/e2e/quantized_onnx.py" "$work/models"
 models=$work/models
-cache=$work/cache # of its own: a recalibration outlives the daemon
+cache=$work/cache # of its own: new generations of scales outlive the daemon
 "$quantd" inspect "$work/models/qdq" --json >"$work/body" 2>&1
 check "QDQ runs in int8 as a whole" body_has '"int8_macs_share": 1.0'
 check "  by the model's scales" body_has '"method": "model"'
@@ -49,6 +49,19 @@ wait_job() {
 check "a named method calibrates it" wait_job
 ask "$url/models/qdq"
 check "  as a float network" body_has '"method":"minmax"'
+stop
+start
+ask "$url/models/qdq"
+check "  a restart goes on with that, still without pictures" body_has '"method":"minmax"'
+ask -X POST "$url/models/qdq/rollback"
+check "  a rollback gives its own scales back" body_has '"method":"model"'
+ask -X POST -d '{"generation":2}' "$url/models/qdq/rollback"
+check "  and forward again" body_has '"method":"minmax"'
+stop
+for entry in "$cache"/*.g2.json; do echo '{' >"$entry"; done
+start
+ask "$url/models/qdq"
+check "  where the kept scales are broken, its own serve" body_has '"method":"model"'
 stop
 "$quantd" inspect "$model" --method model >"$work/body" 2>&1
 check "a float network has no scales of its own" body_has "'model' is for networks that are quantized already"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The model repository under a running daemon: versions, load, unload, index, what inotify sees, rollback, restarts.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
-echo 1..58
+echo 1..63
 cache=$work/cache
 models=$work/models
 # network FILE SEED: of a few kilobytes; each seed gives other answers.
@@ -126,6 +126,24 @@ infer "model=a&version=1.5"
 check "no version: 400" is 400 "version: expected a number of 1 to 999999999, found '1.5'"
 rm -r "$models/a/2"
 check "a vanished version makes room for the next" until_body '"version":1' -H 'Content-Type: image/jpeg' --data-binary "@$picture" "$url/infer?model=a"
+
+cp -r "$models/b/1" "$models/b/4"
+network "$models/b/4/model.onnx" 8
+load b
+until_log "b' version 4 takes the place of version 1"
+infer model=b
+check "version 4 takes over" body_has '"version":4'
+mv "$models/b/4" "$work/4"
+head -c 1000 "$models/b/1/model.onnx" >"$work/half"
+cp "$models/b/1/model.onnx" "$work/good"
+mv "$work/half" "$models/b/1/model.onnx"
+check "where the next is broken" until_body '"version":1,"state":"failed"' "$url/models/b"
+sleep 0.5
+infer model=b
+check "  the vanished one serves on" body_has '"version":4'
+mv "$work/good" "$models/b/1/model.onnx"
+check "  until the next is good" until_body '"version":1' -H 'Content-Type: image/jpeg' --data-binary "@$picture" "$url/infer?model=b"
+check "  with its answers" test "$(results)" = "$b1"
 
 # Unload and load.
 unload b

@@ -30,7 +30,7 @@ START_TEST(test_share_grows_to_one)
 {
     struct qd_work work;
     struct seen seen = {.go_on = true};
-    struct qd_progress progress = {remember, &seen, &work};
+    struct qd_progress progress = {.step = remember, .context = &seen, .work = &work};
     struct qd_error err = {""};
     double before;
 
@@ -73,7 +73,7 @@ START_TEST(test_plain_method_has_no_stages)
     qd_work_begin(&skipped, 200, 60, true, ~0u);
     qd_work_begin(&compared, 0, 60, false, 0);
     for (size_t i = 0; i < QD_ARRAY_SIZE(cases); i++) {
-        struct qd_progress progress = {remember, &seen, cases[i].work};
+        struct qd_progress progress = {.step = remember, .context = &seen, .work = cases[i].work};
 
         seen.last.share = 0;
         ck_assert_int_eq(qd_progress_step(&progress, "measuring activations", 100, 200, &err), QD_OK);
@@ -82,9 +82,9 @@ START_TEST(test_plain_method_has_no_stages)
     }
     /* Comparing alone: its count is the whole. */
     seen.last.share = 0;
-    ck_assert_int_eq(
-        qd_progress_step(&(struct qd_progress){remember, &seen, &compared}, "comparing int8 with fp32", 30, 60, &err),
-        QD_OK);
+    ck_assert_int_eq(qd_progress_step(&(struct qd_progress){.step = remember, .context = &seen, .work = &compared},
+                                      "comparing int8 with fp32", 30, 60, &err),
+                     QD_OK);
     ck_assert_double_eq_tol(seen.last.share, 0.5, 1e-9);
 }
 END_TEST
@@ -92,7 +92,7 @@ END_TEST
 START_TEST(test_callback_cancels)
 {
     struct seen seen = {.go_on = false};
-    struct qd_progress progress = {remember, &seen, NULL};
+    struct qd_progress progress = {.step = remember, .context = &seen};
     struct qd_error err = {""};
 
     ck_assert_int_eq(qd_progress_step(&progress, "weights", 1, 4, &err), QD_CANCELLED);
