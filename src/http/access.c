@@ -1,5 +1,6 @@
 #include "http/access.h"
 
+#include <arpa/inet.h>
 #include <nettle/memops.h>
 #include <string.h>
 #include <strings.h>
@@ -88,6 +89,37 @@ static bool is_foreign_page(const struct qd_exchange *exchange)
     return !origin_host || !host || strcasecmp(origin_host + 3, host) != 0;
 }
 
+/*
+ * A name that only this machine answers to. A page can have any other name resolve to a loopback address (DNS
+ * rebinding), and then its own origin is that of the server.
+ */
+static bool is_own_name(const char *host)
+{
+    size_t length = host ? strcspn(host, ":") : 0;
+    struct in_addr address;
+    char name[64];
+
+    if (host && host[0] == '[')
+        return strncmp(host, "[::1]", 5) == 0 && (!host[5] || host[5] == ':');
+    if (!length || length >= sizeof(name))
+        return false;
+    memcpy(name, host, length);
+    name[length] = 0;
+    return strcasecmp(name, "localhost") == 0 ||
+           (inet_pton(AF_INET, name, &address) == 1 && ntohl(address.s_addr) >> 24 == 127);
+}
+
+/* The header that says that a proxy passed this on, or NULL. */
+static const char *proxy_header(const struct qd_exchange *exchange)
+{
+    static const char *const names[] = {"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via"};
+
+    for (size_t i = 0; i < QD_ARRAY_SIZE(names); i++)
+        if (qd_exchange_header(exchange, names[i]))
+            return names[i];
+    return NULL;
+}
+
 static bool has_token(const struct qd_exchange *exchange, bool *ret_given)
 {
     const char *text = qd_exchange_header(exchange, "Authorization");
@@ -122,9 +154,13 @@ void qd_access_check(struct qd_exchange *exchange)
             exchange, 403, "forbidden",
             "this call changes state: without admin_token_file it is accepted from the loopback interface "
             "and unix sockets only");
-    } else if (qd_exchange_header(exchange, "Forwarded") || qd_exchange_header(exchange, "X-Forwarded-For")) {
+    } else if (proxy_header(exchange)) {
         qd_reply_error_as(exchange, 403, "forbidden",
                           "this call changes state and came through a proxy: set admin_token_file to allow it");
+    } else if (!exchange->client->is_unix && !is_own_name(qd_exchange_header(exchange, "Host"))) {
+        qd_reply_error_as(exchange, 403, "forbidden",
+                          "this call changes state: without admin_token_file, Host has to be localhost or a loopback "
+                          "address");
     } else if (is_foreign_page(exchange)) {
         qd_reply_error_as(exchange, 403, "forbidden",
                           "this call changes state and came from a page of another origin: set admin_token_file, or "

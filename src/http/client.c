@@ -31,21 +31,19 @@ static bool is_loopback(const struct sockaddr_storage *address)
     return false;
 }
 
-/* One client is an IPv4 address or an IPv6 network of 64 bits, which is what one subscriber has. */
-static bool is_same_client(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+uint64_t qd_client_key(const struct sockaddr_storage *address)
 {
-    if (a->ss_family != b->ss_family)
-        return false;
-    if (a->ss_family == AF_INET)
-        return ((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr ==
-               ((const struct sockaddr_in *)(const void *)b)->sin_addr.s_addr;
-    if (a->ss_family == AF_INET6) {
-        const struct in6_addr *a6 = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
+    const struct in6_addr *in6 = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+    const struct in_addr *in = &((const struct sockaddr_in *)(const void *)address)->sin_addr;
+    uint64_t key = 0;
 
-        return memcmp(a6, &((const struct sockaddr_in6 *)(const void *)b)->sin6_addr,
-                      IN6_IS_ADDR_V4MAPPED(a6) ? 16 : 8) == 0;
-    }
-    return false;
+    if (address->ss_family == AF_INET)
+        memcpy(&key, in, 4);
+    else if (address->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(in6))
+        memcpy(&key, &in6->s6_addr[12], 4);
+    else if (address->ss_family == AF_INET6)
+        memcpy(&key, in6, 8);
+    return key;
 }
 
 void qd_client_text(const struct qd_client *client, char ret[INET6_ADDRSTRLEN])
@@ -63,13 +61,14 @@ static bool is_too_many(struct qd_http *http, const struct sockaddr_storage *add
 {
     const struct qd_clients *clients = &http->clients;
     int limit = http->options.max_connections_per_client, n = 0;
+    uint64_t key = qd_client_key(address);
 
     if (clients->n >= http->options.max_connections)
         return true;
     if (!limit || from_unix)
         return false;
     for (const struct qd_client *c = clients->first; c; c = c->next)
-        n += is_same_client(&c->address, address);
+        n += !c->is_unix && qd_client_key(&c->address) == key;
     return n >= limit;
 }
 

@@ -74,6 +74,9 @@ void qd_clients_sweep(struct qd_http *http, int64_t now_us);
 /* Reads lingerers empty; closes those that ended, or whose time is over; all of them: until the end. */
 void qd_lingerers_read(struct qd_clients *clients, int64_t now_us, bool close_all);
 
+/* Whose connection it is: an IPv4 address, or an IPv6 network of 64 bits, which is what one subscriber has. 0: neither. */
+uint64_t qd_client_key(const struct sockaddr_storage *address);
+
 /* The address as text, for the log: "192.0.2.1", "2001:db8::1", "unix". */
 void qd_client_text(const struct qd_client *client, char ret[INET6_ADDRSTRLEN]);
 

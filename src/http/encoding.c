@@ -135,8 +135,11 @@ static int quality_of(const char *parameters, size_t length)
 {
     for (size_t i = 0; i + 2 < length; i++) {
         if ((parameters[i] == 'q' || parameters[i] == 'Q') && parameters[i + 1] == '=' &&
-            (i == 0 || strchr("; \t", parameters[i - 1])))
-            return (int)(strtod(parameters + i + 2, NULL) * 1000);
+            (i == 0 || strchr("; \t", parameters[i - 1]))) {
+            double quality = strtod(parameters + i + 2, NULL);
+
+            return quality >= 1 ? 1000 : quality > 0 ? (int)(quality * 1000) : 0;
+        }
     }
     return 1000;
 }

@@ -46,18 +46,23 @@ void *qd_exchange_new(void *context, const char *uri, struct MHD_Connection *con
     return exchange;
 }
 
-/* The body's memory counts while it is held: many bodies at once must not be more than one machine has. */
-static enum qd_status count_held(struct qd_exchange *exchange, struct qd_error *err)
+enum qd_status qd_exchange_hold(struct qd_exchange *exchange, size_t n_bytes, struct qd_error *err)
 {
     struct qd_http *http = exchange->http;
 
-    http->held_bytes += exchange->body.capacity - exchange->held_bytes;
-    exchange->held_bytes = exchange->body.capacity;
+    http->held_bytes += n_bytes;
+    exchange->held_bytes += n_bytes;
     if (http->held_bytes > http->options.max_held_bytes)
         return qd_error_set(err, QD_UNAVAILABLE,
-                            "expected bodies of at most %zu bytes at once (max_held_bytes), found more",
+                            "expected bodies and answers of at most %zu bytes at once (max_held_bytes), found more",
                             http->options.max_held_bytes);
     return QD_OK;
+}
+
+/* The body's memory counts while it is held: many bodies at once must not be more than one machine has. */
+static enum qd_status count_held(struct qd_exchange *exchange, struct qd_error *err)
+{
+    return qd_exchange_hold(exchange, exchange->body.capacity - exchange->held_bytes, err);
 }
 
 static void drop_body(struct qd_exchange *exchange)

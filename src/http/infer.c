@@ -1,7 +1,6 @@
 #define _GNU_SOURCE /* POLLRDHUP */
 #include "http/v2.h"
 
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,27 +12,13 @@ void qd_infer_free(struct qd_infer *infer)
     for (int o = 0; infer->request.results && o < infer->request.n_outputs; o++)
         qd_free(infer->request.results[o].data);
     qd_model_unref(infer->request.model);
-    if (infer->v2)
+    if (infer->v2) {
         json_decref(infer->v2->root);
+        qd_buf_done(&infer->v2->out);
+    }
     qd_buf_done(&infer->parts);
     qd_arena_done(&infer->arena);
     qd_free(infer);
-}
-
-/* Whose request it is: one address (of IPv6, one network of 64 bits) is one client. */
-static uint64_t client_of(const struct qd_exchange *exchange)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    uint64_t client = 0;
-
-    if (!info || !info->client_addr)
-        return 0;
-    if (info->client_addr->sa_family == AF_INET)
-        memcpy(&client, &((const struct sockaddr_in *)(const void *)info->client_addr)->sin_addr, 4);
-    else if (info->client_addr->sa_family == AF_INET6)
-        memcpy(&client, &((const struct sockaddr_in6 *)(const void *)info->client_addr)->sin6_addr, 8);
-    return client;
 }
 
 /* A suspended connection is not watched by the server: this asks the socket itself. */
@@ -131,7 +116,7 @@ enum qd_status qd_infer_new(struct qd_exchange *exchange, const char *name, cons
     infer->exchange = exchange;
     infer->reply = reply;
     infer->capacity = exchange->http->options.max_images;
-    infer->request.client = client_of(exchange);
+    infer->request.client = qd_client_key(&exchange->client->address);
     infer->request.limit_bytes = exchange->http->options.max_answer_bytes;
     infer->bytes = qd_arena_array(&infer->arena, (size_t)infer->capacity, sizeof(*infer->bytes));
     infer->sizes = qd_arena_array(&infer->arena, (size_t)infer->capacity, sizeof(*infer->sizes));
@@ -167,29 +152,35 @@ static bool read_layout(const struct qd_infer *infer, const int64_t dims[4], boo
     return false;
 }
 
-enum qd_status qd_infer_add_tensor(struct qd_infer *infer, enum qd_input_form form, const int64_t dims[4],
-                                   const void *bytes, struct qd_error *err)
+enum qd_status qd_infer_set_shape(struct qd_infer *infer, enum qd_input_form form, const int64_t dims[4],
+                                  struct qd_error *err)
 {
-    const struct qd_preprocess *p = &infer->request.model->config.preprocess;
-    size_t element = form == QD_INPUT_VALUES ? sizeof(float) : 1, image_size;
-    const uint8_t *from = bytes;
+    int n_channels = qd_preprocess_channels(&infer->request.model->config.preprocess);
     bool last = false;
-    int64_t h, w;
-    enum qd_status status;
 
     if (!read_layout(infer, dims, &last) || dims[0] < 1 || dims[1] < 1 || dims[2] < 1 || dims[3] < 1 ||
         dims[1] > 65536 || dims[2] > 65536 || dims[3] > 65536)
         return qd_error_set(err, QD_INVALID,
                             "expected a shape [n, %d, height, width] or [n, height, width, %d], found [%lld, %lld, "
                             "%lld, %lld]",
-                            qd_preprocess_channels(p), qd_preprocess_channels(p), (long long)dims[0],
-                            (long long)dims[1], (long long)dims[2], (long long)dims[3]);
-    h = dims[last ? 1 : 2];
-    w = dims[last ? 2 : 3];
-    image_size = (size_t)(h * w * qd_preprocess_channels(p)) * element;
+                            n_channels, n_channels, (long long)dims[0], (long long)dims[1], (long long)dims[2],
+                            (long long)dims[3]);
     if (dims[0] > infer->capacity)
         return qd_error_set(err, QD_TOO_LARGE, "expected at most %d pictures in a request, found %lld",
                             infer->capacity, (long long)dims[0]);
+    infer->request.form = form;
+    infer->request.channels_last = last;
+    return set_size(infer, dims[last ? 1 : 2], dims[last ? 2 : 3], err);
+}
+
+enum qd_status qd_infer_add_tensor(struct qd_infer *infer, const int64_t dims[4], const void *bytes,
+                                   struct qd_error *err)
+{
+    size_t element = infer->request.form == QD_INPUT_VALUES ? sizeof(float) : 1;
+    size_t image_size = (size_t)(dims[1] * dims[2] * dims[3]) * element;
+    const uint8_t *from = bytes;
+    enum qd_status status = QD_OK;
+
     if (element > 1 && (uintptr_t)from % element) {
         uint8_t *aligned = qd_arena_alloc(&infer->arena, image_size * (size_t)dims[0]);
 
@@ -198,9 +189,6 @@ enum qd_status qd_infer_add_tensor(struct qd_infer *infer, enum qd_input_form fo
         memcpy(aligned, from, image_size * (size_t)dims[0]);
         from = aligned;
     }
-    infer->request.form = form;
-    infer->request.channels_last = last;
-    status = set_size(infer, h, w, err);
     for (int64_t i = 0; i < dims[0] && status == QD_OK; i++)
         status = qd_infer_add(infer, from + (size_t)i * image_size, image_size, err);
     return status;
@@ -222,12 +210,17 @@ enum qd_status qd_infer_add_raw(struct qd_infer *infer, const void *bytes, size_
     int64_t in_order[4] = {n, last ? p->crop_h : c, last ? p->crop_w : p->crop_h, last ? c : p->crop_w};
     int64_t nhwc[4] = {(int64_t)(size / pixels), p->crop_h, p->crop_w, c};
 
+    bool is_values = size && size % floats == 0;
+    enum qd_status status;
+
     if (is_encoded(bytes, size))
         return qd_infer_add(infer, bytes, size, err);
-    if (size && size % floats == 0)
-        return qd_infer_add_tensor(infer, QD_INPUT_VALUES, in_order, bytes, err);
-    if (size && size % pixels == 0)
-        return qd_infer_add_tensor(infer, QD_INPUT_PIXELS, nhwc, bytes, err);
+    if (is_values || (size && size % pixels == 0)) {
+        const int64_t *dims = is_values ? in_order : nhwc;
+
+        status = qd_infer_set_shape(infer, is_values ? QD_INPUT_VALUES : QD_INPUT_PIXELS, dims, err);
+        return status == QD_OK ? qd_infer_add_tensor(infer, dims, bytes, err) : status;
+    }
     return qd_error_set(err, QD_INVALID,
                         "a raw body: expected a JPEG or PNG picture, or n * %zu bytes (float) or n * %zu bytes (uint8) "
                         "of a tensor, found %zu bytes",
@@ -239,6 +232,8 @@ static void on_done(struct qd_request *request)
 {
     struct qd_infer *infer = request->context;
 
+    if (infer->prepare)
+        infer->prepare(infer);
     qd_exchange_resume(infer->exchange);
 }
 
@@ -259,6 +254,7 @@ enum qd_status qd_infer_submit(struct qd_infer *infer, const int *outputs, int n
 {
     struct qd_exchange *exchange = infer->exchange;
     struct qd_request *request = &infer->request;
+    enum qd_status status;
 
     request->n_images = infer->n;
     request->bytes = infer->bytes;
@@ -272,6 +268,9 @@ enum qd_status qd_infer_submit(struct qd_infer *infer, const int *outputs, int n
     request->context = infer;
     if (!request->answers || !request->results)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for answers");
+    status = qd_exchange_hold(exchange, infer->arena.used_bytes + infer->parts.capacity, err);
+    if (status != QD_OK)
+        return status;
     /* Suspended first: a runner may be done before submit returns. A refusal is replied after resuming, too. */
     MHD_suspend_connection(exchange->connection);
     exchange->waiting = true;

@@ -25,6 +25,8 @@ struct qd_infer {
     int top_k;
     /* of V2 */
     struct qd_v2 *v2;
+    /* Called in the runner's thread once all pictures are done, where the answer takes long to write; or NULL. */
+    void (*prepare)(struct qd_infer *infer);
 };
 
 /*
@@ -38,11 +40,15 @@ enum qd_status qd_infer_new(struct qd_exchange *exchange, const char *name, cons
 enum qd_status qd_infer_add(struct qd_infer *infer, const void *bytes, size_t size, struct qd_error *err);
 
 /*
- * The pictures of a tensor: bytes holds elements of the datatype in NCHW or NHWC order, dims its four dimensions. Copies
- * only where alignment needs it. QD_INVALID: dimensions that the model does not take.
+ * Notes the form and the size of a tensor that is to come, by its four dimensions, NCHW or NHWC. QD_INVALID: dimensions
+ * that the model does not take; QD_TOO_LARGE: too many pictures.
  */
-enum qd_status qd_infer_add_tensor(struct qd_infer *infer, enum qd_input_form form, const int64_t dims[4],
-                                   const void *bytes, struct qd_error *err);
+enum qd_status qd_infer_set_shape(struct qd_infer *infer, enum qd_input_form form, const int64_t dims[4],
+                                  struct qd_error *err);
+
+/* Its pictures: bytes holds all elements. Copies only where alignment needs it. */
+enum qd_status qd_infer_add_tensor(struct qd_infer *infer, const int64_t dims[4], const void *bytes,
+                                   struct qd_error *err);
 
 /*
  * A body without a description: a picture that is encoded, or a tensor of as many pictures as its size says, float in

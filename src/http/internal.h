@@ -117,6 +117,12 @@ enum MHD_Result qd_reply_send(struct qd_exchange *exchange);
 const char *qd_exchange_query(const struct qd_exchange *exchange, const char *key);
 const char *qd_exchange_header(const struct qd_exchange *exchange, const char *key);
 
+/*
+ * Counts more memory that the exchange holds, until it is freed: of all exchanges together there may be max_held_bytes.
+ * QD_UNAVAILABLE beyond that. In the HTTP thread.
+ */
+enum qd_status qd_exchange_hold(struct qd_exchange *exchange, size_t n_bytes, struct qd_error *err);
+
 /* A suspended exchange goes on, in the HTTP thread: any thread. */
 void qd_exchange_resume(struct qd_exchange *exchange);
 

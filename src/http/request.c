@@ -1,4 +1,5 @@
 /* The first look at a request: its line and headers, before its body. */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,10 +74,28 @@ static void check_sizes(const struct head *head)
 /* Headers of which a second one, or another value, makes two readers see two requests. */
 struct singles {
     const char *content_length, *transfer_encoding, *twice;
+    bool is_broken; /* a header that is none by RFC 9110: a name of other characters, a value with control characters */
     int n_host, n_length, n_encoding, n_authorization, n_content_encoding;
 };
 
-static enum MHD_Result count_single(void *context, enum MHD_ValueKind kind, const char *name, const char *value)
+static bool is_token(const char *name, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (!isalnum((unsigned char)name[i]) && (!name[i] || !strchr("!#$%&'*+-.^_`|~", name[i])))
+            return false;
+    return size > 0;
+}
+
+static bool has_control(const char *value, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (((unsigned char)value[i] < 32 && value[i] != '\t') || value[i] == 127)
+            return true;
+    return false;
+}
+
+static enum MHD_Result count_single(void *context, enum MHD_ValueKind kind, const char *name, size_t name_size,
+                                    const char *value, size_t value_size)
 {
     struct singles *singles = context;
     const struct {
@@ -89,6 +108,7 @@ static enum MHD_Result count_single(void *context, enum MHD_ValueKind kind, cons
                 {"Content-Encoding", &singles->n_content_encoding}};
 
     (void)kind;
+    singles->is_broken |= !is_token(name, name_size) || has_control(value, value_size);
     for (size_t i = 0; i < QD_ARRAY_SIZE(rows); i++) {
         if (strcasecmp(name, rows[i].name) != 0)
             continue;
@@ -110,8 +130,10 @@ static void check_framing(const struct head *head)
     char text[160] = "";
     int status = 400;
 
-    MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, count_single, &singles);
-    if (singles.twice)
+    MHD_get_connection_values_n(exchange->connection, MHD_HEADER_KIND, count_single, &singles);
+    if (singles.is_broken)
+        snprintf(text, sizeof(text), "headers: expected names of letters, digits and -, and values without control characters");
+    else if (singles.twice)
         snprintf(text, sizeof(text), "%s: expected one, found several", singles.twice);
     else if (singles.n_encoding && singles.n_length)
         snprintf(text, sizeof(text), "expected Content-Length or Transfer-Encoding, found both");

@@ -7,6 +7,8 @@
 #include "http/v2.h"
 #include "util/clock.h"
 
+#define MAX_QUICK_BYTES 65536 /* of outputs: the HTTP thread writes those itself */
+
 /* Numbers as JSON; what JSON cannot say is null. */
 static enum qd_status print_element(struct qd_buf *out, enum qd_dtype dtype, const uint8_t *data, int64_t i,
                                     struct qd_error *err)
@@ -43,72 +45,83 @@ static enum qd_status print_string(struct qd_buf *out, const char *text, struct 
     return status;
 }
 
-/* "score:index[:label]", Triton's form of a class. */
-struct class_text {
-    char text[512];
-};
-
-/* The k best classes of each picture, or NULL without memory. */
-static struct class_text *find_classes(struct qd_infer *infer, int o, int *ret_k)
+/* "score:index[:label]", Triton's form of a class, into the JSON or behind it. */
+static enum qd_status print_class(const struct qd_infer *infer, float score, int64_t class_index, struct qd_buf *out,
+                                  struct qd_buf *binary, struct qd_error *err)
 {
-    const struct qd_result *result = &infer->request.results[o];
-    int64_t count = (int64_t)(result->image_bytes / sizeof(float)), *classes;
-    int k = infer->v2->outputs[o].classification;
-    struct class_text *texts;
+    const char *label = qd_model_label(infer->request.model, class_index);
+    char text[512];
+    uint32_t length;
+    uint8_t header[4];
+    enum qd_status status;
 
-    k = k < count ? k : (int)count;
-    classes = qd_arena_array(&infer->arena, (size_t)k, sizeof(*classes));
-    texts = qd_arena_array(&infer->arena, (size_t)k * (size_t)infer->n, sizeof(*texts));
-    if (!classes || !texts)
-        return NULL;
-    for (int i = 0; i < infer->n; i++) {
-        const float *scores = (const float *)(const void *)(result->data + (size_t)i * result->image_bytes);
-
-        qd_top_k(scores, count, k, classes);
-        for (int j = 0; j < k; j++) {
-            const char *label = qd_model_label(infer->request.model, classes[j]);
-
-            snprintf(texts[i * k + j].text, sizeof(texts[0].text), "%f:%lld%s%s", (double)scores[classes[j]],
-                     (long long)classes[j], label ? ":" : "", label ? label : "");
-        }
-    }
-    *ret_k = k;
-    return texts;
+    snprintf(text, sizeof(text), "%f:%lld%s%s", (double)score, (long long)class_index, label ? ":" : "",
+             label ? label : "");
+    if (!binary)
+        return print_string(out, text, err);
+    length = (uint32_t)strlen(text);
+    for (int i = 0; i < 4; i++)
+        header[i] = (uint8_t)(length >> 8 * i);
+    status = qd_buf_append(binary, header, 4, err);
+    return status == QD_OK ? qd_buf_append(binary, text, length, err) : status;
 }
 
-/* What follows an output's shape: the elements, or how many bytes of them come behind the JSON. */
-static enum qd_status print_data(struct qd_infer *infer, int o, const struct class_text *texts, size_t n_texts,
-                                 struct qd_buf *out, struct qd_buf *binary, struct qd_error *err)
+/* The k best classes of each picture; binary NULL: in the JSON. */
+static enum qd_status print_classes(struct qd_infer *infer, int o, int k, struct qd_buf *out, struct qd_buf *binary,
+                                    struct qd_error *err)
+{
+    const struct qd_result *result = &infer->request.results[o];
+    int64_t *classes = qd_arena_array(&infer->arena, (size_t)k, sizeof(*classes));
+    enum qd_status status = QD_OK;
+
+    if (!classes)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for classes");
+    for (int i = 0; i < infer->n && status == QD_OK; i++) {
+        const float *scores = (const float *)(const void *)(result->data + (size_t)i * result->image_bytes);
+
+        qd_top_k(scores, (int64_t)(result->image_bytes / sizeof(float)), k, classes);
+        for (int j = 0; j < k && status == QD_OK; j++) {
+            if ((i || j) && !binary)
+                status = qd_buf_append(out, ",", 1, err);
+            if (status == QD_OK)
+                status = print_class(infer, scores[classes[j]], classes[j], out, binary, err);
+        }
+    }
+    return status;
+}
+
+static enum qd_status print_elements(const struct qd_result *result, size_t size, struct qd_buf *out,
+                                     struct qd_error *err)
+{
+    int64_t count = (int64_t)(size / qd_dtype_size(result->dtype));
+    enum qd_status status = QD_OK;
+
+    for (int64_t i = 0; i < count && status == QD_OK; i++) {
+        if (i)
+            status = qd_buf_append(out, ",", 1, err);
+        if (status == QD_OK)
+            status = print_element(out, result->dtype, result->data, i, err);
+    }
+    return status;
+}
+
+/* What follows an output's shape: the elements (or k classes), or how many bytes of them come behind the JSON. */
+static enum qd_status print_data(struct qd_infer *infer, int o, int k, struct qd_buf *out, struct qd_buf *binary,
+                                 struct qd_error *err)
 {
     const struct qd_result *result = &infer->request.results[o];
     size_t size = result->image_bytes * (size_t)infer->n, before = binary->size;
-    int64_t count = texts ? (int64_t)n_texts : (int64_t)(size / qd_dtype_size(result->dtype));
-    enum qd_status status = QD_OK;
+    enum qd_status status;
 
     if (infer->v2->outputs[o].binary) {
-        if (!texts)
-            status = qd_buf_append(binary, result->data, size, err);
-        for (size_t i = 0; texts && i < n_texts && status == QD_OK; i++) {
-            uint32_t length = (uint32_t)strlen(texts[i].text);
-            uint8_t header[4] = {(uint8_t)length, (uint8_t)(length >> 8), (uint8_t)(length >> 16),
-                                 (uint8_t)(length >> 24)};
-
-            status = qd_buf_append(binary, header, 4, err);
-            if (status == QD_OK)
-                status = qd_buf_append(binary, texts[i].text, length, err);
-        }
+        status = k ? print_classes(infer, o, k, out, binary, err) : qd_buf_append(binary, result->data, size, err);
         return status == QD_OK ? qd_buf_printf(out, err, ",\"parameters\":{\"binary_data_size\":%zu}}",
                                                binary->size - before)
                                : status;
     }
     status = qd_buf_printf(out, err, ",\"data\":[");
-    for (int64_t i = 0; i < count && status == QD_OK; i++) {
-        if (i)
-            status = qd_buf_append(out, ",", 1, err);
-        if (status == QD_OK)
-            status = texts ? print_string(out, texts[i].text, err)
-                           : print_element(out, result->dtype, result->data, i, err);
-    }
+    if (status == QD_OK)
+        status = k ? print_classes(infer, o, k, out, NULL, err) : print_elements(result, size, out, err);
     return status == QD_OK ? qd_buf_append(out, "]}", 2, err) : status;
 }
 
@@ -128,24 +141,21 @@ static enum qd_status print_output(struct qd_infer *infer, int o, struct qd_buf 
                                    struct qd_error *err)
 {
     const struct qd_result *result = &infer->request.results[o];
-    struct class_text *texts = NULL;
+    int64_t count = (int64_t)(result->image_bytes / qd_dtype_size(result->dtype));
+    int k = infer->v2->outputs[o].classification;
     struct qd_shape shape = result->shape;
-    int k = 0;
     enum qd_status status = qd_buf_printf(out, err, "%s{\"name\":", o ? "," : "");
 
-    if (infer->v2->outputs[o].classification) {
-        texts = find_classes(infer, o, &k);
-        if (!texts)
-            return qd_error_set(err, QD_NO_MEMORY, "no memory for classes");
+    k = k < count ? k : (int)count;
+    if (k)
         shape = (struct qd_shape){2, {1, k}};
-    }
     if (status == QD_OK)
         status = print_string(out, infer->v2->outputs[o].name, err);
     if (status == QD_OK)
-        status = qd_buf_printf(out, err, ",\"datatype\":\"%s\"", texts ? "BYTES" : qd_v2_datatype(result->dtype));
+        status = qd_buf_printf(out, err, ",\"datatype\":\"%s\"", k ? "BYTES" : qd_v2_datatype(result->dtype));
     if (status == QD_OK)
         status = print_shape(infer, &shape, out, err);
-    return status == QD_OK ? print_data(infer, o, texts, (size_t)k * (size_t)infer->n, out, binary, err) : status;
+    return status == QD_OK ? print_data(infer, o, k, out, binary, err) : status;
 }
 
 static enum qd_status print_answer(struct qd_infer *infer, struct qd_buf *out, struct qd_buf *binary,
@@ -193,33 +203,62 @@ static bool reply_failure(struct qd_exchange *exchange)
     return false;
 }
 
+/* Writes the answer into infer->v2, after which the outputs are not needed any more. */
+static void write_answer(struct qd_infer *infer)
+{
+    /* A number takes 14 bytes of JSON at most for 4 of the tensor. */
+    size_t limit = infer->exchange->http->options.max_answer_bytes * 4 + 65536;
+    struct qd_v2 *v2 = infer->v2;
+    struct qd_buf binary;
+
+    qd_buf_init(&v2->out, limit);
+    qd_buf_init(&binary, limit);
+    v2->json_size = -1;
+    v2->status = print_answer(infer, &v2->out, &binary, &v2->err);
+    if (v2->status == QD_OK && binary.size) {
+        v2->json_size = (int64_t)v2->out.size;
+        v2->status = qd_buf_append(&v2->out, binary.bytes, binary.size, &v2->err);
+    }
+    v2->is_written = true;
+    qd_buf_done(&binary);
+    for (int o = 0; o < infer->request.n_outputs; o++) {
+        qd_free(infer->request.results[o].data);
+        infer->request.results[o].data = NULL;
+    }
+}
+
+/* In the runner's thread: a long answer is written here, so that the HTTP thread is there for others meanwhile. */
+static void prepare(struct qd_infer *infer)
+{
+    size_t size = 0;
+
+    for (int i = 0; i < infer->n; i++)
+        if (infer->request.answers[i].status != QD_OK)
+            return;
+    for (int o = 0; o < infer->request.n_outputs; o++)
+        size += infer->request.results[o].image_bytes * (size_t)infer->n;
+    if (size > MAX_QUICK_BYTES)
+        write_answer(infer);
+}
+
 static void reply_v2(struct qd_exchange *exchange)
 {
     struct qd_infer *infer = exchange->infer;
-    /* A number takes 14 bytes of JSON at most for 4 of the tensor. */
-    size_t limit = exchange->http->options.max_answer_bytes * 4 + 65536;
+    struct qd_v2 *v2 = infer->v2;
     int64_t start = qd_now_us();
-    struct qd_error err = {""};
-    struct qd_buf out, binary;
-    enum qd_status status;
 
-    if (reply_failure(exchange))
+    if (!v2->is_written && reply_failure(exchange))
         return;
-    qd_buf_init(&out, limit);
-    qd_buf_init(&binary, limit);
-    status = print_answer(infer, &out, &binary, &err);
-    if (status == QD_OK && binary.size) {
-        exchange->json_size = (int64_t)out.size;
-        status = qd_buf_append(&out, binary.bytes, binary.size, &err);
-    }
-    if (status == QD_OK) {
-        qd_reply_take(exchange, 200, exchange->json_size < 0 ? "application/json" : "application/octet-stream", &out);
+    if (!v2->is_written)
+        write_answer(infer);
+    if (v2->status == QD_OK)
+        v2->status = qd_exchange_hold(exchange, v2->out.capacity, &v2->err);
+    if (v2->status == QD_OK) {
+        exchange->json_size = v2->json_size;
+        qd_reply_take(exchange, 200, v2->json_size < 0 ? "application/json" : "application/octet-stream", &v2->out);
     } else {
-        exchange->json_size = -1;
-        qd_reply_error(exchange, status, &err);
+        qd_reply_error(exchange, v2->status, &v2->err);
     }
-    qd_buf_done(&out);
-    qd_buf_done(&binary);
     qd_metrics_observe_us(&exchange->entry->metrics->stage_us[QD_STAGE_RESPOND], qd_now_us() - start);
 }
 
@@ -231,8 +270,10 @@ void qd_route_v2_infer(struct qd_exchange *exchange)
 
     if (status == QD_OK)
         status = qd_v2_request_read(exchange->infer, &err);
-    if (status == QD_OK)
+    if (status == QD_OK) {
+        exchange->infer->prepare = prepare;
         status = qd_infer_submit(exchange->infer, exchange->infer->v2->indices, exchange->infer->v2->n_outputs, &err);
+    }
     if (status != QD_OK)
         qd_reply_error(exchange, status, &err);
 }

@@ -21,6 +21,7 @@
 
 #define MAX_EVENTS 64
 #define MAX_ACCEPTS 64 /* in one turn, of one listener */
+#define MAX_LAST_TURNS 64 /* before a listener closes: a flood must not keep it open */
 #define SWEEP_US 250000
 #define HAND_OVER_US 500000 /* handshakes that were under way when the port was handed over */
 #define OTHER_FILES 256     /* descriptors that are not connections */
@@ -145,8 +146,8 @@ static bool accept_some(struct qd_http *http, const struct qd_listener *listener
             qd_client_accept(http, listener, fd, &address, size);
         else if (errno == EMFILE || errno == ENFILE)
             shed(http, listener->fd);
-        else if (errno == EAGAIN || errno == EWOULDBLOCK)
-            return false;
+        else
+            return errno == ECONNABORTED || errno == EINTR;
     }
     return true;
 }
@@ -160,8 +161,9 @@ static void close_listeners(struct qd_http *http)
         if (listener->fd < 0)
             continue;
         /* What waits at a passed socket waits for the next server; the socket does not end. */
-        while (!listener->is_passed && !listener->is_waiting && accept_some(http, listener))
-            ;
+        for (int turns = 0; turns < MAX_LAST_TURNS && !listener->is_passed && !listener->is_waiting; turns++)
+            if (!accept_some(http, listener))
+                break;
         epoll_ctl(http->epoll_fd, EPOLL_CTL_DEL, listener->fd, NULL);
         qd_listener_close(listener);
     }

@@ -23,7 +23,12 @@ struct qd_v2 {
     int n_outputs;
     struct qd_v2_output *outputs;
     int *indices; /* of the graph's outputs */
-    size_t json_size;
+    /* The answer, once it is written: by the runner's thread where that takes long. */
+    bool is_written;
+    enum qd_status status;
+    struct qd_error err;
+    struct qd_buf out;
+    int64_t json_size; /* -1: all of it is JSON */
 };
 
 /* "FP32", "UINT8", ...; never NULL. */

@@ -5,6 +5,9 @@
 #include "http/v2.h"
 #include "util/base64.h"
 
+/* Classes of a picture that one output may list. */
+#define MAX_CLASSIFICATION 1000
+
 /* The body, cut up: JSON, and the binary tensors behind it. */
 struct parts {
     struct qd_v2_text text;
@@ -54,6 +57,9 @@ static enum qd_status read_parameters(struct qd_infer *infer, struct qd_error *e
         status = qd_infer_set_priority(infer, priority, err);
     if (status == QD_OK)
         status = parameter_int(parameters, "timeout", infer->request.timeout_us, &timeout, err);
+    if (status == QD_OK && timeout < 0)
+        status = qd_error_set(err, QD_INVALID, "parameters.timeout: expected microseconds from 0, found %lld",
+                              (long long)timeout);
     if (status == QD_OK)
         status = parameter_bool(parameters, "binary_data_output", false, &infer->v2->binary_default, err);
     if (status == QD_OK)
@@ -193,14 +199,16 @@ static enum qd_status read_tensor(struct qd_infer *infer, const json_t *input, e
     count = qd_shape_count(&shape);
     if (count < 0 || (size_t)count > infer->exchange->http->options.max_body_bytes)
         return qd_error_set(err, QD_TOO_LARGE, "shape: more elements than a body may have bytes");
-    status = take_binary(input, parts, &bytes, &size, err);
+    status = qd_infer_set_shape(infer, form, dims, err);
+    if (status == QD_OK)
+        status = take_binary(input, parts, &bytes, &size, err);
     if (status != QD_OK)
         return status;
     if (bytes && size != (size_t)count * element)
         return qd_error_set(err, QD_INVALID, "parameters.binary_data_size: the shape takes %zu bytes, found %zu",
                             (size_t)count * element, size);
     if (bytes)
-        return qd_infer_add_tensor(infer, form, dims, bytes, err);
+        return qd_infer_add_tensor(infer, dims, bytes, err);
     span = json_integer_value(json_array_get(data, 0));
     if (json_array_size(data) != 1 || !json_is_integer(json_array_get(data, 0)) || span < 0 ||
         (size_t)span >= parts->text.n_spans)
@@ -209,7 +217,7 @@ static enum qd_status read_tensor(struct qd_infer *infer, const json_t *input, e
     if (!numbers)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a tensor");
     status = qd_v2_read_numbers(&parts->text.spans[span], form, count, numbers, err);
-    return status == QD_OK ? qd_infer_add_tensor(infer, form, dims, numbers, err) : status;
+    return status == QD_OK ? qd_infer_add_tensor(infer, dims, numbers, err) : status;
 }
 
 static enum qd_status read_input(struct qd_infer *infer, const json_t *input, struct parts *parts,
@@ -285,9 +293,9 @@ static enum qd_status read_output(struct qd_infer *infer, const json_t *item, st
     status = parameter_bool(parameters, "binary_data", infer->v2->binary_default, &ret->binary, err);
     if (status == QD_OK)
         status = parameter_int(parameters, "classification", 0, &k, err);
-    if (status == QD_OK && (k < 0 || k > 65536))
-        status = qd_error_set(err, QD_INVALID, "parameters.classification: expected 1 to 65536, found %lld",
-                              (long long)k);
+    if (status == QD_OK && (k < 0 || k > MAX_CLASSIFICATION))
+        status = qd_error_set(err, QD_INVALID, "parameters.classification: expected 1 to %d, found %lld",
+                              MAX_CLASSIFICATION, (long long)k);
     if (status == QD_OK && k && graph->values[graph->outputs[*ret_index]].dtype != QD_F32)
         status = qd_error_set(err, QD_INVALID, "parameters.classification: output '%.60s' is not float", name);
     ret->name = graph->values[graph->outputs[*ret_index]].name;

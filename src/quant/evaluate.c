@@ -9,20 +9,51 @@
 
 #define BATCH 8
 
+/* Ties go to the lower class; what is no number comes last. */
+static bool is_better(const float *scores, int64_t a, int64_t b)
+{
+    if (isnan(scores[a]) != isnan(scores[b]))
+        return isnan(scores[b]);
+    return scores[a] > scores[b] || (!(scores[b] > scores[a]) && a < b);
+}
+
+/* Moves heap[i] down to where both below it are better: the worst of n is heap[0]. */
+static void sift_down(const float *scores, int64_t *heap, int n, int i)
+{
+    for (;;) {
+        int worst = i;
+        int64_t moved = heap[i];
+
+        for (int below = 2 * i + 1; below <= 2 * i + 2 && below < n; below++)
+            if (is_better(scores, heap[worst], heap[below]))
+                worst = below;
+        if (worst == i)
+            return;
+        heap[i] = heap[worst];
+        heap[worst] = moved;
+        i = worst;
+    }
+}
+
+/* A heap of the k best so far, the worst of them on top: n log k, for k comes from clients. */
 void qd_top_k(const float *scores, int64_t n, int k, int64_t *ret_classes)
 {
-    for (int i = 0; i < k; i++) {
-        int64_t best = -1;
+    for (int i = 0; i < k; i++)
+        ret_classes[i] = i;
+    for (int i = k / 2 - 1; i >= 0; i--)
+        sift_down(scores, ret_classes, k, i);
+    for (int64_t c = k; c < n && k > 0; c++) {
+        if (!is_better(scores, c, ret_classes[0]))
+            continue;
+        ret_classes[0] = c;
+        sift_down(scores, ret_classes, k, 0);
+    }
+    for (int last = k - 1; last > 0; last--) {
+        int64_t worst = ret_classes[0];
 
-        for (int64_t c = 0; c < n; c++) {
-            bool taken = false;
-
-            for (int j = 0; j < i; j++)
-                taken |= ret_classes[j] == c;
-            if (!taken && (best < 0 || scores[c] > scores[best]))
-                best = c;
-        }
-        ret_classes[i] = best;
+        ret_classes[0] = ret_classes[last];
+        ret_classes[last] = worst;
+        sift_down(scores, ret_classes, last, 0);
     }
 }
 

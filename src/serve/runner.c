@@ -239,6 +239,17 @@ static void fail_all(const struct qd_slot *slots, int n, enum qd_status status, 
     }
 }
 
+/* The queue is looked through for late requests every now and then only. */
+static enum qd_status fail_late(const struct qd_request *request, int64_t now_us, struct qd_metrics *metrics,
+                                struct qd_error *err)
+{
+    if (request->n_finished == 0)
+        atomic_fetch_add(&metrics->rejected[QD_REJECT_DEADLINE], 1);
+    return qd_error_set(err, QD_DEADLINE, "waited %lld ms, the deadline is %lld ms",
+                        (long long)(now_us - request->submitted_us) / 1000,
+                        (long long)(request->deadline_us - request->submitted_us) / 1000);
+}
+
 void qd_runner_run(struct qd_runner *runner, const struct qd_slot *slots, int n, struct qd_metrics *metrics)
 {
     const struct qd_request *first = slots[0].request;
@@ -257,7 +268,8 @@ void qd_runner_run(struct qd_runner *runner, const struct qd_slot *slots, int n,
     for (int i = 0; i < n; i++) {
         struct qd_error own = {""};
 
-        status = make_results(b.model, slots[i].request, &own);
+        status = start > slots[i].request->deadline_us ? fail_late(slots[i].request, start, metrics, &own)
+                                                       : make_results(b.model, slots[i].request, &own);
         if (status == QD_OK)
             b.slots[b.n++] = slots[i];
         else

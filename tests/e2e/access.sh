@@ -1,7 +1,7 @@
 #!/bin/sh
 # Who may change state: loopback without a token, the token's holder with one; pages of other origins; browsers' questions.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
-echo 1..44
+echo 1..49
 json='Content-Type: application/json'
 # change NAME STATUS TEXT CURL-OPTIONS...: a call that changes state, whose body is wrong, so that 400 means: it was let in.
 change() {
@@ -16,6 +16,12 @@ change "no token: not through a proxy" 403 "came through a proxy" -H 'X-Forwarde
 change "no token: nor by Forwarded" 403 "came through a proxy" -H 'Forwarded: for=192.0.2.1'
 change "no token: not from a page elsewhere" 403 "another origin" -H 'Origin: https://example.org'
 change "no token: not from a page without an origin" 403 "another origin" -H 'Origin: null'
+change "no token: nor by Via" 403 "came through a proxy" -H 'Via: 1.1 proxy'
+change "no token: nor by X-Real-IP" 403 "came through a proxy" -H 'X-Real-IP: 192.0.2.1'
+port=${url##*:}
+change "no token: not by a name that points here" 403 "Host has to be localhost" -H "Host: example.org:$port" -H "Origin: http://example.org:$port"
+change "no token: localhost may" 400 "unknown key" -H "Host: localhost:$port"
+change "no token: so may [::1]" 400 "unknown key" -H "Host: [::1]:$port"
 change "no token: quantd's own page may" 400 "unknown key" -H "Origin: $url"
 expect "DELETE is guarded too" 403 "another origin" -X DELETE -H 'Origin: https://example.org' "$url/recalibrate/1"
 ask -H 'Origin: https://example.org' "$url/models"

@@ -97,7 +97,7 @@ def get(path, *headers, version="HTTP/1.1"):
     return "\r\n".join([f"GET {path} {version}", "Host: x", "Connection: close", *headers]).encode("latin-1") + b"\r\n\r\n"
 
 
-print("1..55")
+print("1..58")
 # Slow.
 answer, seconds = drip(b"Host: x\r\nX-Slow: " + b"a" * 1000, 0.2, 12, b"POST /infer HTTP/1.1\r\n")
 check("headers that drip: 408 after body_timeout_s", b" 408 " in answer and b"body_timeout_s" in answer and 1.5 < seconds < 5, answer)
@@ -144,6 +144,8 @@ chunks = b"".join(b"1\r\n" + picture[i:i + 1] + b"\r\n" for i in range(len(pictu
 answered("chunks of one byte", 200, "results", post(chunks, "Transfer-Encoding: chunked"))
 answered("chunks with extensions and a trailer", 200, "results",
          post(b"%x;a=b\r\n" % len(picture) + picture + b"\r\n0\r\nX-Trailer: y\r\n\r\n", "Transfer-Encoding: chunked"))
+for name in ("Content-Length :", "Transfer-Encoding :", "X: a\rContent-Length:"):
+    answered(f"a header that is none, {name!r}", 400, "", post(b"x", f"{name} 1"), half_close=False)
 answered("a chunk without its size", 400, "", post(b"zz\r\nx\r\n0\r\n\r\n", "Transfer-Encoding: chunked"), half_close=False)
 answered("a chunk of 2^64 bytes", 413, "", post(b"10000000000000000\r\nx", "Transfer-Encoding: chunked"), half_close=False)
 answered("a chunk of -1 bytes", 400, "", post(b"-1\r\nx\r\n0\r\n\r\n", "Transfer-Encoding: chunked"), half_close=False)

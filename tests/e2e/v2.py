@@ -92,9 +92,28 @@ check("classification: score:index:label", answer["outputs"][0]["datatype"] == "
       and answer["outputs"][0]["shape"] == [2, 3] and int(classes[0][1]) == best
       and abs(float(classes[0][0]) - known[0][best]) < 1e-5 and classes[0][2], classes)
 
+# Numbers of any spelling.
+spelled = ["0.1e1", "1", "1.0", "10E-1", "0." + "9" * 80, "1." + "0" * 70, "1000000000000000000000e-21"]
+body = ('{"inputs":[{"name":"image","datatype":"FP32","shape":[1,1,28,28],"data":[%s]}]}'
+        % ",".join((spelled * 112)[:784])).encode()
+plain = ('{"inputs":[{"name":"image","datatype":"FP32","shape":[1,1,28,28],"data":[%s]}]}' % ",".join(["1"] * 784)).encode()
+answers = [client.ask("POST", PATH + "/infer", b) for b in (body, plain)]
+check("numbers of any spelling", answers[0][0] == 200 and json.loads(answers[0][2])["outputs"] == json.loads(answers[1][2])["outputs"],
+      answers)
+for text in ("007", "1.", "-", "+1", ".5", "1e", "0x1", "nan", "1_0"):
+    status, _, answer = client.ask("POST", PATH + "/infer", plain.replace(b"[1,1,1,1", b"[1,1,1," + text.encode()))
+    check("%s is no number: 400" % text, status == 400, answer)
+status, answer, _ = client.infer(MODEL, [(INPUT, "BYTES", [1], bytes_tensor(files[:1]))],
+                                 [{"name": OUTPUT, "parameters": {"classification": 5000}}])
+check("more classes than may be asked for: 400", status == 400 and "1 to 1000" in answer["error"], answer)
+status, answer, out = client.infer(MODEL, [(INPUT, "BYTES", [2], bytes_tensor(files[:2]))],
+                                   [{"name": OUTPUT, "parameters": {"classification": 1000}}], binary=False)
+order = [[int(c.split(":")[1]) for c in out[OUTPUT][i * 10:i * 10 + 10]] for i in range(2)]
+check("all classes, best first", order == [sorted(range(10), key=lambda c: -known[i][c]) for i in range(2)], (order, known[:2]))
+
 # Priority and timeout.
 for parameters, wanted in (({"priority": 1}, 200), ({"priority": 3, "timeout": 10000000}, 200), ({"priority": 9}, 400),
-                           ({"priority": "high"}, 400), ({"timeout": -1}, 200)):
+                           ({"priority": "high"}, 400), ({"timeout": -1}, 400)):
     status, answer, _ = client.infer(MODEL, [(INPUT, "BYTES", [1], bytes_tensor(files[:1]))], parameters=parameters)
     check("parameters %s: %d" % (parameters, wanted), status == wanted, answer)
 
@@ -109,10 +128,10 @@ bad = [
     ("an output twice", one, [{"name": OUTPUT}, {"name": OUTPUT}], 400, "the model has 1, found 2"),
     ("a datatype that is none", [(INPUT, "FP8", [1], b"")], None, 400, "expected BYTES (pictures), UINT8"),
     ("too few elements", [(INPUT, "UINT8", [1, 1, 28, 28], [1, 2])], None, 400, "expected 784 elements, found 2"),
-    ("too many elements", [(INPUT, "UINT8", [1, 1, 1, 1], [1, 2])], None, 400, "expected 1 elements, found more"),
+    ("too many elements", [(INPUT, "UINT8", [1, 1, 28, 28], [1] * 785)], None, 400, "expected 784 elements, found more"),
     ("elements that are no numbers", [(INPUT, "UINT8", [1, 1, 28, 28], ["a"])], None, 400, "expected an array of numbers"),
     ("true among numbers", [(INPUT, "UINT8", [1, 1, 28, 28], [1, True])], None, 400, "element 1: expected a number"),
-    ("256 as UINT8", [(INPUT, "UINT8", [1, 1, 1, 2], [1, 256])], None, 400, "whole number from 0 to 255"),
+    ("256 as UINT8", [(INPUT, "UINT8", [1, 1, 28, 28], [1, 256])], None, 400, "whole number from 0 to 255"),
     ("a wrong size in bytes", [(INPUT, "UINT8", [1, 1, 28, 28], b"ab")], None, 400, "the shape takes 784 bytes, found 2"),
     ("another picture size", [(INPUT, "UINT8", [1, 1, 2, 2], b"abcd")], None, 400, "fixed"),
     ("two channels", [(INPUT, "UINT8", [1, 2, 28, 28], b"a" * 1568)], None, 400, "[n, 1, height, width]"),
@@ -149,9 +168,9 @@ bodies = [
     ("bytes that belong to nobody", request + b"xxxx", str(len(request)), 400, "4 bytes behind the JSON"),
     ("an empty body", b"", None, 400, "JSON"),
     ("a raw body of no known size", b"abc", "0", 400, "a raw body: expected a JPEG"),
-    ("numbers out of order", b'{"inputs":[{"name":"image","datatype":"UINT8","shape":[1,1,1,2],"data":[1,,2]}]}', None, 400,
+    ("numbers out of order", b'{"inputs":[{"name":"image","datatype":"UINT8","shape":[1,1,28,28],"data":[1,,2]}]}', None, 400,
      "out of place"),
-    ("a data array's number as data", b'{"inputs":[{"name":"image","datatype":"UINT8","shape":[1,1,1,2],"d\\u0061ta":[0]}]}',
+    ("a data array's number as data", b'{"inputs":[{"name":"image","datatype":"UINT8","shape":[1,1,28,28],"d\\u0061ta":[0]}]}',
      None, 400, "expected an array of numbers"),
     ("the same key twice", b'{"id":"a","id":"b"}', None, 400, "duplicate"),
 ]
