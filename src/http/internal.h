@@ -37,6 +37,7 @@ struct qd_http {
     struct qd_ids ids;
     size_t held_bytes; /* of bodies */
     int64_t drain_us; /* when draining began; 0: not yet */
+    int64_t indexed_us; /* when the repository was read for an index last */
 };
 
 #define QD_MAX_ARGUMENTS 2

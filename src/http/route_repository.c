@@ -8,6 +8,10 @@
 
 #include "http/internal.h"
 #include "serve/versions.h"
+#include "util/clock.h"
+
+/* How long the folder is not read again for an index: anybody may ask. */
+#define INDEX_US 100000
 
 struct qd_task {
     struct qd_exchange *exchange;
@@ -172,7 +176,12 @@ void qd_route_repository_index(struct qd_exchange *exchange)
         status = qd_error_set(&err, QD_NO_MEMORY, "no memory for a request");
     if (status == QD_OK) {
         exchange->task->ready_only = json_is_true(ready);
-        qd_task_run(exchange, &order, reply_index);
+        if (qd_now_us() - exchange->http->indexed_us < INDEX_US) {
+            reply_index(exchange);
+        } else {
+            exchange->http->indexed_us = qd_now_us();
+            qd_task_run(exchange, &order, reply_index);
+        }
     } else {
         qd_reply_error(exchange, status, &err);
     }
