@@ -210,6 +210,7 @@ static struct qd_http_options http_options(const struct qd_config *config)
         .max_held_bytes = (size_t)config->max_held_bytes,
         .max_header_bytes = (size_t)config->max_header_bytes,
         .max_answer_bytes = (size_t)config->max_answer_bytes,
+        .max_pixels = config->max_pixels,
         .max_connections = (int)config->max_connections,
         .max_connections_per_client = (int)config->max_connections_per_client,
         .timeout_s = (int)config->timeout_s,
@@ -316,10 +317,10 @@ static bool on_loaded(struct qd_daemon *daemon)
     if (r->n_wanted || daemon->reload == QD_RELOAD_ALL)
         qd_log(r->n_loaded == r->n_wanted ? QD_LOG_INFO : QD_LOG_WARNING, "%d of %d models loaded", r->n_loaded,
                r->n_wanted);
-    if (r->n_serving)
-        qd_notify("READY=1");
     if (daemon->again != NOT_AGAIN)
         start_loading(daemon, daemon->again == AGAIN_ALL ? QD_RELOAD_ALL : QD_RELOAD_CHANGED);
+    else
+        qd_notify("READY=1");
     return true;
 }
 
@@ -345,14 +346,21 @@ static void show_life(struct qd_daemon *daemon)
 static int wait_for_signals(struct qd_daemon *daemon, const sigset_t *signals)
 {
     int64_t watchdog_us = qd_notify_watchdog_us() / 2;
-    struct timespec tick = {watchdog_us / 1000000, watchdog_us % 1000000 * 1000};
+    int64_t shown_us = qd_now_us();
 
     for (;;) {
-        int signal_number = watchdog_us ? sigtimedwait(signals, NULL, &tick) : sigwaitinfo(signals, NULL);
+        int64_t left_us = shown_us + watchdog_us - qd_now_us();
+        struct timespec tick = {left_us / 1000000, left_us % 1000000 * 1000};
+        int signal_number;
 
-        if (signal_number < 0 && watchdog_us) {
+        /* Also while signals keep coming. */
+        if (watchdog_us && left_us <= 0) {
             show_life(daemon);
-        } else if (signal_number == SIGHUP) {
+            shown_us = qd_now_us();
+            continue;
+        }
+        signal_number = watchdog_us ? sigtimedwait(signals, NULL, &tick) : sigwaitinfo(signals, NULL);
+        if (signal_number == SIGHUP) {
             reload(daemon);
         } else if (signal_number == SIGUSR2) {
             qd_log(QD_LOG_INFO, "the model repository changed");

@@ -22,6 +22,7 @@ struct qd_http_options {
     size_t max_held_bytes;   /* of all bodies at once */
     size_t max_header_bytes; /* request line and headers */
     size_t max_answer_bytes; /* of the outputs of one request */
+    int64_t max_pixels;      /* of a picture */
     int max_connections;
     int max_connections_per_client; /* 0: no limit of its own */
     int timeout_s;           /* of a connection that sends nothing */

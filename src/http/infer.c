@@ -66,6 +66,9 @@ static enum qd_status set_size(struct qd_infer *infer, int64_t h, int64_t w, str
     if ((h != p->crop_h && !model->graph->free_height) || (w != p->crop_w && !model->graph->free_width))
         return qd_error_set(err, QD_INVALID, "the model's height and width are fixed: expected %d x %d, found %lld x %lld",
                             p->crop_h, p->crop_w, (long long)h, (long long)w);
+    if (h * w > infer->exchange->http->options.max_pixels)
+        return qd_error_set(err, QD_TOO_LARGE, "%lld x %lld pixels: expected at most %lld (max_pixels)", (long long)h,
+                            (long long)w, (long long)infer->exchange->http->options.max_pixels);
     infer->request.h = h == p->crop_h && w == p->crop_w ? 0 : (int)h;
     infer->request.w = infer->request.h ? (int)w : 0;
     return QD_OK;

@@ -32,6 +32,7 @@ struct worker {
     pthread_t thread;
     bool is_running;
     bool keeps_old; /* something of a model that is not its entry's any more */
+    int64_t forgot_us;
 };
 
 struct qd_pool {
@@ -51,6 +52,7 @@ static void call_done(struct qd_request *finished)
 
         finished = request->more;
         atomic_fetch_sub(&request->model->n_requests, 1);
+        pthread_mutex_destroy(&request->results_lock);
         request->done(request);
     }
 }
@@ -101,7 +103,7 @@ static int64_t full_at_us(const struct qd_batcher *b)
 
     if (!o->max_delay_us || b->queue.n_images >= o->model.max_batch)
         return 0;
-    return qd_queue_oldest_us(&b->queue) + o->max_delay_us;
+    return qd_queue_due_us(&b->queue, o->max_delay_us);
 }
 
 /* The batcher whose turn it is, or NULL; then *ret_until is when to look again. */
@@ -152,10 +154,15 @@ static bool is_wanted(const struct qd_model *model, void *context)
     return false;
 }
 
-static void forget_old(struct worker *worker)
+/* The lock is held, but not while memory is given back. */
+static void forget_old(struct worker *worker, int64_t now_us)
 {
     worker->keeps_old = false;
+    worker->forgot_us = now_us;
     qd_runner_forget(worker->runner, is_wanted, worker);
+    pthread_mutex_unlock(&worker->pool->lock);
+    qd_runner_free_forgotten(worker->runner);
+    pthread_mutex_lock(&worker->pool->lock);
 }
 
 /* Until there is a batch to run, or a stop (NULL). */
@@ -175,17 +182,22 @@ static struct qd_batcher *next_batch(struct worker *worker, struct qd_slot *slot
             pthread_mutex_lock(&pool->lock);
             continue;
         }
+        if (worker->keeps_old && now - worker->forgot_us >= FORGET_US) {
+            forget_old(worker, now);
+            continue;
+        }
         b = pick(pool, now, &until);
         if (b)
             break;
-        if (worker->keeps_old) {
-            forget_old(worker);
-            until = worker->keeps_old && until > now + FORGET_US ? now + FORGET_US : until;
-        }
+        if (worker->keeps_old && until > worker->forgot_us + FORGET_US)
+            until = worker->forgot_us + FORGET_US;
         wait_until(pool, until);
     }
     if (b) {
-        *ret_n = qd_queue_take(&b->queue, pool->options.model.max_batch, slots);
+        *ret_n = qd_queue_take(&b->queue, qd_now_us(), pool->options.model.max_batch, slots);
+        /* What is left is another runner's. */
+        if (b->queue.n_images)
+            pthread_cond_signal(&pool->wake);
         count_waiting(b, -*ret_n);
         b->n_running += *ret_n;
         pool->turn_us = b->turn_us;
@@ -195,7 +207,8 @@ static struct qd_batcher *next_batch(struct worker *worker, struct qd_slot *slot
 }
 
 /* Counts the pictures as done and hands back the requests whose last picture it was. */
-static void finish(struct qd_batcher *b, const struct qd_slot *slots, int n, int64_t took_us)
+static void finish(struct qd_batcher *b, const struct qd_slot *slots, int n, int64_t took_us,
+                   const struct qd_batch_times *times)
 {
     struct qd_request *finished = NULL;
 
@@ -205,6 +218,12 @@ static void finish(struct qd_batcher *b, const struct qd_slot *slots, int n, int
     for (int i = 0; i < n; i++) {
         struct qd_request *request = slots[i].request;
 
+        if (times->n) {
+            request->batch_size = times->n > request->batch_size ? times->n : request->batch_size;
+            request->queue_us = times->start_us - request->submitted_us;
+            request->decode_us = times->decode_us;
+            request->compute_us = times->compute_us;
+        }
         if (++request->n_finished < request->n_images)
             continue;
         request->more = finished;
@@ -226,9 +245,10 @@ static void *work(void *context)
         qd_numa_bind(QD_SYSFS, number % n_nodes);
     while ((b = next_batch(worker, slots, &n))) {
         int64_t start = qd_now_us();
+        struct qd_batch_times times;
 
-        qd_runner_run(worker->runner, slots, n, b->entry->metrics);
-        finish(b, slots, n, qd_now_us() - start);
+        qd_runner_run(worker->runner, slots, n, b->entry->metrics, &times);
+        finish(b, slots, n, qd_now_us() - start, &times);
     }
     return NULL;
 }
@@ -374,6 +394,7 @@ enum qd_status qd_batcher_submit(struct qd_batcher *b, struct qd_request *reques
     /* What is late or gone makes room first. */
     if (b->queue.n_images + request->n_images > o->queue_limit && request->submitted_us - b->swept_us > 1000)
         finished = sweep(b, request->submitted_us, 0);
+    pthread_mutex_init(&request->results_lock, NULL);
     status = enqueue(b, request, err);
     pthread_mutex_unlock(&b->pool->lock);
     call_done(finished);

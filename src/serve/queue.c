@@ -69,25 +69,43 @@ static bool take_one(struct qd_queue *queue, int priority, const struct qd_slot 
     return true;
 }
 
-int qd_queue_take(struct qd_queue *queue, int max, struct qd_slot *slots)
+/* The lowest priority whose next request has waited for half of its time; 0: none. */
+static int find_starving(const struct qd_queue *queue, int64_t now_us)
 {
-    int n = 0;
+    for (int p = QD_N_PRIORITIES - 1; p > 0; p--) {
+        const struct qd_request *head = queue->levels[p].first;
 
+        if (head && now_us - head->submitted_us > (head->deadline_us - head->submitted_us) / 2)
+            return p;
+    }
+    return 0;
+}
+
+int qd_queue_take(struct qd_queue *queue, int64_t now_us, int max, struct qd_slot *slots)
+{
+    int starving = find_starving(queue, now_us), n = 0;
+
+    if (starving && take_one(queue, starving, NULL, &slots[0]))
+        n++;
     for (int p = 0; p < QD_N_PRIORITIES; p++)
         while (n < max && take_one(queue, p, n ? &slots[0] : NULL, &slots[n]))
             n++;
     return n;
 }
 
-int64_t qd_queue_oldest_us(const struct qd_queue *queue)
+int64_t qd_queue_due_us(const struct qd_queue *queue, int64_t delay_us)
 {
-    int64_t oldest = INT64_MAX;
+    int64_t due = INT64_MAX;
 
     for (int p = 0; p < QD_N_PRIORITIES; p++)
         for (const struct qd_request *head = queue->levels[p].first; head; head = head->next_client)
-            if (head->submitted_us < oldest)
-                oldest = head->submitted_us;
-    return oldest;
+            for (const struct qd_request *request = head; request; request = request->more) {
+                int64_t half = (request->deadline_us - request->submitted_us) / 2;
+                int64_t at = request->submitted_us + (half < delay_us ? half : delay_us);
+
+                due = at < due ? at : due;
+            }
+    return due;
 }
 
 /* What speaks against keeping a request in the queue. */

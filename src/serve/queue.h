@@ -25,12 +25,16 @@ void qd_queue_push(struct qd_queue *queue, struct qd_request *request);
 
 /*
  * Up to max pictures that can run together: of the model and the size of whatever is first in turn. Counts them as
- * started. A request whose last picture started is not in the queue any more.
+ * started. A request whose last picture started is not in the queue any more. Of a lower priority, one whose client is
+ * next and that has waited for half of its time goes first: so none is starved.
  */
-int qd_queue_take(struct qd_queue *queue, int max, struct qd_slot *slots);
+int qd_queue_take(struct qd_queue *queue, int64_t now_us, int max, struct qd_slot *slots);
 
-/* When the oldest request was submitted; INT64_MAX of an empty queue. */
-int64_t qd_queue_oldest_us(const struct qd_queue *queue);
+/*
+ * When the queue should be looked at, though no more pictures come: delay_us after the oldest came, but not later than
+ * half of what is left until anybody's deadline. INT64_MAX of an empty queue.
+ */
+int64_t qd_queue_due_us(const struct qd_queue *queue, int64_t delay_us);
 
 /*
  * Takes out the requests that are late, or whose client has been gone for grace_us (that it has stopped sending is all

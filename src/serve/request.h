@@ -5,6 +5,8 @@
 #ifndef QD_SERVE_REQUEST_H
 #define QD_SERVE_REQUEST_H
 
+#include <pthread.h>
+
 #include "serve/model.h"
 
 #define QD_MAX_BATCH 256
@@ -55,12 +57,13 @@ struct qd_request {
     int batch_size;            /* the largest batch that held one of its pictures */
     int64_t queue_us, decode_us, compute_us;
 
-    /* private to queue.c and batcher.c */
+    /* private to queue.c, batcher.c and runner.c */
     struct qd_request *next_client; /* the first request of the next client */
     struct qd_request *more;        /* the next request of the same client */
     struct qd_request *last;        /* of the first request of a client: its last one */
     int64_t submitted_us, deadline_us, gone_us; /* gone_us: first seen gone, or 0 */
     int n_started, n_finished;
+    pthread_mutex_t results_lock; /* two runners may begin with one request: who makes room for its results */
 };
 
 #endif

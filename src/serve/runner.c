@@ -18,7 +18,7 @@ struct kept {
 
 struct qd_runner {
     struct qd_model_options options;
-    struct kept *kept;
+    struct kept *kept, *forgotten;
 };
 
 /* A batch under way. */
@@ -61,6 +61,17 @@ void qd_runner_forget(struct qd_runner *runner, bool (*is_wanted)(const struct q
             continue;
         }
         *at = kept->next;
+        kept->next = runner->forgotten;
+        runner->forgotten = kept;
+    }
+}
+
+void qd_runner_free_forgotten(struct qd_runner *runner)
+{
+    while (runner->forgotten) {
+        struct kept *kept = runner->forgotten;
+
+        runner->forgotten = kept->next;
         qd_sizes_free(kept->sizes);
         qd_free(kept);
     }
@@ -71,6 +82,7 @@ void qd_runner_free(struct qd_runner *runner)
     if (!runner)
         return;
     qd_runner_forget(runner, wants_none, NULL);
+    qd_runner_free_forgotten(runner);
     qd_free(runner);
 }
 
@@ -101,8 +113,7 @@ static enum qd_status find_sizes(struct qd_runner *runner, struct qd_model *mode
     return QD_OK;
 }
 
-/* Room for the outputs of all the request's pictures, made when its first picture runs. */
-static enum qd_status make_results(const struct qd_model *model, struct qd_request *request, struct qd_error *err)
+static enum qd_status allocate_results(const struct qd_model *model, struct qd_request *request, struct qd_error *err)
 {
     const struct qd_graph *graph = model->graph;
     size_t total = 0;
@@ -218,6 +229,17 @@ static void run(struct batch *b, int64_t *ret_decode_us, int64_t *ret_compute_us
     *ret_compute_us = qd_now_us() - decoded;
 }
 
+/* Room for the outputs of all the request's pictures, made when its first picture runs. */
+static enum qd_status make_results(const struct qd_model *model, struct qd_request *request, struct qd_error *err)
+{
+    enum qd_status status;
+
+    pthread_mutex_lock(&request->results_lock);
+    status = allocate_results(model, request, err);
+    pthread_mutex_unlock(&request->results_lock);
+    return status;
+}
+
 static void copy_outputs(const struct batch *b, int i)
 {
     struct qd_request *request = b->slots[i].request;
@@ -240,17 +262,15 @@ static void fail_all(const struct qd_slot *slots, int n, enum qd_status status, 
 }
 
 /* The queue is looked through for late requests every now and then only. */
-static enum qd_status fail_late(const struct qd_request *request, int64_t now_us, struct qd_metrics *metrics,
-                                struct qd_error *err)
+static enum qd_status fail_late(const struct qd_request *request, int64_t now_us, struct qd_error *err)
 {
-    if (request->n_finished == 0)
-        atomic_fetch_add(&metrics->rejected[QD_REJECT_DEADLINE], 1);
     return qd_error_set(err, QD_DEADLINE, "waited %lld ms, the deadline is %lld ms",
                         (long long)(now_us - request->submitted_us) / 1000,
                         (long long)(request->deadline_us - request->submitted_us) / 1000);
 }
 
-void qd_runner_run(struct qd_runner *runner, const struct qd_slot *slots, int n, struct qd_metrics *metrics)
+void qd_runner_run(struct qd_runner *runner, const struct qd_slot *slots, int n, struct qd_metrics *metrics,
+                   struct qd_batch_times *ret_times)
 {
     const struct qd_request *first = slots[0].request;
     struct batch b = {.runner = runner};
@@ -259,6 +279,7 @@ void qd_runner_run(struct qd_runner *runner, const struct qd_slot *slots, int n,
     struct qd_error err = {""};
     enum qd_status status = find_sizes(runner, first->model, &sizes, &err);
 
+    *ret_times = (struct qd_batch_times){0};
     if (status == QD_OK)
         status = qd_sizes_get(sizes, first->h, first->w, &b.model, &b.frame, &err);
     if (status != QD_OK) {
@@ -268,8 +289,10 @@ void qd_runner_run(struct qd_runner *runner, const struct qd_slot *slots, int n,
     for (int i = 0; i < n; i++) {
         struct qd_error own = {""};
 
-        status = start > slots[i].request->deadline_us ? fail_late(slots[i].request, start, metrics, &own)
+        status = start > slots[i].request->deadline_us ? fail_late(slots[i].request, start, &own)
                                                        : make_results(b.model, slots[i].request, &own);
+        if (status == QD_DEADLINE && slots[i].image == 0)
+            atomic_fetch_add(&metrics->rejected[QD_REJECT_DEADLINE], 1);
         if (status == QD_OK)
             b.slots[b.n++] = slots[i];
         else
@@ -284,10 +307,7 @@ void qd_runner_run(struct qd_runner *runner, const struct qd_slot *slots, int n,
 
         if (request->answers[b.slots[i].image].status == QD_OK)
             copy_outputs(&b, i);
-        request->batch_size = b.n > request->batch_size ? b.n : request->batch_size;
-        request->queue_us = start - request->submitted_us;
-        request->decode_us = decode_us;
-        request->compute_us = compute_us;
-        qd_metrics_observe_us(&metrics->stage_us[QD_STAGE_QUEUE], request->queue_us);
+        qd_metrics_observe_us(&metrics->stage_us[QD_STAGE_QUEUE], start - request->submitted_us);
     }
+    *ret_times = (struct qd_batch_times){b.n, start, decode_us, compute_us};
 }

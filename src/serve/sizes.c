@@ -57,18 +57,31 @@ static struct entry *find(struct qd_sizes *sizes, int h, int w)
     return NULL;
 }
 
-/* A free place, or that of the entry unused for longest, which goes. */
-static struct entry *make_room(struct qd_sizes *sizes)
+/* Bytes of a frame; the model's own size does not count. */
+static size_t bytes_of(const struct qd_sizes *sizes, const struct entry *entry)
 {
-    struct entry *oldest = &sizes->entries[0];
+    return entry->h ? qd_plan_frame_bytes(entry->model->result.int8, sizes->options.n_threads) : 0;
+}
 
-    if (sizes->n < QD_MAX_SIZES)
-        return &sizes->entries[sizes->n++];
-    for (int i = 1; i < sizes->n; i++)
-        if (sizes->entries[i].used < oldest->used)
-            oldest = &sizes->entries[i];
-    drop(oldest);
-    return oldest;
+/* The entries unused for longest go, until there is a place, and memory, for one more. */
+static struct entry *make_room(struct qd_sizes *sizes, size_t n_bytes)
+{
+    for (;;) {
+        struct entry *oldest = NULL;
+        size_t held = n_bytes;
+
+        for (int i = 0; i < sizes->n; i++) {
+            struct entry *entry = &sizes->entries[i];
+
+            held += bytes_of(sizes, entry);
+            if (entry->h && (!oldest || entry->used < oldest->used))
+                oldest = entry;
+        }
+        if (!oldest || (sizes->n < QD_MAX_SIZES && held <= QD_MAX_SIZES_BYTES))
+            return &sizes->entries[sizes->n++];
+        drop(oldest);
+        *oldest = sizes->entries[--sizes->n];
+    }
 }
 
 enum qd_status qd_sizes_get(struct qd_sizes *sizes, int h, int w, const struct qd_model **ret_model,
@@ -83,12 +96,16 @@ enum qd_status qd_sizes_get(struct qd_sizes *sizes, int h, int w, const struct q
             return status;
         if (!made.model)
             made.model = qd_model_ref(sizes->base);
-        status = qd_frame_new(made.model->result.int8, sizes->options.n_threads, &made.frame, err);
+        if (bytes_of(sizes, &made) > QD_MAX_SIZES_BYTES)
+            status = qd_error_set(err, QD_TOO_LARGE, "%d x %d takes %zu MB of memory: expected at most %zu", h, w,
+                                  bytes_of(sizes, &made) >> 20, QD_MAX_SIZES_BYTES >> 20);
+        if (status == QD_OK)
+            status = qd_frame_new(made.model->result.int8, sizes->options.n_threads, &made.frame, err);
         if (status != QD_OK) {
             qd_model_unref(made.model);
             return status;
         }
-        entry = make_room(sizes);
+        entry = make_room(sizes, bytes_of(sizes, &made));
         *entry = made;
     }
     entry->used = ++sizes->calls;

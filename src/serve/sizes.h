@@ -8,6 +8,7 @@
 #include "serve/model.h"
 
 #define QD_MAX_SIZES 8 /* plans that are kept; the one unused for longest goes first */
+#define QD_MAX_SIZES_BYTES ((size_t)512 << 20) /* of the frames of all sizes but the model's own */
 
 struct qd_sizes;
 

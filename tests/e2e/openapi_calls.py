@@ -228,10 +228,10 @@ def ask_full(daemon):
 def ask_limits():
     with Daemon("--queue-limit", "1", "--max-delay-us", "900000") as daemon:
         ask_full(daemon)
-    with Daemon("--max-delay-us", "50000", "--deadline-ms", "1") as daemon:
-        call(daemon, "POST", "/infer", JPEG, AS_JPEG, (504,))
-        call(daemon, "POST", v2_paths(MODEL) + "/infer", *v2(), (504,))
-        call(daemon, "POST", "/predictions/" + MODEL, JPEG, None, (504,))
+    with Daemon("--max-delay-us", "50000") as daemon:
+        call(daemon, "POST", "/infer?timeout_us=1", JPEG, AS_JPEG, (504,))
+        call(daemon, "POST", v2_paths(MODEL) + "/infer?timeout_us=1", *v2(), (504,))
+        call(daemon, "POST", "/predictions/" + MODEL + "?timeout_us=1", JPEG, None, (504,))
     with tempfile.TemporaryDirectory() as empty, Daemon(cache=empty, until="") as daemon:
         for path in ("/readyz", "/v2/health/ready", "/ping", "/models/%s/layers" % MODEL, v2_paths(MODEL) + "/ready"):
             call(daemon, "GET", path, expected=(503,))

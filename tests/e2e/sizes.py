@@ -7,6 +7,7 @@ import os
 import random
 import struct
 import sys
+import threading
 
 from onnx_bytes import field, node
 
@@ -76,6 +77,26 @@ def test(url):
         check("  its shape", answer["outputs"][1]["shape"] == [3, CHANNELS, (h + 1) // 2, (w + 1) // 2], answer)
         means = [sum(m[c * area:(c + 1) * area]) / area for m in wanted for c in range(CHANNELS)]
         check("  and the other output", close(floats(out["y"]), means), (floats(out["y"]), means))
+    many = [Client(url) for _ in range(4)]
+    pixels = [bytes(random.randrange(256) for _ in range(24 * 24)) for _ in range(16)]
+    wanted = sum((reference(p, 24, 24) for p in pixels), [])
+    good = []
+
+    def ask(client):
+        for _ in range(20):
+            status, _, out = client.infer("open", [("image", "UINT8", [16, 1, 24, 24], b"".join(pixels))])
+            good.append(status == 200 and close(floats(out["map"]), wanted))
+
+    threads = [threading.Thread(target=ask, args=(c,)) for c in many]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    check("requests that runners share", len(good) == 80 and all(good), good.count(False))
+    for h, w in ((16384, 16384), (8000, 8000)):
+        status, _, body = client.ask("POST", "/infer?size=%dx%d" % (h, w), open(sys.argv[3], "rb").read(),
+                                     {"Content-Type": "image/jpeg"})
+        check("%d x %d: too large" % (h, w), status == 413, body)
     status, answer, out = client.infer("open", [("image", "UINT8", [1, 1, 28, 28], bytes(784))], [{"name": "map"}])
     check("one output of two", list(out) == ["map"] and len(out["map"]) == CHANNELS * 14 * 14, answer)
     picture = open(sys.argv[3], "rb").read()

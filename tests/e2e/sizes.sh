@@ -7,5 +7,6 @@ cat >"$work/models/open/model.json" <<EOF
  "calibration": {"images": "$model/calibration", "method": "minmax"}}
 EOF
 models=$work/models
-start
+# Two runners, two pictures at a time: they share requests.
+start --runners 2 --max-batch 2
 /usr/bin/python3 "$QD_SRC/tests/e2e/sizes.py" test "$url" "$picture"

@@ -21,7 +21,7 @@ static void check_turn(struct qd_queue *queue, struct qd_request *wanted, int im
 {
     struct qd_slot slot;
 
-    ck_assert_int_eq(qd_queue_take(queue, 1, &slot), 1);
+    ck_assert_int_eq(qd_queue_take(queue, 0, 1, &slot), 1);
     ck_assert_ptr_eq(slot.request, wanted);
     ck_assert_int_eq(slot.image, image);
 }
@@ -42,8 +42,8 @@ START_TEST(test_clients_take_turns)
     check_turn(&queue, &big, 2);
     check_turn(&queue, &second, 0);
     ck_assert_int_eq(queue.n_images, 0);
-    ck_assert_int_eq(qd_queue_take(&queue, 1, (struct qd_slot[1]){{NULL, 0}}), 0);
-    ck_assert_int_eq(qd_queue_oldest_us(&queue), INT64_MAX);
+    ck_assert_int_eq(qd_queue_take(&queue, 0, 1, (struct qd_slot[1]){{NULL, 0}}), 0);
+    ck_assert_int_eq(qd_queue_due_us(&queue, 100), INT64_MAX);
 }
 END_TEST
 
@@ -56,11 +56,28 @@ START_TEST(test_priorities_go_first)
     qd_queue_push(&queue, &low);
     qd_queue_push(&queue, &normal);
     qd_queue_push(&queue, &high);
-    ck_assert_int_eq(qd_queue_take(&queue, 3, slots), 3);
+    ck_assert_int_eq(qd_queue_take(&queue, 0, 3, slots), 3);
     ck_assert_ptr_eq(slots[0].request, &high);
     ck_assert_ptr_eq(slots[1].request, &high);
     ck_assert_ptr_eq(slots[2].request, &normal);
     check_turn(&queue, &low, 0);
+}
+END_TEST
+
+START_TEST(test_nobody_starves)
+{
+    struct qd_queue queue = {0};
+    struct qd_request high = request(0, 1, 3, 0), low = request(1, 2, 1, 2);
+    struct qd_slot slots[2];
+
+    qd_queue_push(&queue, &high);
+    qd_queue_push(&queue, &low);
+    ck_assert_int_eq(qd_queue_take(&queue, 400, 1, slots), 1);
+    ck_assert_ptr_eq(slots[0].request, &high);
+    ck_assert_int_eq(qd_queue_take(&queue, 501, 2, slots), 2);
+    ck_assert_ptr_eq(slots[0].request, &low);
+    ck_assert_ptr_eq(slots[1].request, &high);
+    check_turn(&queue, &high, 2);
 }
 END_TEST
 
@@ -79,12 +96,12 @@ START_TEST(test_only_what_runs_together)
     qd_queue_push(&queue, &fresh);
     qd_queue_push(&queue, &large);
     qd_queue_push(&queue, &again);
-    ck_assert_int_eq(qd_queue_take(&queue, 4, slots), 2);
+    ck_assert_int_eq(qd_queue_take(&queue, 0, 4, slots), 2);
     ck_assert_ptr_eq(slots[0].request, &old);
     ck_assert_ptr_eq(slots[1].request, &again);
-    ck_assert_int_eq(qd_queue_take(&queue, 4, slots), 1);
+    ck_assert_int_eq(qd_queue_take(&queue, 0, 4, slots), 1);
     ck_assert_ptr_eq(slots[0].request, &fresh);
-    ck_assert_int_eq(qd_queue_take(&queue, 4, slots), 1);
+    ck_assert_int_eq(qd_queue_take(&queue, 0, 4, slots), 1);
     ck_assert_ptr_eq(slots[0].request, &large);
 }
 END_TEST
@@ -111,7 +128,8 @@ START_TEST(test_sweep)
     qd_queue_push(&queue, &last);
     qd_queue_push(&queue, &gone);
     /* One picture of the late one is running: its request is not finished by the sweep. */
-    ck_assert_int_eq(qd_queue_oldest_us(&queue), 0);
+    ck_assert_int_eq(qd_queue_due_us(&queue, 100), 7); /* half of the time of the late one */
+    ck_assert_int_eq(qd_queue_due_us(&queue, 1), 1);
     gone.priority = 0;
     check_turn(&queue, &gone, 0);
     check_turn(&queue, &gone, 1);
@@ -158,5 +176,5 @@ START_TEST(test_clear)
 }
 END_TEST
 
-QD_UNIT_MAIN("queue", test_clients_take_turns, test_priorities_go_first, test_only_what_runs_together, test_sweep,
+QD_UNIT_MAIN("queue", test_clients_take_turns, test_priorities_go_first, test_nobody_starves, test_only_what_runs_together, test_sweep,
              test_clear)
