@@ -38,7 +38,7 @@ const struct qd_setting qd_settings[] = {
     {"batching", "isa", QD_SETTING_TEXT, FIELD(isa), 0, 0, "", "scalar, avx2, avxvnni, vnni or amx; empty: the best"},
     {"limits", "max_answer_bytes", QD_SETTING_INT, FIELD(max_answer_bytes), 1024, 4294967296, "268435456", "of a request's outputs"},
     {"limits", "max_body_bytes", QD_SETTING_INT, FIELD(max_body_bytes), 1024, 4294967296, "33554432", "of a request's body, decompressed"},
-    {"limits", "max_held_bytes", QD_SETTING_INT, FIELD(max_held_bytes), 1024, 1099511627776, "1073741824", "of all bodies that are held at once; beyond, 503"},
+    {"limits", "max_held_bytes", QD_SETTING_INT, FIELD(max_held_bytes), 1024, 1099511627776, "1073741824", "of all bodies and answers that are held at once; beyond, 503"},
     {"limits", "max_header_bytes", QD_SETTING_INT, FIELD(max_header_bytes), 1024, 1048576, "16384", "of a request's line and headers; the path gets half of it"},
     {"limits", "max_pixels", QD_SETTING_INT, FIELD(max_pixels), 1, 4294967296, "67108864", "of a picture, by its header"},
     {"limits", "max_images", QD_SETTING_INT, FIELD(max_images), 1, 4096, "64", "of one request"},
