@@ -23,7 +23,8 @@ const char *qd_exchange_header(const struct qd_exchange *exchange, const char *k
 static enum MHD_Result send_reply(struct qd_exchange *exchange)
 {
     if (exchange->entry)
-        qd_metrics_observe_request(exchange->entry->metrics, exchange->status, qd_now_us() - exchange->start_us);
+        qd_metrics_observe_request(exchange->entry, exchange->status, qd_now_us() - exchange->start_us,
+                                   exchange->infer ? qd_infer_queue_us(exchange->infer) : 0);
     return qd_reply_send(exchange);
 }
 

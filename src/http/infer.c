@@ -21,6 +21,11 @@ void qd_infer_free(struct qd_infer *infer)
     qd_free(infer);
 }
 
+int64_t qd_infer_queue_us(const struct qd_infer *infer)
+{
+    return infer->request.queue_us;
+}
+
 /* A suspended connection is not watched by the server: this asks the socket itself. */
 static bool is_gone(const struct qd_request *request)
 {

@@ -152,6 +152,8 @@ const struct qd_route *qd_route_find(const char *method, const char *path,
 enum qd_status qd_json_read(const void *text, size_t size, json_t **ret, struct qd_error *err);
 
 void qd_infer_free(struct qd_infer *infer);
+/* How long its last picture waited. */
+int64_t qd_infer_queue_us(const struct qd_infer *infer);
 
 /*
  * Suspends the exchange, runs the order as a job, and has reply write the answer: in the HTTP thread, once the job is

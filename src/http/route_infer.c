@@ -105,7 +105,7 @@ static void reply_infer(struct qd_exchange *exchange)
                             "batch_size", request->batch_size, "results", results, "timing_us", "queue",
                             (json_int_t)request->queue_us, "decode", (json_int_t)request->decode_us, "compute",
                             (json_int_t)request->compute_us));
-    qd_metrics_observe_us(&exchange->entry->metrics->stage_us[QD_STAGE_RESPOND], qd_now_us() - start);
+    qd_metrics_observe_respond(exchange->entry, qd_now_us() - start);
 }
 
 static void run(struct qd_exchange *exchange, const char *name, const char *version,

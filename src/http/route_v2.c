@@ -174,7 +174,7 @@ static json_t *duration(unsigned long long count, unsigned long long us)
 
 static json_t *stats_to_json(struct qd_entry *entry, const struct qd_model *model)
 {
-    struct qd_metrics *m = entry->metrics;
+    struct qd_version_stats *m = &entry->stats;
     unsigned long long n_images = 0, n_batches = 0, decode_us = 0, compute_us = 0;
     json_t *batches = json_array();
     char version[16];
@@ -200,9 +200,9 @@ static json_t *stats_to_json(struct qd_entry *entry, const struct qd_model *mode
         (json_int_t)n_images, "execution_count", (json_int_t)n_batches, "inference_stats", "success",
         duration(atomic_load(&m->succeeded.n), atomic_load(&m->succeeded.us)), "fail",
         duration(atomic_load(&m->failed.n), atomic_load(&m->failed.us)), "queue",
-        duration(n_images, atomic_load(&m->stage_us[QD_STAGE_QUEUE].sum)), "compute_input",
+        duration(atomic_load(&m->queue.n), atomic_load(&m->queue.us)), "compute_input",
         duration(n_batches, decode_us), "compute_infer", duration(n_batches, compute_us), "compute_output",
-        duration(n_batches, atomic_load(&m->stage_us[QD_STAGE_RESPOND].sum)), "cache_hit", duration(0, 0), "cache_miss",
+        duration(atomic_load(&m->respond.n), atomic_load(&m->respond.us)), "cache_hit", duration(0, 0), "cache_miss",
         duration(0, 0), "batch_stats", batches);
 }
 

@@ -259,7 +259,7 @@ static void reply_v2(struct qd_exchange *exchange)
     } else {
         qd_reply_error(exchange, v2->status, &v2->err);
     }
-    qd_metrics_observe_us(&exchange->entry->metrics->stage_us[QD_STAGE_RESPOND], qd_now_us() - start);
+    qd_metrics_observe_respond(exchange->entry, qd_now_us() - start);
 }
 
 void qd_route_v2_infer(struct qd_exchange *exchange)

@@ -248,6 +248,8 @@ static void *work(void *context)
         struct qd_batch_times times;
 
         qd_runner_run(worker->runner, slots, n, b->entry->metrics, &times);
+        if (times.n)
+            qd_metrics_observe_batch(b->entry, times.n, times.decode_us, times.compute_us);
         finish(b, slots, n, qd_now_us() - start, &times);
     }
     return NULL;

@@ -34,27 +34,35 @@ void qd_metrics_observe_size(struct qd_metric_histogram *h, int size)
     atomic_fetch_add(&h->sum, (unsigned long long)size);
 }
 
-void qd_metrics_observe_batch(struct qd_metrics *metrics, int n, int64_t decode_us, int64_t compute_us)
+void qd_metrics_observe_batch(struct qd_entry *entry, int n, int64_t decode_us, int64_t compute_us)
 {
-    atomic_fetch_add(&metrics->images, (unsigned long long)n);
-    atomic_fetch_add(&metrics->batches[n].n, 1);
-    atomic_fetch_add(&metrics->batches[n].decode_us, (unsigned long long)decode_us);
-    atomic_fetch_add(&metrics->batches[n].compute_us, (unsigned long long)compute_us);
-    atomic_store(&metrics->last_inference_unix_us, qd_unix_time_us());
-    qd_metrics_observe_size(&metrics->batch_size, n);
-    qd_metrics_observe_us(&metrics->stage_us[QD_STAGE_DECODE], decode_us);
-    qd_metrics_observe_us(&metrics->stage_us[QD_STAGE_COMPUTE], compute_us);
+    struct qd_version_stats *stats = &entry->stats;
+
+    atomic_fetch_add(&entry->metrics->images, (unsigned long long)n);
+    atomic_fetch_add(&stats->batches[n].n, 1);
+    atomic_fetch_add(&stats->batches[n].decode_us, (unsigned long long)decode_us);
+    atomic_fetch_add(&stats->batches[n].compute_us, (unsigned long long)compute_us);
+    atomic_store(&stats->last_inference_unix_us, qd_unix_time_us());
+    qd_metrics_observe_size(&entry->metrics->batch_size, n);
+    qd_metrics_observe_us(&entry->metrics->stage_us[QD_STAGE_DECODE], decode_us);
+    qd_metrics_observe_us(&entry->metrics->stage_us[QD_STAGE_COMPUTE], compute_us);
 }
 
-void qd_metrics_observe_request(struct qd_metrics *metrics, int http_status, int64_t us)
+void qd_metrics_observe_request(struct qd_entry *entry, int http_status, int64_t us, int64_t queue_us)
 {
+    struct qd_version_stats *stats = &entry->stats;
+    struct qd_metrics *metrics = entry->metrics;
     bool is_good = http_status < 400;
 
     if (http_status < 100 || http_status >= QD_N_CODES)
         return;
     atomic_fetch_add(&metrics->requests[http_status], 1);
-    atomic_fetch_add(is_good ? &metrics->succeeded.n : &metrics->failed.n, 1);
-    atomic_fetch_add(is_good ? &metrics->succeeded.us : &metrics->failed.us, (unsigned long long)us);
+    atomic_fetch_add(is_good ? &stats->succeeded.n : &stats->failed.n, 1);
+    atomic_fetch_add(is_good ? &stats->succeeded.us : &stats->failed.us, (unsigned long long)us);
+    if (is_good) {
+        atomic_fetch_add(&stats->queue.n, 1);
+        atomic_fetch_add(&stats->queue.us, (unsigned long long)queue_us);
+    }
     qd_metrics_observe_us(&metrics->request_us, us);
     if (http_status == 429)
         atomic_fetch_add(&metrics->rejected[QD_REJECT_FULL], 1);
@@ -62,6 +70,13 @@ void qd_metrics_observe_request(struct qd_metrics *metrics, int http_status, int
         atomic_fetch_add(&metrics->rejected[QD_REJECT_UNAVAILABLE], 1);
     else if (http_status >= 400 && http_status < 500)
         atomic_fetch_add(&metrics->rejected[QD_REJECT_INVALID], 1);
+}
+
+void qd_metrics_observe_respond(struct qd_entry *entry, int64_t us)
+{
+    atomic_fetch_add(&entry->stats.respond.n, 1);
+    atomic_fetch_add(&entry->stats.respond.us, (unsigned long long)us);
+    qd_metrics_observe_us(&entry->metrics->stage_us[QD_STAGE_RESPOND], us);
 }
 
 /* Where a metric prints its samples, for one entry and its model (NULL while none has loaded). */

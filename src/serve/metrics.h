@@ -29,10 +29,13 @@ struct qd_metrics {
     atomic_ullong rejected[QD_N_REJECTS];
     atomic_llong queue_images;
     struct qd_metric_histogram request_us, stage_us[QD_N_STAGES], batch_size;
-    /* for V2's statistics */
+};
+
+/* What V2's statistics say of one version of a model. */
+struct qd_version_stats {
     struct {
         atomic_ullong n, us;
-    } succeeded, failed;
+    } succeeded, failed, queue, respond; /* requests; respond: of those, writing the answer */
     struct {
         atomic_ullong n, decode_us, compute_us;
     } batches[QD_MAX_BATCH + 1]; /* by size */
@@ -42,10 +45,14 @@ struct qd_metrics {
 /* Adds one observation. Bounds of times double from 100 us; those of batch sizes from 1. */
 void qd_metrics_observe_us(struct qd_metric_histogram *histogram, int64_t us);
 void qd_metrics_observe_size(struct qd_metric_histogram *histogram, int size);
+struct qd_entry;
+
 /* One run of n pictures. */
-void qd_metrics_observe_batch(struct qd_metrics *metrics, int n, int64_t decode_us, int64_t compute_us);
-/* One answered request. */
-void qd_metrics_observe_request(struct qd_metrics *metrics, int http_status, int64_t us);
+void qd_metrics_observe_batch(struct qd_entry *entry, int n, int64_t decode_us, int64_t compute_us);
+/* One answered request, and what of its time it waited in the queue. */
+void qd_metrics_observe_request(struct qd_entry *entry, int http_status, int64_t us, int64_t queue_us);
+/* Writing one answer. */
+void qd_metrics_observe_respond(struct qd_entry *entry, int64_t us);
 
 struct qd_registry;
 

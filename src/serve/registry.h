@@ -35,6 +35,7 @@ struct qd_entry {
     int version;
     const char *path;           /* of the model's folder */
     struct qd_metrics *metrics; /* of the name */
+    struct qd_version_stats stats;
     struct qd_batcher *batcher; /* there once a model was */
     /* private to registry.c */
     struct qd_name *of;

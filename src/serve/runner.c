@@ -301,7 +301,6 @@ void qd_runner_run(struct qd_runner *runner, const struct qd_slot *slots, int n,
     if (!b.n)
         return;
     run(&b, &decode_us, &compute_us);
-    qd_metrics_observe_batch(metrics, b.n, decode_us, compute_us);
     for (int i = 0; i < b.n; i++) {
         struct qd_request *request = b.slots[i].request;
 

@@ -20,7 +20,7 @@ struct qd_batch_times {
 };
 
 /*
- * Decodes and runs n pictures of one model and size, and fills their answers and results. Counts them in the metrics.
+ * Decodes and runs n pictures of one model and size, and fills their answers and results. Their waiting is counted.
  * The requests are not finished here, and other runners may run other pictures of them meanwhile.
  */
 void qd_runner_run(struct qd_runner *runner, const struct qd_slot *slots, int n, struct qd_metrics *metrics,
