@@ -247,9 +247,18 @@ static enum qd_status make_batcher(struct qd_registry *registry, struct qd_entry
     return entry->batcher ? QD_OK : qd_batcher_new(registry->pool, entry, &entry->batcher, err);
 }
 
+/* The lock is held. */
+static enum qd_status check_unloads(const struct qd_entry *entry, unsigned n_unloads, struct qd_error *err)
+{
+    return n_unloads == entry->n_unloads
+               ? QD_OK
+               : qd_error_set(err, QD_CANCELLED, "model '%s' version %d was unloaded while it was being loaded",
+                              entry->name, entry->version);
+}
+
 /* All that a load does beside the entry: nothing that serves changes yet. */
 static enum qd_status make_model(struct qd_registry *registry, struct qd_entry *entry,
-                                 const struct qd_model_options *options, const struct qd_model *old,
+                                 const struct qd_model_options *options, const struct qd_model *old, unsigned n_unloads,
                                  struct qd_model **ret, struct qd_error *err)
 {
     struct qd_model_options own = *options;
@@ -267,6 +276,12 @@ static enum qd_status make_model(struct qd_registry *registry, struct qd_entry *
     memcpy(model->config.name, entry->name, sizeof(model->config.name));
     qd_generation_number(model, &entry->given);
     status = judge(model, old, &own, err);
+    if (status == QD_OK) {
+        /* What is kept serves after a restart: not what was cancelled. */
+        pthread_mutex_lock(&models_lock);
+        status = check_unloads(entry, n_unloads, err);
+        pthread_mutex_unlock(&models_lock);
+    }
     if (status == QD_OK && qd_generation_keep(model, old, &own, &why) != QD_OK)
         qd_log(QD_LOG_WARNING, "model '%s': generation %d will not outlive a restart: %s", entry->name,
                model->generation, why.text);
@@ -304,9 +319,8 @@ static enum qd_status put_in_place(struct qd_registry *registry, struct qd_entry
     int n = 0;
 
     pthread_mutex_lock(&models_lock);
-    if (status == QD_OK && n_unloads != entry->n_unloads)
-        status = qd_error_set(err, QD_CANCELLED, "model '%s' version %d was unloaded while it was being loaded",
-                              entry->name, entry->version);
+    if (status == QD_OK)
+        status = check_unloads(entry, n_unloads, err);
     if (status == QD_OK) {
         old = entry->model;
         entry->model = qd_model_ref(model);
@@ -347,7 +361,7 @@ enum qd_status qd_registry_load(struct qd_registry *registry, struct qd_entry *e
     pthread_mutex_unlock(&models_lock);
     old = qd_entry_model(entry);
     options = options ? options : &registry->options.model;
-    status = make_model(registry, entry, options, old, &model, &why);
+    status = make_model(registry, entry, options, old, n_unloads, &model, &why);
     qd_model_unref(old);
     status = put_in_place(registry, entry, model, n_unloads, !options->generation, status, &why);
     if (status == QD_OK) {
