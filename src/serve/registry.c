@@ -343,25 +343,25 @@ static enum qd_status put_in_place(struct qd_registry *registry, struct qd_entry
     return status;
 }
 
-enum qd_status qd_registry_load(struct qd_registry *registry, struct qd_entry *entry,
-                                const struct qd_model_options *options, struct qd_error *err)
+/* load_lock is held. n_unloads is from before it was waited for: an unload cancels the loads that wait, too. */
+static enum qd_status load_locked(struct qd_registry *registry, struct qd_entry *entry,
+                                  const struct qd_model_options *options, unsigned n_unloads, struct qd_error *err)
 {
     struct qd_model *model = NULL, *old;
     struct qd_error why = {""};
     struct qd_hash fingerprint;
-    unsigned n_unloads;
     enum qd_status status;
 
-    pthread_mutex_lock(&entry->load_lock);
     fingerprint = qd_version_fingerprint(entry->path, entry->version);
     pthread_mutex_lock(&models_lock);
-    entry->is_loading = true;
-    entry->fingerprint = fingerprint;
-    n_unloads = entry->n_unloads;
+    status = check_unloads(entry, n_unloads, &why);
+    entry->is_loading = status == QD_OK;
+    entry->fingerprint = status == QD_OK ? fingerprint : entry->fingerprint;
     pthread_mutex_unlock(&models_lock);
     old = qd_entry_model(entry);
     options = options ? options : &registry->options.model;
-    status = make_model(registry, entry, options, old, n_unloads, &model, &why);
+    if (status == QD_OK)
+        status = make_model(registry, entry, options, old, n_unloads, &model, &why);
     qd_model_unref(old);
     status = put_in_place(registry, entry, model, n_unloads, !options->generation, status, &why);
     if (status == QD_OK) {
@@ -371,8 +371,45 @@ enum qd_status qd_registry_load(struct qd_registry *registry, struct qd_entry *e
         qd_log(status == QD_CANCELLED ? QD_LOG_NOTICE : QD_LOG_ERROR, "%s", why.text);
     }
     qd_model_unref(model);
-    pthread_mutex_unlock(&entry->load_lock);
     return status == QD_OK ? QD_OK : qd_error_set(err, status, "%s", why.text);
+}
+
+enum qd_status qd_registry_load(struct qd_registry *registry, struct qd_entry *entry,
+                                const struct qd_model_options *options, struct qd_error *err)
+{
+    enum qd_status status;
+    unsigned n_unloads;
+
+    pthread_mutex_lock(&models_lock);
+    n_unloads = entry->n_unloads;
+    pthread_mutex_unlock(&models_lock);
+    pthread_mutex_lock(&entry->load_lock);
+    status = load_locked(registry, entry, options, n_unloads, err);
+    pthread_mutex_unlock(&entry->load_lock);
+    return status;
+}
+
+bool qd_registry_refresh(struct qd_registry *registry, struct qd_entry *entry, const struct qd_model_options *options,
+                         bool waits, enum qd_status *ret, struct qd_error *err)
+{
+    unsigned n_unloads;
+    bool is_off;
+
+    pthread_mutex_lock(&models_lock);
+    n_unloads = entry->n_unloads;
+    is_off = entry->is_off;
+    pthread_mutex_unlock(&models_lock);
+    *ret = QD_CANCELLED;
+    if (is_off)
+        return true;
+    if (pthread_mutex_trylock(&entry->load_lock) != 0) {
+        if (!waits)
+            return false;
+        pthread_mutex_lock(&entry->load_lock);
+    }
+    *ret = load_locked(registry, entry, options, n_unloads, err);
+    pthread_mutex_unlock(&entry->load_lock);
+    return true;
 }
 
 void qd_registry_unload(struct qd_registry *registry, struct qd_entry *entry, bool is_off)
