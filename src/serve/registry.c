@@ -301,7 +301,10 @@ static int retire(struct qd_registry *registry, const struct qd_entry *taking_ov
     for (int i = 0; i < registry->n_entries; i++) {
         struct qd_entry *entry = registry->entries[i];
 
-        if (entry->of != taking_over->of || entry->version >= taking_over->version || !entry->model || entry->is_asked)
+        if (entry->of != taking_over->of || entry->version >= taking_over->version || entry->is_asked)
+            continue;
+        entry->n_unloads++; /* one that is being loaded does not come back, either */
+        if (!entry->model)
             continue;
         ret[n] = entry;
         ret_models[n++] = entry->model;
