@@ -267,6 +267,7 @@ static enum qd_status make_model(struct qd_registry *registry, struct qd_entry *
     enum qd_status status = make_batcher(registry, entry, err);
 
     own.version = entry->version;
+    own.name = entry->name;
     own.keeps_generations = true;
     if (status == QD_OK)
         status = qd_model_load(entry->path, &own, &model, err);
