@@ -269,6 +269,7 @@ static enum qd_status make_model(struct qd_registry *registry, struct qd_entry *
     own.version = entry->version;
     own.name = entry->name;
     own.keeps_generations = true;
+    own.serving_generation = old ? old->generation : 0;
     if (status == QD_OK)
         status = qd_model_load(entry->path, &own, &model, err);
     if (status != QD_OK)
