@@ -315,6 +315,21 @@ static int retire(struct qd_registry *registry, const struct qd_entry *taking_ov
     return n;
 }
 
+/* Whether it is ready; noted at each change, so that it does not depend on who asks when. The lock is held. */
+static bool note_ready(struct qd_registry *registry)
+{
+    bool loading = false, serving = false;
+
+    for (int i = 0; i < registry->n_entries; i++) {
+        const struct qd_entry *entry = registry->entries[i];
+
+        loading |= !entry->model && (entry->is_loading || entry->is_awaited);
+        serving |= entry->model != NULL;
+    }
+    registry->was_ready = serving && (registry->was_ready || !loading);
+    return registry->was_ready;
+}
+
 /* The model takes over, or the error stays with the entry where it is one of the model (is_noted). */
 static enum qd_status put_in_place(struct qd_registry *registry, struct qd_entry *entry, struct qd_model *model,
                                    unsigned n_unloads, bool is_noted, enum qd_status status, struct qd_error *err)
@@ -336,6 +351,7 @@ static enum qd_status put_in_place(struct qd_registry *registry, struct qd_entry
     }
     entry->is_loading = entry->is_awaited = false;
     choose_served(registry, entry->of);
+    (void)note_ready(registry);
     pthread_mutex_unlock(&models_lock);
     qd_model_unref(old);
     qd_batcher_refresh(entry->batcher);
@@ -429,6 +445,7 @@ void qd_registry_unload(struct qd_registry *registry, struct qd_entry *entry, bo
     entry->load_error[0] = 0;
     entry->n_unloads++;
     choose_served(registry, entry->of);
+    (void)note_ready(registry);
     pthread_mutex_unlock(&models_lock);
     if (!model)
         return;
@@ -622,17 +639,10 @@ void qd_entry_status(struct qd_entry *entry, struct qd_entry_status *ret)
 
 bool qd_registry_is_ready(struct qd_registry *registry)
 {
-    bool loading = false, serving = false;
+    bool is_ready;
 
     pthread_mutex_lock(&models_lock);
-    for (int i = 0; i < registry->n_entries; i++) {
-        const struct qd_entry *entry = registry->entries[i];
-
-        loading |= state_of(entry) == QD_ENTRY_LOADING;
-        serving |= entry->model != NULL;
-    }
-    registry->was_ready = serving && (registry->was_ready || !loading);
-    serving = registry->was_ready;
+    is_ready = note_ready(registry);
     pthread_mutex_unlock(&models_lock);
-    return serving;
+    return is_ready;
 }
