@@ -130,20 +130,24 @@ static void *run(void *context)
 
     for (;;) {
         struct pollfd fds[] = {{w->inotify, POLLIN, 0}, {w->stop, POLLIN, 0}};
-        int n = poll(fds, 2, first_us ? QUIET_MS : -1);
+        bool is_absent = w->n == 0; /* the repository itself: nothing will tell that it is back */
+        int n = poll(fds, 2, first_us || is_absent ? QUIET_MS : -1);
         struct qd_error err = {""};
 
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 || fds[1].revents)
             return NULL;
-        if (n > 0 && read_events(w)) {
+        if ((n > 0 && read_events(w)) || is_absent) {
             /* At once, so that what happens in new folders is seen, too. */
             if (walk_all(w, &err) != QD_OK && !w->warned) {
                 w->warned = true;
                 qd_log(QD_LOG_WARNING, "not all changes of the model repository will be noticed: %s", err.text);
             }
-            first_us = first_us ? first_us : qd_now_us();
+            if (!is_absent || w->n) {
+                first_us = first_us ? first_us : qd_now_us();
+                n = is_absent ? 1 : n; /* it is back: to be waited for until it is quiet */
+            }
         }
         if (first_us && (n == 0 || qd_now_us() - first_us > LONGEST_WAIT_MS * (int64_t)1000)) {
             first_us = 0;

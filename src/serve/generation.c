@@ -3,12 +3,15 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The generation before the current one, or the one that is asked for. */
+/* The generation before the one that serves, or the one that is asked for. */
 static enum qd_status find_wanted(const struct qd_model *model, const struct qd_model_options *options, int *ret,
                                   struct qd_error *err)
 {
     const struct qd_generations *g = &model->generations;
-    int at = qd_generations_find(g, g->current);
+    int at = qd_generations_find(g, options->serving_generation ? options->serving_generation : g->current);
+
+    if (at < 0) /* it could not be written: what was kept last is before it */
+        at = qd_generations_find(g, g->current) + 1;
 
     if (options->generation == QD_GENERATION_BEFORE && at < 1)
         return qd_error_set(err, QD_NOT_FOUND,

@@ -279,8 +279,12 @@ static enum qd_status settings_text(const struct qd_model *model, const struct q
     enum qd_status status;
 
     qd_buf_init(ret, (size_t)1 << 20);
-    status = qd_buf_printf(ret, err, "%s%s%slayers:", method ? "generations of " : "", method ? method : "",
-                           options->standard_graph ? "standard graph " : "");
+    status = QD_OK;
+    if (method) /* two models of the same files have each their own generations */
+        status = qd_buf_printf(ret, err, "generations of %s version %d by %s",
+                               options->name ? options->name : model->config.name, model->config.version, method);
+    if (status == QD_OK)
+        status = qd_buf_printf(ret, err, "%slayers:", options->standard_graph ? "standard graph " : "");
     for (size_t i = 0; i < model->config.n_fp32_layers && status == QD_OK; i++)
         status = qd_buf_printf(ret, err, "fp32 %s\n", model->config.fp32_layers[i]);
     return status;

@@ -48,8 +48,10 @@ struct qd_model_options {
     const char *images;     /* NULL: the model's own calibration folder */
     size_t max_images;      /* 0: the model's own */
     int version;            /* 0: the highest */
+    const char *name;       /* that it is served by; NULL: the name of its folder */
     bool keeps_generations; /* to be served: the kept generation that served last, or the one below */
     int generation;         /* of those kept, and nothing else; QD_GENERATION_BEFORE; 0: the one that served last */
+    int serving_generation; /* what QD_GENERATION_BEFORE is before; 0: the kept one that served last */
     bool entry_only;        /* of a kept generation: fail without its scales; then no pictures are needed */
     bool ignores_kept;      /* no kept generation, though new ones are kept */
     bool ignore_cache;

@@ -247,9 +247,18 @@ static enum qd_status make_batcher(struct qd_registry *registry, struct qd_entry
     return entry->batcher ? QD_OK : qd_batcher_new(registry->pool, entry, &entry->batcher, err);
 }
 
+/* The lock is held. */
+static enum qd_status check_unloads(const struct qd_entry *entry, unsigned n_unloads, struct qd_error *err)
+{
+    return n_unloads == entry->n_unloads
+               ? QD_OK
+               : qd_error_set(err, QD_CANCELLED, "model '%s' version %d was unloaded while it was being loaded",
+                              entry->name, entry->version);
+}
+
 /* All that a load does beside the entry: nothing that serves changes yet. */
 static enum qd_status make_model(struct qd_registry *registry, struct qd_entry *entry,
-                                 const struct qd_model_options *options, const struct qd_model *old,
+                                 const struct qd_model_options *options, const struct qd_model *old, unsigned n_unloads,
                                  struct qd_model **ret, struct qd_error *err)
 {
     struct qd_model_options own = *options;
@@ -258,7 +267,9 @@ static enum qd_status make_model(struct qd_registry *registry, struct qd_entry *
     enum qd_status status = make_batcher(registry, entry, err);
 
     own.version = entry->version;
+    own.name = entry->name;
     own.keeps_generations = true;
+    own.serving_generation = old ? old->generation : 0;
     if (status == QD_OK)
         status = qd_model_load(entry->path, &own, &model, err);
     if (status != QD_OK)
@@ -267,6 +278,12 @@ static enum qd_status make_model(struct qd_registry *registry, struct qd_entry *
     memcpy(model->config.name, entry->name, sizeof(model->config.name));
     qd_generation_number(model, &entry->given);
     status = judge(model, old, &own, err);
+    if (status == QD_OK) {
+        /* What is kept serves after a restart: not what was cancelled. */
+        pthread_mutex_lock(&models_lock);
+        status = check_unloads(entry, n_unloads, err);
+        pthread_mutex_unlock(&models_lock);
+    }
     if (status == QD_OK && qd_generation_keep(model, old, &own, &why) != QD_OK)
         qd_log(QD_LOG_WARNING, "model '%s': generation %d will not outlive a restart: %s", entry->name,
                model->generation, why.text);
@@ -286,13 +303,31 @@ static int retire(struct qd_registry *registry, const struct qd_entry *taking_ov
     for (int i = 0; i < registry->n_entries; i++) {
         struct qd_entry *entry = registry->entries[i];
 
-        if (entry->of != taking_over->of || entry->version >= taking_over->version || !entry->model || entry->is_asked)
+        if (entry->of != taking_over->of || entry->version >= taking_over->version || entry->is_asked)
+            continue;
+        entry->n_unloads++; /* one that is being loaded does not come back, either */
+        if (!entry->model)
             continue;
         ret[n] = entry;
         ret_models[n++] = entry->model;
         entry->model = NULL;
     }
     return n;
+}
+
+/* Whether it is ready; noted at each change, so that it does not depend on who asks when. The lock is held. */
+static bool note_ready(struct qd_registry *registry)
+{
+    bool loading = false, serving = false;
+
+    for (int i = 0; i < registry->n_entries; i++) {
+        const struct qd_entry *entry = registry->entries[i];
+
+        loading |= !entry->model && (entry->is_loading || entry->is_awaited);
+        serving |= entry->model != NULL;
+    }
+    registry->was_ready = serving && (registry->was_ready || !loading);
+    return registry->was_ready;
 }
 
 /* The model takes over, or the error stays with the entry where it is one of the model (is_noted). */
@@ -304,9 +339,8 @@ static enum qd_status put_in_place(struct qd_registry *registry, struct qd_entry
     int n = 0;
 
     pthread_mutex_lock(&models_lock);
-    if (status == QD_OK && n_unloads != entry->n_unloads)
-        status = qd_error_set(err, QD_CANCELLED, "model '%s' version %d was unloaded while it was being loaded",
-                              entry->name, entry->version);
+    if (status == QD_OK)
+        status = check_unloads(entry, n_unloads, err);
     if (status == QD_OK) {
         old = entry->model;
         entry->model = qd_model_ref(model);
@@ -317,6 +351,7 @@ static enum qd_status put_in_place(struct qd_registry *registry, struct qd_entry
     }
     entry->is_loading = entry->is_awaited = false;
     choose_served(registry, entry->of);
+    (void)note_ready(registry);
     pthread_mutex_unlock(&models_lock);
     qd_model_unref(old);
     qd_batcher_refresh(entry->batcher);
@@ -329,25 +364,25 @@ static enum qd_status put_in_place(struct qd_registry *registry, struct qd_entry
     return status;
 }
 
-enum qd_status qd_registry_load(struct qd_registry *registry, struct qd_entry *entry,
-                                const struct qd_model_options *options, struct qd_error *err)
+/* load_lock is held. n_unloads is from before it was waited for: an unload cancels the loads that wait, too. */
+static enum qd_status load_locked(struct qd_registry *registry, struct qd_entry *entry,
+                                  const struct qd_model_options *options, unsigned n_unloads, struct qd_error *err)
 {
     struct qd_model *model = NULL, *old;
     struct qd_error why = {""};
     struct qd_hash fingerprint;
-    unsigned n_unloads;
     enum qd_status status;
 
-    pthread_mutex_lock(&entry->load_lock);
     fingerprint = qd_version_fingerprint(entry->path, entry->version);
     pthread_mutex_lock(&models_lock);
-    entry->is_loading = true;
-    entry->fingerprint = fingerprint;
-    n_unloads = entry->n_unloads;
+    status = check_unloads(entry, n_unloads, &why);
+    entry->is_loading = status == QD_OK;
+    entry->fingerprint = status == QD_OK ? fingerprint : entry->fingerprint;
     pthread_mutex_unlock(&models_lock);
     old = qd_entry_model(entry);
     options = options ? options : &registry->options.model;
-    status = make_model(registry, entry, options, old, &model, &why);
+    if (status == QD_OK)
+        status = make_model(registry, entry, options, old, n_unloads, &model, &why);
     qd_model_unref(old);
     status = put_in_place(registry, entry, model, n_unloads, !options->generation, status, &why);
     if (status == QD_OK) {
@@ -357,8 +392,45 @@ enum qd_status qd_registry_load(struct qd_registry *registry, struct qd_entry *e
         qd_log(status == QD_CANCELLED ? QD_LOG_NOTICE : QD_LOG_ERROR, "%s", why.text);
     }
     qd_model_unref(model);
-    pthread_mutex_unlock(&entry->load_lock);
     return status == QD_OK ? QD_OK : qd_error_set(err, status, "%s", why.text);
+}
+
+enum qd_status qd_registry_load(struct qd_registry *registry, struct qd_entry *entry,
+                                const struct qd_model_options *options, struct qd_error *err)
+{
+    enum qd_status status;
+    unsigned n_unloads;
+
+    pthread_mutex_lock(&models_lock);
+    n_unloads = entry->n_unloads;
+    pthread_mutex_unlock(&models_lock);
+    pthread_mutex_lock(&entry->load_lock);
+    status = load_locked(registry, entry, options, n_unloads, err);
+    pthread_mutex_unlock(&entry->load_lock);
+    return status;
+}
+
+bool qd_registry_refresh(struct qd_registry *registry, struct qd_entry *entry, const struct qd_model_options *options,
+                         bool waits, enum qd_status *ret, struct qd_error *err)
+{
+    unsigned n_unloads;
+    bool is_off;
+
+    pthread_mutex_lock(&models_lock);
+    n_unloads = entry->n_unloads;
+    is_off = entry->is_off;
+    pthread_mutex_unlock(&models_lock);
+    *ret = QD_CANCELLED;
+    if (is_off)
+        return true;
+    if (pthread_mutex_trylock(&entry->load_lock) != 0) {
+        if (!waits)
+            return false;
+        pthread_mutex_lock(&entry->load_lock);
+    }
+    *ret = load_locked(registry, entry, options, n_unloads, err);
+    pthread_mutex_unlock(&entry->load_lock);
+    return true;
 }
 
 void qd_registry_unload(struct qd_registry *registry, struct qd_entry *entry, bool is_off)
@@ -373,6 +445,7 @@ void qd_registry_unload(struct qd_registry *registry, struct qd_entry *entry, bo
     entry->load_error[0] = 0;
     entry->n_unloads++;
     choose_served(registry, entry->of);
+    (void)note_ready(registry);
     pthread_mutex_unlock(&models_lock);
     if (!model)
         return;
@@ -566,17 +639,10 @@ void qd_entry_status(struct qd_entry *entry, struct qd_entry_status *ret)
 
 bool qd_registry_is_ready(struct qd_registry *registry)
 {
-    bool loading = false, serving = false;
+    bool is_ready;
 
     pthread_mutex_lock(&models_lock);
-    for (int i = 0; i < registry->n_entries; i++) {
-        const struct qd_entry *entry = registry->entries[i];
-
-        loading |= state_of(entry) == QD_ENTRY_LOADING;
-        serving |= entry->model != NULL;
-    }
-    registry->was_ready = serving && (registry->was_ready || !loading);
-    serving = registry->was_ready;
+    is_ready = note_ready(registry);
     pthread_mutex_unlock(&models_lock);
-    return serving;
+    return is_ready;
 }

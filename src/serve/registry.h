@@ -87,10 +87,18 @@ enum qd_status qd_registry_set_versions(struct qd_registry *registry, const char
  * Loads an entry's model (again), calibrating if there are no scales for it, and puts it in place when it is good; of
  * the lower versions, those go that nobody asked for by number. A failure leaves the old one serving. Two loads of one
  * entry come one after the other. options may be NULL (the registry's own) or change method, images, cache use, and
- * which generation of scales. QD_CANCELLED: it was unloaded meanwhile.
+ * which generation of scales. QD_CANCELLED: it was unloaded meanwhile,
+ * while it waited, too.
  */
 enum qd_status qd_registry_load(struct qd_registry *registry, struct qd_entry *entry,
                                 const struct qd_model_options *options, struct qd_error *err);
+
+/*
+ * The same for a load that nobody asked for: not of what was unloaded by hand (*ret is QD_CANCELLED then). Returns
+ * false, and loads nothing, where the entry is being loaded by somebody else and this is not to wait for it.
+ */
+bool qd_registry_refresh(struct qd_registry *registry, struct qd_entry *entry, const struct qd_model_options *options,
+                         bool waits, enum qd_status *ret, struct qd_error *err);
 
 /* Takes an entry's model out of service at once; requests that hold it finish. is_off: until it is loaded by hand. */
 void qd_registry_unload(struct qd_registry *registry, struct qd_entry *entry, bool is_off);

@@ -198,25 +198,42 @@ static int unload_vanished(struct qd_registry *registry, const char *name)
     return n_serving;
 }
 
+/* Loads those that are wanted, those that somebody else is loading last. */
+static void load_wanted(struct qd_registry *registry, enum qd_reload reload, const struct qd_model_options *options,
+                        bool waits, bool *is_done, int n, struct qd_refresh_result *ret)
+{
+    for (int i = 0; i < n && !must_stop(options); i++) {
+        struct qd_entry *entry = qd_registry_entry(registry, i);
+        struct qd_entry_status state;
+        struct qd_error why = {""};
+        enum qd_status status;
+
+        if (is_done[i])
+            continue;
+        qd_entry_status(entry, &state);
+        is_done[i] = state.is_gone || !is_wanted(entry, &state, reload);
+        if (is_done[i])
+            continue;
+        is_done[i] = qd_registry_refresh(registry, entry, options, waits, &status, &why);
+        ret->n_wanted += is_done[i];
+        ret->n_loaded += is_done[i] && status == QD_OK;
+    }
+}
+
 enum qd_status qd_repository_refresh(struct qd_registry *registry, enum qd_reload reload,
                                      const struct qd_model_options *options, struct qd_refresh_result *ret,
                                      struct qd_error *err)
 {
     enum qd_status scanned = qd_repository_scan(registry, err);
     int n = qd_registry_n_entries(registry);
+    bool *is_done = qd_alloc((size_t)n + 1);
 
     memset(ret, 0, sizeof(*ret));
-    for (int i = 0; i < n && !must_stop(options); i++) {
-        struct qd_entry *entry = qd_registry_entry(registry, i);
-        struct qd_entry_status status;
-        struct qd_error why = {""};
-
-        qd_entry_status(entry, &status);
-        if (status.is_gone || !is_wanted(entry, &status, reload))
-            continue;
-        ret->n_wanted++;
-        ret->n_loaded += qd_registry_load(registry, entry, options, &why) == QD_OK;
-    }
+    if (!is_done)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for a refresh");
+    load_wanted(registry, reload, options, false, is_done, n, ret);
+    load_wanted(registry, reload, options, true, is_done, n, ret);
+    qd_free(is_done);
     if (scanned == QD_OK && !must_stop(options))
         ret->n_serving = unload_vanished(registry, NULL);
     return scanned;
