@@ -112,7 +112,7 @@ print(b" ".join(a[9:12] for a in answers).decode())
 print(next(a for a in answers if a[9:12] == b"503").decode())
 PYTHON
 check "max_held_bytes: two bodies fit, four do not" test "$(head -n 1 "$work/body" | tr ' ' '\n' | sort | tr '\n' ' ')" = "422 422 503 503 503 503 "
-check "  which are told so" grep -q "bodies of at most 2500000 bytes at once" "$work/body"
+check "  which are told so" grep -q "bodies and answers of at most 2500000 bytes at once" "$work/body"
 ask -H "$jpeg" --data-binary "@$picture" "$url/infer"
 check "  and the next good request works" test "$status" = 200
 stop
