@@ -11,6 +11,8 @@
 
 /* How often a queue is looked through for what is late or gone. */
 #define SWEEP_US 20000
+/* How often a full queue is looked through for clients that have stopped sending: a system call for each. */
+#define MAKE_ROOM_US 20000
 /* How long a client that has stopped sending keeps its place, unless somebody else needs it. */
 #define GRACE_US 500000
 /* How often an idle runner looks whether an old model is still in use. */
@@ -23,7 +25,7 @@ struct qd_batcher {
     struct qd_batcher *next;
     int n_running;   /* pictures */
     int64_t turn_us; /* the time that it had; one that was idle starts at the pool's */
-    int64_t swept_us;
+    int64_t swept_us, made_room_us;
 };
 
 struct worker {
@@ -394,8 +396,11 @@ enum qd_status qd_batcher_submit(struct qd_batcher *b, struct qd_request *reques
     request->n_started = request->n_finished = 0;
     pthread_mutex_lock(&b->pool->lock);
     /* What is late or gone makes room first. */
-    if (b->queue.n_images + request->n_images > o->queue_limit && request->submitted_us - b->swept_us > 1000)
+    if (b->queue.n_images + request->n_images > o->queue_limit &&
+        request->submitted_us - b->made_room_us >= MAKE_ROOM_US) {
+        b->made_room_us = request->submitted_us;
         finished = sweep(b, request->submitted_us, 0);
+    }
     pthread_mutex_init(&request->results_lock, NULL);
     status = enqueue(b, request, err);
     pthread_mutex_unlock(&b->pool->lock);
