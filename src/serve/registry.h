@@ -78,7 +78,7 @@ const struct qd_serve_options *qd_registry_options(const struct qd_registry *reg
 
 /*
  * Says which versions of a name lie in the repository, n 0: none any more. New ones become entries (nothing is loaded),
- * others are marked as gone and serve on. QD_TOO_LARGE: too many entries; QD_INVALID: not a name.
+ * others are marked as gone and serve on. QD_TOO_LARGE: too many that are there; QD_INVALID: not a name.
  */
 enum qd_status qd_registry_set_versions(struct qd_registry *registry, const char *name, const char *path,
                                         const int *versions, int n, struct qd_error *err);

@@ -62,9 +62,14 @@ static void mark_vanished(struct qd_registry *registry, const char *folder)
 {
     for (int i = 0; i < qd_registry_n_entries(registry); i++) {
         struct qd_entry *entry = qd_registry_entry(registry, i);
-        char *path = qd_path_join(folder, entry->name);
+        struct qd_entry_status state;
         struct qd_error ignored = {""};
+        char *path;
 
+        qd_entry_status(entry, &state);
+        if (state.is_gone)
+            continue;
+        path = qd_path_join(folder, entry->name);
         if (path && !qd_is_model_folder(path))
             (void)qd_registry_set_versions(registry, entry->name, path, NULL, 0, &ignored);
         qd_free(path);
