@@ -101,6 +101,26 @@ static void add_files(const char *folder, struct qd_hasher *hasher)
     free(list);
 }
 
+/* What model.json names beside the folder: the network's own folder, the labels wherever they came from. */
+static void add_named(const char *folder, int version, struct qd_hasher *hasher)
+{
+    struct qd_model_config config;
+    struct qd_error unused = {""};
+
+    if (qd_model_config_load(folder, version, &config, &unused) == QD_OK) {
+        const char *slash = strrchr(config.onnx_path, '/');
+        char path[4096];
+
+        if (slash && snprintf(path, sizeof(path), "%.*s", (int)(slash - config.onnx_path), config.onnx_path) <
+                         (int)sizeof(path))
+            add_files(path, hasher);
+        for (size_t i = 0; i < config.n_labels; i++)
+            if (config.labels[i])
+                qd_hasher_add(hasher, config.labels[i], strlen(config.labels[i]) + 1);
+    }
+    qd_model_config_done(&config);
+}
+
 struct qd_hash qd_version_fingerprint(const char *folder, int version)
 {
     struct qd_hasher hasher;
@@ -110,5 +130,6 @@ struct qd_hash qd_version_fingerprint(const char *folder, int version)
     add_files(folder, &hasher);
     if (snprintf(path, sizeof(path), "%s/%d", folder, version) < (int)sizeof(path))
         add_files(path, &hasher);
+    add_named(folder, version, &hasher);
     return qd_hasher_finish(&hasher);
 }

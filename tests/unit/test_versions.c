@@ -109,6 +109,13 @@ START_TEST(test_fingerprint)
     ck_assert(changes("1/weights.bin", "x"));
     ck_assert(!changes("2/model.onnx", "of another version"));
     ck_assert(!changes("calibration/a.jpg", "a picture"));
+    /* What model.json names in other folders. */
+    put("shared/net.onnx", "one");
+    put("names/labels.txt", "cat\n");
+    put("model.json", "{\"onnx\": \"shared/net.onnx\", \"labels\": \"names/labels.txt\"}");
+    ck_assert(changes("shared/net.onnx", "two"));
+    ck_assert(changes("shared/net.onnx.data", "weights"));
+    ck_assert(changes("names/labels.txt", "dog\n"));
     remove_scratch(folder);
 }
 END_TEST
