@@ -179,6 +179,19 @@ static void check_route(const struct head *head)
     }
 }
 
+/* Whoever expects what we do not know of would wait for it. */
+static void check_expect(const struct head *head)
+{
+    const char *expects = qd_exchange_header(head->exchange, "Expect");
+    char text[128];
+
+    if (!expects || strcasecmp(expects, "100-continue") == 0)
+        return;
+    head->exchange->must_close = true;
+    snprintf(text, sizeof(text), "Expect: expected 100-continue, found '%.60s'", expects);
+    qd_reply_error_as(head->exchange, 417, "expectation_failed", text);
+}
+
 static void check_access(const struct head *head)
 {
     qd_access_check(head->exchange);
@@ -208,7 +221,7 @@ static void check_body(const struct head *head)
 }
 
 /* In this order; the first that answers ends it. */
-static void (*const checks[])(const struct head *) = {check_framing, check_sizes,  check_escapes,
+static void (*const checks[])(const struct head *) = {check_framing, check_sizes, check_escapes, check_expect,
                                                       check_route,   check_access, check_body};
 
 void qd_request_check(struct qd_exchange *exchange, const char *method, const char *path, const char *version)

@@ -97,7 +97,7 @@ def get(path, *headers, version="HTTP/1.1"):
     return "\r\n".join([f"GET {path} {version}", "Host: x", "Connection: close", *headers]).encode("latin-1") + b"\r\n\r\n"
 
 
-print("1..58")
+print("1..59")
 # Slow.
 answer, seconds = drip(b"Host: x\r\nX-Slow: " + b"a" * 1000, 0.2, 12, b"POST /infer HTTP/1.1\r\n")
 check("headers that drip: 408 after body_timeout_s", b" 408 " in answer and b"body_timeout_s" in answer and 1.5 < seconds < 5, answer)
@@ -164,6 +164,7 @@ s = connect()
 s.sendall(post(b"", "Content-Length: 5000", "Expect: 100-continue", path="/nowhere"))
 answer = read_all(s)
 check("  a body that is not wanted is not waited for", answer.startswith(b"HTTP/1.1 404"), answer)
+answered("  another expectation", 417, "expected 100-continue, found 'miracles'", post(picture, f"Content-Length: {len(picture)}", "Expect: miracles"))
 
 # Lines and headers.
 answered("a long path", 414, "path: expected at most 4096 bytes", get("/" + "a" * 6000))
