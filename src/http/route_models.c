@@ -13,8 +13,8 @@ static json_t *generations_to_json(const struct qd_model *model)
     for (int i = 0; i < model->generations.n; i++) {
         const struct qd_generation *g = &model->generations.list[i];
 
-        json_array_append_new(list, json_pack("{s:i, s:s, s:f, s:b}", "generation", g->number, "method", g->method,
-                                              "calibrated_at", (double)g->made_unix_us / 1e6, "serves",
+        json_array_append_new(list, json_pack("{s:i, s:s, s:I, s:b}", "generation", g->number, "method", g->method,
+                                              "calibrated_at", (json_int_t)(g->made_unix_us / 1000000), "serves",
                                               g->number == model->generation));
     }
     return list;
@@ -35,7 +35,7 @@ static void add_model(json_t *json, const struct qd_model *model)
     json_object_set_new(json, "gate", gate);
     json_object_set_new(json, "generation", json_integer(model->generation));
     json_object_set_new(json, "generations", generations_to_json(model));
-    json_object_set_new(json, "calibrated_at", json_real((double)model->calibrated_unix_us / 1e6));
+    json_object_set_new(json, "calibrated_at", json_integer(model->calibrated_unix_us / 1000000));
     json_object_set_new(json, "calibration",
                         json_pack("{s:s, s:i, s:i, s:b, s:f}", "method", s->method, "images", s->n_images, "skipped",
                                   s->n_skipped, "from_cache", model->result.from_cache, "seconds",
