@@ -138,22 +138,75 @@ static double share_alone(struct qd_team *team, int n, bool contended, int64_t t
     return (double)n_alone / n;
 }
 
+/* Runs of one to eight images, for a second; returns the share of the time that was spent running together. */
+static double time_together(struct qd_team *team, bool contended, int64_t together_ns, int64_t alone_ns)
+{
+    int64_t spent[2] = {0, 0};
+
+    for (int i = 0; spent[0] + spent[1] < 1000000000; i++) {
+        int n_threads = qd_team_size(team, 2), n_images = 1 + i * 5 % 8;
+        int64_t run_ns = n_images * (n_threads == 1 ? alone_ns : together_ns);
+
+        spent[n_threads == 2] += run_ns;
+        qd_team_learn(team, n_threads, n_images, run_ns, contended);
+    }
+    return (double)spent[1] / (double)(spent[0] + spent[1]);
+}
+
+/* Two processes on the same cores: barriers wait for whole time slices. Batches differ from run to run. */
+START_TEST(test_team_of_a_small_network)
+{
+    struct qd_team team = {0};
+    const int64_t together_ns = 150000, alone_ns = 250000, contended_ns = 5000000;
+    int64_t alone_again_ns = 0;
+
+    ck_assert_double_eq(time_together(&team, false, together_ns, alone_ns), 1);
+    time_together(&team, true, contended_ns, 2 * alone_ns); /* the first trial costs a second */
+    for (int i = 0; i < 3; i++)
+        time_together(&team, true, contended_ns, 2 * alone_ns);
+    ck_assert_double_lt(time_together(&team, true, contended_ns, 2 * alone_ns), 0.1);
+    /* Once the other has gone, all cores are used again within about a second. */
+    while (team.alone) {
+        qd_team_learn(&team, 1, 4, 4 * alone_ns, true);
+        alone_again_ns += 4 * alone_ns;
+    }
+    ck_assert_int_lt(alone_again_ns, 1100000000);
+    time_together(&team, false, together_ns, alone_ns);
+    ck_assert_double_eq(time_together(&team, false, together_ns, alone_ns), 1);
+}
+END_TEST
+
+/* Where runs take long, being alone is for a moment: it could not be undone soon. */
+START_TEST(test_team_of_a_large_network)
+{
+    struct qd_team team = {0};
+
+    time_together(&team, false, 20000000, 40000000);
+    for (int i = 0; i < 10; i++)
+        time_together(&team, true, 45000000, 40000000);
+    for (int i = 0; i < 60 && team.alone; i++)
+        qd_team_learn(&team, 1, 1, 40000000, false);
+    ck_assert(!team.alone);
+}
+END_TEST
+
 START_TEST(test_team)
 {
     struct qd_team team = {0};
 
     /* Nothing is tried while nothing is contended, nor where runs take what they always take. */
-    ck_assert_double_eq(share_alone(&team, 1000, false, 50, 100), 0);
-    ck_assert_double_eq(share_alone(&team, 1000, true, 60, 10), 0);
+    ck_assert_double_eq(share_alone(&team, 1000, false, 5000000, 10000000), 0);
+    ck_assert_double_eq(share_alone(&team, 1000, true, 6000000, 1000000), 0);
     /* Then what is faster wins, but for the trials. */
-    ck_assert_double_gt(share_alone(&team, 1000, true, 200, 100), 0.85);
-    ck_assert_double_lt(share_alone(&team, 1000, true, 100, 200), 0.15);
-    share_alone(&team, 100, false, 50, 100);
-    ck_assert_double_eq(share_alone(&team, 1000, false, 50, 100), 0);
+    ck_assert_double_gt(share_alone(&team, 1000, true, 20000000, 10000000), 0.7);
+    ck_assert_double_lt(share_alone(&team, 1000, true, 10000000, 20000000), 0.15);
+    share_alone(&team, 100, false, 5000000, 10000000);
+    ck_assert_double_eq(share_alone(&team, 1000, false, 5000000, 10000000), 0);
     /* A caller that runs alone is left alone. */
     qd_team_learn(&team, 1, 1, 100, true);
     ck_assert_int_eq(qd_team_size(&team, 2), 2);
 }
 END_TEST
 
-QD_UNIT_MAIN("engine", test_barrier, test_barrier_oversubscribed, test_memory_plan, test_team)
+QD_UNIT_MAIN("engine", test_barrier, test_barrier_oversubscribed, test_memory_plan, test_team,
+             test_team_of_a_small_network, test_team_of_a_large_network)
