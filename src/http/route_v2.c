@@ -54,16 +54,23 @@ void qd_route_v2_model_ready(struct qd_exchange *exchange)
     qd_model_unref(model);
 }
 
-/* Dimensions from the second on, after the batch where batch is true. */
-static json_t *dims_to_json(const struct qd_shape *shape, bool batch)
+/* Dimensions from the second on, after the batch where batch is true; those of the bits in free are -1. */
+static json_t *dims_to_json(const struct qd_shape *shape, unsigned free, bool batch)
 {
     json_t *dims = json_array();
 
     if (batch)
         json_array_append_new(dims, json_integer(-1));
     for (int d = shape->n_dims && shape->dims[0] == 1 ? 1 : 0; d < shape->n_dims; d++)
-        json_array_append_new(dims, json_integer((json_int_t)shape->dims[d]));
+        json_array_append_new(dims, json_integer(free >> d & 1 ? -1 : (json_int_t)shape->dims[d]));
     return dims;
+}
+
+static json_t *output_dims(const struct qd_model *model, int o, bool batch)
+{
+    const struct qd_graph *graph = model->graph;
+
+    return dims_to_json(&graph->values[graph->outputs[o]].shape, model->free_dims ? model->free_dims[o] : 0, batch);
 }
 
 /* The model's picture in its own order; what its file leaves open is -1. */
@@ -112,14 +119,14 @@ void qd_route_v2_model(struct qd_exchange *exchange)
 
         json_array_append_new(outputs, json_pack("{s:s, s:s, s:o}", "name", value->name, "datatype",
                                                  qd_v2_datatype(value->dtype), "shape",
-                                                 dims_to_json(&value->shape, true)));
+                                                 output_dims(model, o, true)));
     }
     qd_reply_json(exchange, 200,
                   json_pack("{s:s, s:o, s:s, s:[{s:s, s:s, s:o}], s:o}", "name", entry->name, "versions",
                             versions_to_json(exchange->http->options.registry, entry->name),
                             "platform", QD_V2_PLATFORM, "inputs", "name", graph->values[graph->inputs[0]].name,
                             "datatype", qd_v2_datatype(graph->values[graph->inputs[0]].dtype), "shape",
-                            dims_to_json(&input, true), "outputs", outputs));
+                            dims_to_json(&input, 0, true), "outputs", outputs));
     qd_model_unref(model);
 }
 
@@ -134,7 +141,7 @@ static json_t *config_outputs(const struct qd_model *model)
 
         snprintf(type, sizeof(type), "TYPE_%s", qd_v2_datatype(value->dtype));
         json_array_append_new(outputs, json_pack("{s:s, s:s, s:o}", "name", value->name, "data_type", type, "dims",
-                                                 dims_to_json(&value->shape, false)));
+                                                 output_dims(model, o, false)));
     }
     return outputs;
 }
@@ -158,7 +165,7 @@ void qd_route_v2_config(struct qd_exchange *exchange)
                   "name", entry->name, "platform", QD_V2_PLATFORM, "backend", PACKAGE_NAME, "version_policy", "latest",
                   "num_versions", 1, "max_batch_size", o->model.max_batch, "input", "name",
                   model->graph->values[model->graph->inputs[0]].name, "data_type", type, "format",
-                  model->graph->channels_last ? "FORMAT_NHWC" : "FORMAT_NCHW", "dims", dims_to_json(&input, false),
+                  model->graph->channels_last ? "FORMAT_NHWC" : "FORMAT_NCHW", "dims", dims_to_json(&input, 0, false),
                   "output", config_outputs(model), "instance_group", "kind", "KIND_CPU", "count", o->n_runners,
                   "dynamic_batching", "max_queue_delay_microseconds", o->max_delay_us, "priority_levels",
                   QD_N_PRIORITIES, "default_priority_level", QD_NORMAL_PRIORITY + 1, "default_queue_policy",

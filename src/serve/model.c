@@ -166,6 +166,30 @@ enum qd_status qd_model_load_graph(const char *path, struct qd_model **ret, stru
     return new_model(path, NULL, NULL, ret, err);
 }
 
+/* Which of the outputs' dimensions depend on the picture's size: those that differ for pictures twice as large. */
+static void find_free_dims(struct qd_model *model)
+{
+    const struct qd_graph *graph = model->graph;
+    const struct qd_preprocess *p = &model->config.preprocess;
+    const int size[2] = {p->crop_h * (1 + graph->free_height), p->crop_w * (1 + graph->free_width)};
+    struct qd_model_options own = {.version = model->config.version};
+    struct qd_model *larger = NULL;
+    struct qd_error unused = {""};
+
+    if ((!graph->free_height && !graph->free_width) ||
+        new_model(model->config.path, &own, size, &larger, &unused) != QD_OK)
+        return;
+    model->free_dims = qd_arena_alloc(&model->graph->arena, (size_t)graph->n_outputs);
+    for (int o = 0; o < graph->n_outputs && o < larger->graph->n_outputs && model->free_dims; o++) {
+        const struct qd_shape *a = &graph->values[graph->outputs[o]].shape;
+        const struct qd_shape *b = &larger->graph->values[larger->graph->outputs[o]].shape;
+
+        for (int d = 0; d < a->n_dims; d++)
+            model->free_dims[o] |= (uint8_t)((a->n_dims != b->n_dims || a->dims[d] != b->dims[d]) << d);
+    }
+    qd_model_unref(larger);
+}
+
 enum qd_status qd_model_resized(struct qd_model *base, int h, int w, const struct qd_model_options *options,
                                 struct qd_model **ret, struct qd_error *err)
 {
@@ -476,6 +500,8 @@ enum qd_status qd_model_load(const char *path, const struct qd_model_options *op
         return status;
     }
     model->is_recalibration = options->keeps_generations && options->ignore_cache;
+    if (options->keeps_generations)
+        find_free_dims(model);
     model->loaded_unix_us = model->calibrated_unix_us = qd_unix_time_us();
     if (model->result.from_entry)
         model->calibrated_unix_us = kept_generation(model)->made_unix_us;

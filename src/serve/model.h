@@ -23,6 +23,7 @@ struct qd_model {
     const char *profile;           /* the name of the one that calibrated it */
     bool forgets_scales;           /* the network was quantized, but these scales are a calibration's */
     bool synthetic;                /* calibrated on made-up pictures, because there is no image set */
+    uint8_t *free_dims; /* by output, bit d: dimension d depends on the picture's size; NULL: none does (or not served) */
     /* private */
     atomic_int n_refs;
     atomic_int n_requests; /* that wait for it or run on it: batcher.c's */

@@ -67,7 +67,8 @@ def test(url):
 
     status, answer = client.get("/v2/models/open")
     check("metadata: open dimensions are -1", answer["inputs"][0]["shape"] == [-1, 1, -1, -1], answer)
-    check("  two outputs", [o["name"] for o in answer["outputs"]] == ["y", "map"], answer)
+    check("  two outputs, of which the map's size is open", [(o["name"], o["shape"]) for o in answer["outputs"]] ==
+          [("y", [-1, CHANNELS]), ("map", [-1, CHANNELS, -1, -1])], answer)
     for h, w in ((28, 28), (40, 36), (2, 2), (31, 65), (40, 36)):
         pixels = [bytes(random.randrange(256) for _ in range(h * w)) for _ in range(3)]
         status, answer, out = client.infer("open", [("image", "UINT8", [3, 1, h, w], b"".join(pixels))])
