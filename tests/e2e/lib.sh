@@ -4,6 +4,12 @@ quantd=$QD_BUILD/quantd
 model=$QD_SRC/models/fashion-mnist
 picture=$model/evaluation/ankle-boot_00000.jpg
 work=$(mktemp -d)
+# Every answer is kept, for answers.sh holds them all against docs/openapi.yaml.
+QD_ANSWERS=$QD_BUILD/tests/e2e/answers/$(basename "$0" .sh)
+export QD_ANSWERS
+rm -rf "$QD_ANSWERS"
+mkdir -p "$QD_ANSWERS"
+n_answers=0
 pid=
 number=0
 trap 'stop; rm -rf "$work"' EXIT
@@ -47,7 +53,11 @@ check() {
 
 # ask CURL-OPTIONS...: status into $status, body into $work/body, headers into $work/headers.
 ask() {
-    status=$(curl -sS --max-time 30 -o "$work/body" -D "$work/headers" -w '%{http_code}' "$@" 2>"$work/curl") || status=000
+    asked=$(curl -sS --max-time 30 -o "$work/body" -D "$work/headers" -w '%{http_code} %{method} %{url_effective}' "$@" 2>"$work/curl") || asked=000
+    status=${asked%% *}
+    [ "$status" != 000 ] || return 0
+    n_answers=$((n_answers + 1))
+    { echo "$asked" && cat "$work/headers" "$work/body"; } >"$QD_ANSWERS/$n_answers" 2>/dev/null || true
 }
 
 body_has() { grep -qF -- "$1" "$work/body"; }
