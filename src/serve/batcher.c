@@ -12,7 +12,7 @@
 /* How often a queue is looked through for what is late or gone. */
 #define SWEEP_US 20000
 /* How often a full queue is looked through for clients that have stopped sending: a system call for each. */
-#define MAKE_ROOM_US 20000
+#define MAKE_ROOM_US 50000
 /* How long a client that has stopped sending keeps its place, unless somebody else needs it. */
 #define GRACE_US 500000
 /* How often an idle runner looks whether an old model is still in use. */
