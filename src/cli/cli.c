@@ -174,6 +174,12 @@ int qd_cli_fail(const struct qd_error *err)
 
 void qd_cli_warn(const struct qd_model *model)
 {
+    if (!model->config.has_preprocess) {
+        char text[QD_PREPROCESS_TEXT_SIZE];
+
+        qd_preprocess_text(&model->config.preprocess, text);
+        fprintf(stderr, "quantd: no preprocess is stated (model.json); taken is: %s\n", text);
+    }
     for (int i = 0; i < model->result.n_warnings; i++)
         fprintf(stderr, "quantd: %s\n", model->result.warnings[i]);
 }

@@ -63,11 +63,14 @@ static int print_plan(const struct qd_model *model, bool as_json)
     const struct qd_plan *plan = model->result.int8;
     int64_t macs = qd_plan_macs(plan, false), macs_q8 = qd_plan_macs(plan, true);
     json_t *steps = json_array();
+    char pictures[QD_PREPROCESS_TEXT_SIZE];
 
     if (!as_json) {
         printf("%s: %d nodes, %d steps, %.1f M multiply-accumulates, %.1f %% of them int8\n", model->config.name,
                model->graph->n_nodes, qd_plan_n_steps(plan), (double)macs / 1e6,
                macs ? 100.0 * (double)macs_q8 / (double)macs : 0.0);
+        qd_preprocess_text(&model->config.preprocess, pictures);
+        printf("pictures: %s%s\n", pictures, model->config.has_preprocess ? "" : " (model.json states none)");
         if (strcmp(model->result.scales->method, QD_METHOD_GIVEN) == 0)
             printf("scales: given by the model\n");
         else

@@ -121,6 +121,7 @@ struct qd_graph {
     int n_inputs, n_outputs;
     int pixels; /* the input that takes a picture's bytes, or QD_NO_VALUE; others take elements of their type */
     bool channels_last;           /* the model takes its picture as [n,h,w,c] */
+    bool takes_bytes;             /* and as uint8: the pixels' values */
     bool free_height, free_width; /* the model's file leaves the picture's size open */
     bool forgets_scales; /* import_qdq leaves no qparams: a calibration is to find new ones */
     int multiplier_bits; /* of requantisation multipliers: 1 (a shift) .. 24; 0 means 24 */

@@ -40,6 +40,8 @@ static void add_model(json_t *json, const struct qd_model *model)
                         json_pack("{s:s, s:i, s:i, s:b, s:f}", "method", s->method, "images", s->n_images, "skipped",
                                   s->n_skipped, "from_cache", model->result.from_cache, "seconds",
                                   model->result.seconds));
+    json_object_set_new(json, "preprocess", qd_preprocess_to_json(&model->config.preprocess));
+    json_object_set_new(json, "preprocess_is_stated", json_boolean(model->config.has_preprocess));
     json_object_set_new(json, "macs", json_integer((json_int_t)qd_plan_macs(model->result.int8, false)));
     json_object_set_new(json, "int8_macs", json_integer((json_int_t)qd_plan_macs(model->result.int8, true)));
     json_object_set_new(json, "classes", json_integer((json_int_t)qd_plan_output_count(model->result.int8, 0)));

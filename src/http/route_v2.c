@@ -84,6 +84,11 @@ static struct qd_shape input_shape(const struct qd_model *model)
     return graph->channels_last ? (struct qd_shape){4, {1, h, w, c}} : (struct qd_shape){4, {1, c, h, w}};
 }
 
+static const char *input_datatype(const struct qd_graph *graph)
+{
+    return graph->takes_bytes ? "UINT8" : qd_v2_datatype(graph->values[graph->inputs[0]].dtype);
+}
+
 /* Of a name: those that serve, or could. */
 static json_t *versions_to_json(struct qd_registry *registry, const char *name)
 {
@@ -125,7 +130,7 @@ void qd_route_v2_model(struct qd_exchange *exchange)
                   json_pack("{s:s, s:o, s:s, s:[{s:s, s:s, s:o}], s:o}", "name", entry->name, "versions",
                             versions_to_json(exchange->http->options.registry, entry->name),
                             "platform", QD_V2_PLATFORM, "inputs", "name", graph->values[graph->inputs[0]].name,
-                            "datatype", qd_v2_datatype(graph->values[graph->inputs[0]].dtype), "shape",
+                            "datatype", input_datatype(graph), "shape",
                             dims_to_json(&input, 0, true), "outputs", outputs));
     qd_model_unref(model);
 }
@@ -157,7 +162,7 @@ void qd_route_v2_config(struct qd_exchange *exchange)
     if (!model)
         return;
     input = input_shape(model);
-    snprintf(type, sizeof(type), "TYPE_%s", qd_v2_datatype(model->graph->values[model->graph->inputs[0]].dtype));
+    snprintf(type, sizeof(type), "TYPE_%s", input_datatype(model->graph));
     qd_reply_json(
         exchange, 200,
         json_pack("{s:s, s:s, s:s, s:{s:{s:i}}, s:i, s:[{s:s, s:s, s:s, s:o}], s:o, s:[{s:s, s:i}], "

@@ -214,6 +214,7 @@ static enum qd_status resolve_image_shape(const struct qd_onnx_options *options,
         return qd_error_set(err, QD_UNSUPPORTED,
                             "the batch dimension is fixed to %lld: export the model with batch 1 or a dynamic batch",
                             (long long)shape->dims[0]);
+    graph->takes_bytes = dtype == QD_U8;
     graph->channels_last = !is_channels(shape->dims[1]) && is_channels(shape->dims[3]);
     if (graph->channels_last)
         *shape = (struct qd_shape){4, {1, shape->dims[3], shape->dims[1], shape->dims[2]}};

@@ -74,7 +74,8 @@ static enum qd_status prepare_graph(struct qd_model *model, bool standard, struc
     const struct qd_preprocess *p = &config->preprocess;
     const struct qd_shape *input = &model->graph->values[model->graph->inputs[0]].shape;
     float scale[3], bias[3];
-    enum qd_status status = qd_model_config_resolve(config, input->dims[1], input->dims[2], input->dims[3], err);
+    enum qd_status status = qd_model_config_resolve(config, input->dims[1], input->dims[2], input->dims[3],
+                                                    model->graph->takes_bytes, err);
 
     if (status != QD_OK)
         return status;

@@ -4,6 +4,8 @@
 #ifndef QD_SERVE_MODEL_CONFIG_H
 #define QD_SERVE_MODEL_CONFIG_H
 
+#include <jansson.h>
+
 #include "image/image.h"
 #include "onnx/onnx.h"
 #include "quant/profile.h"
@@ -47,9 +49,16 @@ void qd_model_config_done(struct qd_model_config *config);
 
 /*
  * Completes the preprocessing from the network's input [1,c,h,w]: a missing crop or size is the input's; without any,
- * ImageNet's (shorter side 256/224 of the input, mean, std). QD_INVALID where model.json and network disagree.
+ * ImageNet's (shorter side 256/224 of the input, mean, std), or the bare pixels where the network takes bytes.
+ * QD_INVALID where model.json and network disagree.
  */
 enum qd_status qd_model_config_resolve(struct qd_model_config *config, int64_t c, int64_t h, int64_t w,
-                                       struct qd_error *err);
+                                       bool takes_bytes, struct qd_error *err);
+
+#define QD_PREPROCESS_TEXT_SIZE 200
+/* "rgb, shorter side 256, crop 224 x 224, (pixel * 0.00392157 - [0.485, ...]) / [0.229, ...]" */
+void qd_preprocess_text(const struct qd_preprocess *preprocess, char ret[QD_PREPROCESS_TEXT_SIZE]);
+/* As model.json has it. NULL without memory. */
+json_t *qd_preprocess_to_json(const struct qd_preprocess *preprocess);
 
 #endif

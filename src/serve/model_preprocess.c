@@ -1,13 +1,18 @@
-/* The "preprocess" of a model.json: how a picture becomes the network's input. */
-#include <math.h>
+/* The "preprocess" of a model.json, and what stands in for it: how a picture becomes the network's input. */
+#include <stdio.h>
+#include <string.h>
 
 #include "serve/model_keys.h"
 
+/* In the order of their enums. */
+static const char *const color_names[] = {"rgb", "bgr", "gray"};
+static const char *const resize_names[] = {"shorter_side", "stretch", "letterbox"};
+static const char *const interpolation_names[] = {"bilinear", "bicubic", "nearest"};
+
 static enum qd_status read_color(struct qd_model_config *c, const json_t *value, struct qd_error *err)
 {
-    static const char *const names[] = {"rgb", "bgr", "gray"};
     int i = 0;
-    enum qd_status status = qd_key_choice(value, names, 3, &i, err);
+    enum qd_status status = qd_key_choice(value, color_names, 3, &i, err);
 
     c->preprocess.color = (enum qd_color)i;
     return status;
@@ -15,9 +20,8 @@ static enum qd_status read_color(struct qd_model_config *c, const json_t *value,
 
 static enum qd_status read_resize(struct qd_model_config *c, const json_t *value, struct qd_error *err)
 {
-    static const char *const names[] = {"shorter_side", "stretch", "letterbox"};
     int i = 0;
-    enum qd_status status = qd_key_choice(value, names, 3, &i, err);
+    enum qd_status status = qd_key_choice(value, resize_names, 3, &i, err);
 
     c->preprocess.resize = (enum qd_resize_mode)i;
     return status;
@@ -25,9 +29,8 @@ static enum qd_status read_resize(struct qd_model_config *c, const json_t *value
 
 static enum qd_status read_interpolation(struct qd_model_config *c, const json_t *value, struct qd_error *err)
 {
-    static const char *const names[] = {"bilinear", "bicubic", "nearest"};
     int i = 0;
-    enum qd_status status = qd_key_choice(value, names, 3, &i, err);
+    enum qd_status status = qd_key_choice(value, interpolation_names, 3, &i, err);
 
     c->preprocess.interpolation = (enum qd_interpolation)i;
     return status;
@@ -145,4 +148,88 @@ enum qd_status qd_key_preprocess(struct qd_model_config *c, const json_t *value,
 
     c->has_preprocess = true;
     return qd_keys_read(c, value, keys, QD_ARRAY_SIZE(keys), err);
+}
+
+/* For a network that says nothing: ImageNet's pictures, as torchvision prepares them. */
+static void use_imagenet(struct qd_model_config *c, int64_t channels, int64_t h, int64_t w)
+{
+    static const float mean[3] = {0.485f, 0.456f, 0.406f}, std[3] = {0.229f, 0.224f, 0.225f};
+    struct qd_preprocess *p = &c->preprocess;
+
+    p->color = channels == 1 ? QD_GRAY : QD_RGB;
+    p->resize = h == w && h >= 64 ? QD_SHORTER_SIDE : QD_STRETCH;
+    p->size_h = p->resize == QD_SHORTER_SIDE ? (int)((h * 256 + 112) / 224) : (int)h;
+    p->size_w = p->resize == QD_SHORTER_SIDE ? p->size_h : (int)w;
+    p->scale = 1.0f / 255;
+    memcpy(p->mean, mean, sizeof(mean));
+    memcpy(p->std, std, sizeof(std));
+}
+
+/* A network that takes bytes: whatever is done to the pixels' values, it does itself. */
+static enum qd_status use_bytes(struct qd_model_config *config, struct qd_error *err)
+{
+    struct qd_preprocess *p = &config->preprocess;
+    bool is_same = p->scale == 1;
+
+    for (int i = 0; i < 3; i++)
+        is_same &= p->mean[i] == 0 && p->std[i] == 1;
+    if (config->has_preprocess && !is_same)
+        return qd_error_set(err, QD_INVALID, "preprocess: the network's input is uint8 and takes pixels as they are, so "
+                                             "expected scale 1, mean [0], std [1]");
+    p->scale = 1;
+    for (int i = 0; i < 3; i++) {
+        p->mean[i] = 0;
+        p->std[i] = 1;
+    }
+    return QD_OK;
+}
+
+enum qd_status qd_model_config_resolve(struct qd_model_config *config, int64_t c, int64_t h, int64_t w,
+                                       bool takes_bytes, struct qd_error *err)
+{
+    struct qd_preprocess *p = &config->preprocess;
+
+    if (!config->has_preprocess)
+        use_imagenet(config, c, h, w);
+    if (takes_bytes && use_bytes(config, err) != QD_OK)
+        return QD_INVALID;
+    if (c == 1 && config->has_preprocess && p->color != QD_GRAY)
+        return qd_error_set(err, QD_INVALID, "preprocess.color: the network reads 1 channel, so expected gray");
+    if (c == 3 && p->color == QD_GRAY)
+        return qd_error_set(err, QD_INVALID, "preprocess.color: the network reads 3 channels, so expected rgb or bgr");
+    if (!config->has_crop) {
+        p->crop_h = (int)h;
+        p->crop_w = (int)w;
+    }
+    if (!p->size_h) {
+        p->size_h = (int)h;
+        p->size_w = (int)w;
+    }
+    if (p->crop_h != h || p->crop_w != w)
+        return qd_error_set(err, QD_INVALID, "preprocess.crop: the network reads %lld x %lld, found [%d, %d]",
+                            (long long)h, (long long)w, p->crop_h, p->crop_w);
+    return QD_OK;
+}
+
+void qd_preprocess_text(const struct qd_preprocess *p, char ret[QD_PREPROCESS_TEXT_SIZE])
+{
+    const char *resize = p->resize == QD_STRETCH        ? "stretched to"
+                         : p->resize == QD_SHORTER_SIDE ? "shorter side"
+                                                        : "letterbox";
+    char size[32];
+
+    snprintf(size, sizeof(size), p->resize == QD_SHORTER_SIDE ? "%d" : "%d x %d", p->size_h, p->size_w);
+    snprintf(ret, QD_PREPROCESS_TEXT_SIZE,
+             "%s, %s %s, crop %d x %d, (pixel * %.6g - [%.4g, %.4g, %.4g]) / [%.4g, %.4g, %.4g]",
+             color_names[p->color], resize, size, p->crop_h, p->crop_w, (double)p->scale, (double)p->mean[0],
+             (double)p->mean[1], (double)p->mean[2], (double)p->std[0], (double)p->std[1], (double)p->std[2]);
+}
+
+json_t *qd_preprocess_to_json(const struct qd_preprocess *p)
+{
+    return json_pack("{s:s, s:s, s:[i,i], s:[i,i], s:s, s:f, s:[f,f,f], s:[f,f,f]}", "color", color_names[p->color],
+                     "resize", resize_names[p->resize], "size", p->size_h, p->size_w, "crop", p->crop_h, p->crop_w,
+                     "interpolation", interpolation_names[p->interpolation], "scale", (double)p->scale, "mean",
+                     (double)p->mean[0], (double)p->mean[1], (double)p->mean[2], "std", (double)p->std[0],
+                     (double)p->std[1], (double)p->std[2]);
 }

@@ -11,6 +11,12 @@ static void log_model(const struct qd_model *model)
 {
     const struct qd_scales *s = model->result.scales;
 
+    if (!model->config.has_preprocess) {
+        char text[QD_PREPROCESS_TEXT_SIZE];
+
+        qd_preprocess_text(&model->config.preprocess, text);
+        qd_log(QD_LOG_WARNING, "model '%s': model.json states no preprocess; taken is: %s", model->config.name, text);
+    }
     if (model->warning[0])
         qd_log(QD_LOG_WARNING, "model '%s': %s", model->config.name, model->warning);
     for (int i = 0; i < model->result.n_warnings; i++)

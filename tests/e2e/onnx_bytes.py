@@ -33,6 +33,7 @@ def node(op, inputs, output, domain="", **attributes):
                  (field(7, domain) if domain else b""))
 
 
-def value(name, dims):
+def value(name, dims, kind=1):
+    """kind: of its elements, 1 float, 2 uint8."""
     shape = b"".join(field(1, field(1, d)) for d in dims)
-    return field(1, name) + field(2, field(1, field(1, 1) + field(2, shape)))
+    return field(1, name) + field(2, field(1, field(1, kind) + field(2, shape)))

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Networks that are quantized already, in QDQ and in QLinear form: served by their own scales, with no pictures, the same.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
-echo 1..18
+echo 1..26
 python3 -B "$QD_SRC/tests/e2e/quantized_onnx.py" "$work/models"
 models=$work/models
 cache=$work/cache # of its own: new generations of scales outlive the daemon
@@ -37,6 +37,24 @@ check "QLinear answers" test "$status" = 200
 scores "$work/b"
 check "  the same" cmp "$work/a" "$work/b"
 check "  which is something" test -s "$work/a"
+
+# A network that takes bytes gets the pixels as they are, stated or not.
+for m in bytes stated; do
+    ask -H 'Content-Type: image/jpeg' --data-binary "@$picture" "$url/infer?model=$m&top_k=10"
+    scores "$work/$m"
+done
+check "a uint8 input gets the pixels, stated or not" cmp "$work/bytes" "$work/stated"
+check "  which is something" test -s "$work/bytes"
+check "what is inferred is a warning" log_has "model 'bytes': model.json states no preprocess; taken is: gray, stretched to 28 x 28"
+check "  and only that" test "$(grep -c 'states no preprocess' "$work/log")" = 1
+ask "$url/models/bytes"
+check "  and said of the model" body_has '"preprocess_is_stated":false'
+ask "$url/v2/models/bytes"
+check "V2 knows the type" body_has '"datatype":"UINT8"'
+sed 's/"scale":1,/"scale":0.00392156862745098,/' "$models/stated/model.json" >"$work/json" && cp "$work/json" "$models/stated/model.json"
+ask -X POST -d '{}' "$url/v2/repository/models/stated/load"
+check "values that are no bytes: refused" test "$status" = 400
+check "  and why" body_has "the network's input is uint8 and takes pixels as they are, so expected scale 1"
 ask -X POST -d "{\"model\":\"qdq\",\"method\":\"minmax\",\"images\":\"$QD_SRC/models/fashion-mnist/calibration\"}" "$url/recalibrate"
 wait_job() {
     for _ in $(seq 300); do

@@ -1,4 +1,5 @@
-"""quantized_onnx.py FOLDER: one quantized network of 28x28 gray pictures in two spellings, FOLDER/qdq/ and FOLDER/qlinear/.
+"""quantized_onnx.py FOLDER: one quantized network of 28x28 gray pictures in two spellings, FOLDER/qdq/ and FOLDER/qlinear/,
+and as one that takes bytes: FOLDER/bytes (no preprocess stated), FOLDER/stated (the same, stated).
 
 Conv + Relu, MaxPool on bytes, Conv, Add, GlobalAveragePool, Flatten, Gemm; int8 weights by channel, int32 biases, uint8
 activations. QDQ has floats between pairs; QLinear has ONNX's and ONNX Runtime's operators on bytes. Both say the same.
@@ -20,8 +21,8 @@ def tensor(name, dims, kind, values):
 
 
 class Graph:
-    def __init__(self, qlinear):
-        self.qlinear, self.nodes, self.tensors, self.n_reals = qlinear, b"", b"", 0
+    def __init__(self, qlinear, takes_bytes):
+        self.qlinear, self.takes_bytes, self.nodes, self.tensors, self.n_reals = qlinear, takes_bytes, b"", b"", 0
         random.seed(7)
 
     def add(self, op, inputs, output, domain="", **attributes):
@@ -93,20 +94,23 @@ class Graph:
         self.layer("c1", [8, 1, 3, 3], 0.013)
         self.layer("c2", [8, 8, 3, 3], 0.02)
         self.layer("g", [10, 8], 0.03)
-        self.quantize("image", "x")
+        if not self.takes_bytes:
+            self.quantize("image", "x")
         self.conv("x", "c1", pads=[1, 1, 1, 1], strides=[2, 2])
         self.pool("c1", "c1", "p1")
         self.conv("p1", "c2", pads=[1, 1, 1, 1])
         self.rest()
         graph = self.nodes + field(2, "quantized") + self.tensors
-        graph += field(11, value("image", [1, 1, 28, 28])) + field(12, value("y", [1, 10]))
+        image = value("x", [1, 1, 28, 28], 2) if self.takes_bytes else value("image", [1, 1, 28, 28])
+        graph += field(11, image) + field(12, value("y", [1, 10]))
         return field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 13)) + field(
             8, field(1, "com.microsoft") + field(2, 1))
 
 
-for spelling in ("qdq", "qlinear"):
+BARE = '{"preprocess":{"color":"gray","resize":"stretch","size":[28,28],"scale":1,"mean":[0],"std":[1]}}'
+for spelling, text in (("qdq", JSON), ("qlinear", JSON), ("bytes", "{}"), ("stated", BARE)):
     os.makedirs(f"{sys.argv[1]}/{spelling}/1")
     with open(f"{sys.argv[1]}/{spelling}/1/model.onnx", "wb") as file:
-        file.write(Graph(spelling == "qlinear").bytes())
+        file.write(Graph(spelling == "qlinear", spelling in ("bytes", "stated")).bytes())
     with open(f"{sys.argv[1]}/{spelling}/model.json", "w") as file:
-        file.write(JSON)
+        file.write(text)
