@@ -62,6 +62,7 @@ void qd_barrier_init(struct qd_barrier *barrier, int n_threads)
     atomic_init(&barrier->generation, 0);
     atomic_init(&barrier->n_arrived, 0);
     atomic_init(&barrier->n_asleep, 0);
+    atomic_init(&barrier->waited_ns, 0);
     atomic_init(&barrier->spin_ns, barrier->max_spin_ns);
 }
 
@@ -83,6 +84,7 @@ static void learn(struct qd_barrier *barrier, int spin_ns, int64_t waited_ns)
 {
     int next = waited_ns > QD_BARRIER_SPIN_NS ? spin_ns / 2 : spin_ns + STEP_NS;
 
+    atomic_fetch_add_explicit(&barrier->waited_ns, waited_ns, memory_order_relaxed);
     if (next > barrier->max_spin_ns)
         next = barrier->max_spin_ns;
     if (next != spin_ns)

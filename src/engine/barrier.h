@@ -26,6 +26,7 @@ struct qd_barrier {
     _Alignas(QD_ALIGNMENT) atomic_uint n_asleep;
     _Alignas(QD_ALIGNMENT) atomic_int spin_ns; /* how long the next wait spins; 0: it sleeps at once */
     int max_spin_ns;
+    _Alignas(QD_ALIGNMENT) atomic_llong waited_ns;
 };
 
 /* n_threads: how many will wait together, at most. */
@@ -34,10 +35,10 @@ void qd_barrier_init(struct qd_barrier *barrier, int n_threads);
 /* Returns once n_threads threads have called it; all of them with the same number. One thread returns at once. */
 void qd_barrier_wait(struct qd_barrier *barrier, int n_threads);
 
-/* Whether the last waits say that the cores are contended: spinning has not paid. */
-static inline bool qd_barrier_contended(const struct qd_barrier *barrier)
+/* How long threads have waited here, all of them together. */
+static inline int64_t qd_barrier_waited_ns(const struct qd_barrier *barrier)
 {
-    return atomic_load_explicit(&barrier->spin_ns, memory_order_relaxed) < QD_BARRIER_SPIN_NS / 8;
+    return atomic_load_explicit(&barrier->waited_ns, memory_order_relaxed);
 }
 
 #endif

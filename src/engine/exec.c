@@ -523,15 +523,18 @@ static void run_depth_first(struct qd_frame *frame, int n_images, int thread, in
 void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_threads)
 {
     const struct images all = {0, n_images, 0};
-    int64_t start_ns = 0;
+    int64_t start_ns = 0, waited_ns = 0;
 
-    if (thread == 0)
+    if (thread == 0) {
         frame->last_ns = start_ns = qd_now_ns();
+        waited_ns = qd_barrier_waited_ns(&frame->barrier);
+    }
     if (frame->plan->depth_steps)
         run_depth_first(frame, n_images, thread, n_threads);
     run_together(frame, frame->plan->depth_steps, frame->plan->n_steps, &all, thread, n_threads);
     if (thread == 0)
-        qd_team_learn(&frame->team, n_threads, n_images, qd_now_ns() - start_ns, qd_barrier_contended(&frame->barrier));
+        qd_team_learn(&frame->team, n_threads, n_images, qd_now_ns() - start_ns,
+                      (qd_barrier_waited_ns(&frame->barrier) - waited_ns) / n_threads);
 }
 
 int qd_frame_team(const struct qd_frame *frame, int n_threads)

@@ -18,7 +18,10 @@
 /* A zeroed struct is ready. */
 struct qd_team {
     bool alone;        /* the next run has one thread */
+    bool alone_won;    /* its trial: it is kept for a while now */
     int n_runs;        /* of this way so far */
+    int64_t spent_ns;  /* by them */
+    int64_t waited_ns; /* of that, at barriers */
     int n_timed;       /* of those, the ones in sum */
     double sum;        /* slowness of the runs on trial */
     double together;   /* what the last trial together gave */
@@ -34,7 +37,7 @@ static inline int qd_team_size(const struct qd_team *team, int n_threads)
     return team->alone ? 1 : n_threads;
 }
 
-/* What a run by n_threads over n_images took, and whether its barriers say that the cores are contended. */
-void qd_team_learn(struct qd_team *team, int n_threads, int n_images, int64_t run_ns, bool contended);
+/* What a run by n_threads over n_images took, and how long of that a thread waited at barriers, on average. */
+void qd_team_learn(struct qd_team *team, int n_threads, int n_images, int64_t run_ns, int64_t waited_ns);
 
 #endif

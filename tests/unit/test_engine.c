@@ -133,7 +133,8 @@ static double share_alone(struct qd_team *team, int n, bool contended, int64_t t
         int n_threads = qd_team_size(team, 2);
 
         n_alone += n_threads == 1;
-        qd_team_learn(team, n_threads, 4, 4 * (n_threads == 1 ? alone_ns : together_ns), contended);
+        qd_team_learn(team, n_threads, 4, 4 * (n_threads == 1 ? alone_ns : together_ns),
+                      contended && n_threads > 1 ? 2 * together_ns : 0);
     }
     return (double)n_alone / n;
 }
@@ -148,7 +149,7 @@ static double time_together(struct qd_team *team, bool contended, int64_t togeth
         int64_t run_ns = n_images * (n_threads == 1 ? alone_ns : together_ns);
 
         spent[n_threads == 2] += run_ns;
-        qd_team_learn(team, n_threads, n_images, run_ns, contended);
+        qd_team_learn(team, n_threads, n_images, run_ns, contended && n_threads > 1 ? run_ns / 2 : 0);
     }
     return (double)spent[1] / (double)(spent[0] + spent[1]);
 }
@@ -167,7 +168,7 @@ START_TEST(test_team_of_a_small_network)
     ck_assert_double_lt(time_together(&team, true, contended_ns, 2 * alone_ns), 0.1);
     /* Once the other has gone, all cores are used again within about a second. */
     while (team.alone) {
-        qd_team_learn(&team, 1, 4, 4 * alone_ns, true);
+        qd_team_learn(&team, 1, 4, 4 * alone_ns, 0);
         alone_again_ns += 4 * alone_ns;
     }
     ck_assert_int_lt(alone_again_ns, 1100000000);
@@ -185,7 +186,7 @@ START_TEST(test_team_of_a_large_network)
     for (int i = 0; i < 10; i++)
         time_together(&team, true, 45000000, 40000000);
     for (int i = 0; i < 60 && team.alone; i++)
-        qd_team_learn(&team, 1, 1, 40000000, false);
+        qd_team_learn(&team, 1, 1, 40000000, 0);
     ck_assert(!team.alone);
 }
 END_TEST
@@ -194,16 +195,22 @@ START_TEST(test_team)
 {
     struct qd_team team = {0};
 
-    /* Nothing is tried while nothing is contended, nor where runs take what they always take. */
+    /* Nothing is tried while nothing is contended. */
     ck_assert_double_eq(share_alone(&team, 1000, false, 5000000, 10000000), 0);
-    ck_assert_double_eq(share_alone(&team, 1000, true, 6000000, 1000000), 0);
-    /* Then what is faster wins, but for the trials. */
+    /* Then what is faster wins, whether or not the cores were ever idle; where being alone does not pay, it is seldom. */
+    team = (struct qd_team){0};
+    ck_assert_double_lt(share_alone(&team, 10000, true, 250000, 500000), 0.03);
+    team = (struct qd_team){0};
+    ck_assert_double_gt(share_alone(&team, 10000, true, 500000, 250000), 0.9);
+    team = (struct qd_team){0};
+    share_alone(&team, 1000, false, 5000000, 10000000);
+    /* It changes with what is faster. */
     ck_assert_double_gt(share_alone(&team, 1000, true, 20000000, 10000000), 0.7);
     ck_assert_double_lt(share_alone(&team, 1000, true, 10000000, 20000000), 0.15);
     share_alone(&team, 100, false, 5000000, 10000000);
     ck_assert_double_eq(share_alone(&team, 1000, false, 5000000, 10000000), 0);
     /* A caller that runs alone is left alone. */
-    qd_team_learn(&team, 1, 1, 100, true);
+    qd_team_learn(&team, 1, 1, 100, 0);
     ck_assert_int_eq(qd_team_size(&team, 2), 2);
 }
 END_TEST
