@@ -142,13 +142,14 @@ static float candidate(const struct group *g, float largest, int o, int i)
     const struct qd_rounding *r = g->r;
     float scale = free_candidate(g, largest, i);
     double unit;
-    int bits = r->power_of_two ? 1 : r->multiplier_bits;
 
     if (!(scale > 0) || scale_is_free(r))
         return scale;
     /* The unit is a power of two where all scales are, but for a HardSigmoid: its slope is a part of the weights. */
     unit = r->output_units ? r->output_units[o] / r->input_scale : 1;
-    return (float)((double)qd_q8_round_multiplier((double)scale / unit, bits) * unit);
+    if (r->power_of_two)
+        return (float)(exp2(rint(log2((double)scale / unit))) * unit);
+    return (float)((double)qd_q8_round_multiplier((double)scale / unit, r->multiplier_bits) * unit);
 }
 
 /* Chooses scale and q of the row in g->w. */
