@@ -284,6 +284,29 @@ static double choose_spread(const struct choice *choice, const double *alone, in
     return least;
 }
 
+/*
+ * A mean's or a product's multipliers are ratios of its tensors' steps, and no weights' scale makes them fit few bits:
+ * channels then may be powers of two apart, as the tensors' own scales are.
+ */
+static bool joins_steps(const struct qd_graph *graph, int v)
+{
+    bool joins = !graph->nodes[graph->values[v].producer].op->layer;
+
+    for (int n = 0; n < graph->n_nodes && !joins; n++)
+        for (int i = 0; i < graph->nodes[n].n_inputs; i++)
+            joins = joins || (graph->nodes[n].inputs[i] == v && !graph->nodes[n].op->layer);
+    return joins;
+}
+
+/* The form for the steps of one tensor. */
+static struct qd_calibration_form form_of(const struct qd_graph *graph, int v, const struct qd_calibration_form *form)
+{
+    struct qd_calibration_form own = *form;
+
+    own.power_of_two = form->power_of_two || (form->multiplier_bits < QD_NARROW_MULTIPLIER && joins_steps(graph, v));
+    return own;
+}
+
 /* A power of two rarely meets a clip's upper bound, and one clamp for all channels cannot stand for several. */
 static bool meets_bound(const struct choice *choice)
 {
@@ -319,6 +342,7 @@ enum qd_status qd_channel_steps_choose(const struct qd_statistics *s, int v, boo
                                        struct qd_error *err)
 {
     const struct qd_shape *shape = &s->graph->values[v].shape;
+    struct qd_calibration_form own = form_of(s->graph, v, form);
     struct choice choice = {.s = s,
                             .channels = s->channels[v],
                             .c = (int)shape->dims[1],
@@ -326,7 +350,7 @@ enum qd_status qd_channel_steps_choose(const struct qd_statistics *s, int v, boo
                             .pixels = (double)s->n_images * (double)(shape->dims[2] * shape->dims[3]),
                             .finest = qd_piecewise_finest(s->graph->nodes[s->graph->values[v].producer].act.kind),
                             .value = v,
-                            .form = form};
+                            .form = &own};
     struct qd_arena arena = {0};
     double *memory[4], one, error, largest;
     bool dense = false;

@@ -143,11 +143,12 @@ static float candidate(const struct group *g, float largest, int o, int i)
     float scale = free_candidate(g, largest, i);
     double unit;
 
-    if (scale > 0 && r->power_of_two)
-        return exp2f(rintf(log2f(scale)));
     if (!(scale > 0) || scale_is_free(r))
         return scale;
-    unit = r->output_units[o] / r->input_scale;
+    /* The unit is a power of two where all scales are, but for a HardSigmoid: its slope is a part of the weights. */
+    unit = r->output_units ? r->output_units[o] / r->input_scale : 1;
+    if (r->power_of_two)
+        return (float)(exp2(rint(log2((double)scale / unit))) * unit);
     return (float)((double)qd_q8_round_multiplier((double)scale / unit, r->multiplier_bits) * unit);
 }
 

@@ -14,7 +14,7 @@ struct qd_rounding {
     /* What requantisation multiplies with is input_scale * scale[o] / output_units[o]: it gets so many bits. */
     int multiplier_bits;
     const double *output_units; /* [n], or NULL: the output is float */
-    bool power_of_two;          /* scales are powers of two */
+    bool power_of_two;          /* that multiplier is a power of two; without output_units the scale is */
     bool nearest;               /* only round to nearest, over the largest weight where the form allows that scale */
     int8_t *q;                  /* out: [n][k] */
     float *scale;               /* out: [n], for weights times the input's channel steps */

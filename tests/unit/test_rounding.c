@@ -186,7 +186,7 @@ START_TEST(test_lattice_and_steps)
 }
 END_TEST
 
-/* With few multiplier bits every multiplier is exact; with powers of two every scale is one. */
+/* With few multiplier bits every multiplier is exact. */
 START_TEST(test_multipliers_fit)
 {
     float moments[K * K], squares[K], w[2 * K], scale[2];
@@ -210,10 +210,36 @@ START_TEST(test_multipliers_fit)
             ck_assert_double_eq_tol(m, rint(m), 1e-5);
         }
     }
-    r.power_of_two = true;
-    ck_assert_ok(qd_round_weights(&r, &err), &err);
-    for (int o = 0; o < 2; o++)
-        ck_assert_float_eq(log2f(scale[o]), rintf(log2f(scale[o])));
+}
+END_TEST
+
+/* Every scale one, as long as the outputs' units are; a unit over a slope, as HardSigmoid's, makes it over that too. */
+START_TEST(test_powers_of_two)
+{
+    float moments[K * K], squares[K], w[2 * K], scale[2];
+    double units[2] = {0x1p-8 * 6, 0x1p-5};
+    struct qd_layer_statistics l;
+    struct qd_rounding r = {.layer = &l, .input_scale = 0x1p-4, .bits = 8, .power_of_two = true, .scale = scale};
+    struct qd_error err = {""};
+    int8_t q[2 * K];
+
+    make_moments(moments, K);
+    for (int i = 0; i < 2 * K; i++)
+        w[i] = draw();
+    l = layer_of(w, moments, squares, 2, K);
+    r.q = q;
+    for (int i = 0; i < 3; i++) {
+        static const int bits[] = {1, 15, 24};
+
+        r.multiplier_bits = bits[i];
+        r.output_units = i < 2 ? units : NULL;
+        ck_assert_ok(qd_round_weights(&r, &err), &err);
+        for (int o = 0; o < 2; o++) {
+            double exponent = log2((double)scale[o] / (r.output_units && !o ? 6 : 1));
+
+            ck_assert_double_eq_tol(exponent, rint(exponent), 1e-6);
+        }
+    }
 }
 END_TEST
 
@@ -300,4 +326,4 @@ START_TEST(test_scales_json)
 END_TEST
 
 QD_UNIT_MAIN("rounding", test_moments_and_factor, test_rows, test_descent, test_lattice_and_steps, test_multipliers_fit,
-             test_constrain, test_base64, test_scales_json)
+             test_powers_of_two, test_constrain, test_base64, test_scales_json)
