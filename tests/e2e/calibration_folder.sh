@@ -30,7 +30,7 @@ cp "$images/refused_cmyk.jpg" "$images/grey.jpg" "$images/rgb_420.jpg" "$images/
 succeeds "broken and CMYK pictures are skipped, grey and colour ones count" "4 of 48 calibration pictures cannot be read and do not count; the first: '$dir/"
 start --cache "$work/cache"
 curl -sS -d "{\"images\":\"$dir\"}" "$url/recalibrate" >"$work/body"
-until_logged() { for _ in $(seq 100); do grep -q "4 of 48 calibration pictures cannot be read" "$work/log" && return 0; sleep 0.1; done; cat "$work/log"; return 1; }
+until_logged() { for _ in $(seq 600); do grep -q "4 of 48 calibration pictures cannot be read" "$work/log" && return 0; sleep 0.1; done; cat "$work/log"; return 1; }
 check "  and in the daemon's log" until_logged
 stop
 
