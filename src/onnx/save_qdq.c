@@ -520,7 +520,7 @@ static enum qd_status find_opset(const struct qd_graph *graph, int *ret, struct 
     for (int n = 0; n < graph->n_nodes; n++) {
         const struct qd_node *node = &graph->nodes[n];
 
-        if (node->op == &qd_op_normalize)
+        if (node->op == &qd_op_normalize || node->op == &qd_op_requantize)
             continue;
         if (node->residual >= 0 || node->act.kind != QD_ACT_NONE)
             return qd_error_set(err, QD_UNSUPPORTED, "node '%.80s': fused nodes have no ONNX form", node->name);
