@@ -96,6 +96,14 @@ static bool meets_activations(const struct calibration *c, const int classes[2])
     return false;
 }
 
+/* Whether a tensor is another of the classes by a second name, and counts already. */
+static bool is_second_name(const struct calibration *c, int v, const int classes[2])
+{
+    const struct qd_node *maker = &c->graph->nodes[c->graph->values[v].producer];
+
+    return maker->op == &qd_op_requantize && is_member(c, maker->inputs[0], classes);
+}
+
 /* The tensors of two classes as one; or of one, given twice. */
 static enum qd_status gather(const struct calibration *c, const int classes[2], struct qd_arena *arena,
                              struct qd_distribution *ret, struct qd_error *err)
@@ -108,7 +116,7 @@ static enum qd_status gather(const struct calibration *c, const int classes[2], 
     if (!bins || !n_bins)
         return qd_error_set(err, QD_NO_MEMORY, "no memory to choose scales");
     for (int v = 0; v < n_values; v++) {
-        if (!is_member(c, v, classes))
+        if (!is_member(c, v, classes) || is_second_name(c, v, classes))
             continue;
         bins[ret->n_tensors] = c->bins[v];
         n_bins[ret->n_tensors++] = c->n_bins[v];

@@ -3,7 +3,7 @@
 #include "op/op.h"
 #include "quant/statistics.h"
 
-#define WORTH 0.5 /* of the noise with one scale: above it one will do */
+#define WORTH 0.5 /* of a side's noise with one scale: above it on both sides one will do */
 
 static int find_class(int *class_of, int v)
 {
@@ -66,8 +66,15 @@ static double noise(const struct qd_distribution *d, struct qd_qparams q)
 
 bool qd_cut_pays(const struct qd_cut *cut)
 {
-    double one = noise(&cut->side[0], cut->one) + noise(&cut->side[1], cut->one);
-    double two = noise(&cut->side[0], cut->q[0]) + noise(&cut->side[1], cut->q[1]) + noise(&cut->edge, cut->q[0]);
+    double one = 0, two = noise(&cut->edge, cut->q[0]);
+    bool halves = false;
 
-    return two < WORTH * one;
+    for (int side = 0; side < 2; side++) {
+        double shared = noise(&cut->side[side], cut->one), own = noise(&cut->side[side], cut->q[side]);
+
+        one += shared;
+        two += own;
+        halves = halves || own < WORTH * shared;
+    }
+    return halves && two < one;
 }

@@ -21,8 +21,9 @@ struct qd_cut {
 };
 
 /*
- * Whether two scales are worth a pass over the bytes and rounding twice: whether the noise of all tensors, each as a
- * part of its own signal, is then less than half of what it is with one, 3 dB.
+ * Whether two scales are worth a pass over the bytes and rounding twice: whether the noise of one side's tensors, each
+ * as a part of its own signal, is then less than half of what it is with one scale (3 dB), and that of all is less,
+ * with what is rounded twice counted once more.
  */
 bool qd_cut_pays(const struct qd_cut *cut);
 

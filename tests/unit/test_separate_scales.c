@@ -157,8 +157,8 @@ static void fill(struct qd_histogram *histogram, float high)
     ck_assert_ok(qd_histogram_add(histogram, x, QD_ARRAY_SIZE(x), &err), &err);
 }
 
-/* n tensors on each side, up to 1 and up to high: two scales pay where the smaller ones would lose by one. */
-static bool pays(float high, int n)
+/* n tensors up to 1 on one side, as many as `others` up to high on the other. */
+static bool pays(float high, int n, int others)
 {
     struct qd_histogram histograms[2] = {0};
     struct qd_bin *bins[2];
@@ -172,11 +172,11 @@ static bool pays(float high, int n)
 
         fill(&histograms[side], most);
         ck_assert_ok(qd_histogram_bins(&histograms[side], &bins[side], &n_bins[side][0], &err), &err);
-        for (int i = 0; i < n; i++) {
+        for (int i = 0; i < (side ? others : n); i++) {
             lists[side][i] = bins[side];
             n_bins[side][i] = n_bins[side][0];
         }
-        cut.side[side] = (struct qd_distribution){lists[side], n_bins[side], n, 0, most, 4096};
+        cut.side[side] = (struct qd_distribution){lists[side], n_bins[side], side ? others : n, 0, most, 4096};
         cut.q[side] = qd_qparams_of_range(0, most, 8);
     }
     cut.edge = cut.side[0];
@@ -189,15 +189,18 @@ static bool pays(float high, int n)
     return found;
 }
 
+/* Two scales pay where the smaller tensors would lose by one, few or many of them. */
 START_TEST(test_when)
 {
     for (int n = 1; n <= 4; n++) {
-        ck_assert(!pays(1, n));
-        ck_assert(!pays(1.4f, n));
-        ck_assert(!pays(1 / 1.4f, n));
-        ck_assert(pays(8, n));
-        ck_assert(pays(0.125f, n));
-        ck_assert(!pays(0, n)); /* one that is 0 everywhere asks for nothing */
+        for (int others = 1; others <= 4; others++) {
+            ck_assert(!pays(1, n, others));
+            ck_assert(!pays(1.3f, n, others));
+            ck_assert(!pays(1 / 1.3f, n, others));
+            ck_assert(pays(8, n, others));
+            ck_assert(pays(0.125f, n, others));
+            ck_assert(!pays(0, n, others)); /* one that is 0 everywhere asks for nothing */
+        }
     }
 }
 END_TEST
