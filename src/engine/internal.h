@@ -20,7 +20,7 @@ struct qd_place {
     size_t size;
     bool touched; /* first_step is set */
     int first_step, last_step;
-    struct qd_place *whole; /* NULL, or the concatenation that this is a part of: its memory is this one's */
+    struct qd_place *whole; /* NULL, or what this is a part or a name of: its memory is this one's */
     bool renamed;           /* not a part of it but all of it, by another name */
     int64_t channel;        /* where in it */
     int64_t h, w, c;

@@ -9,6 +9,7 @@ struct layouts {
     struct qd_plan *plan;
     const bool *node_q8;
     bool *any_steps; /* by value: its maker and all its quantized readers take any steps */
+    int *root;       /* by value: the value that it is another name of, or itself */
     int refused;
     const char *why;
 };
@@ -39,6 +40,30 @@ static void find_any_steps(struct layouts *l)
     }
 }
 
+/*
+ * A Requantize between equal scales is nothing to do, wherever its input lies: in a concatenation too, whose part is
+ * then the input. What reads either has to take how both lie.
+ */
+static void find_names(struct layouts *l)
+{
+    const struct qd_graph *graph = l->graph;
+    struct qd_place *places = l->plan->places[QD_FORM_Q8];
+
+    for (int v = 0; v < graph->n_values; v++)
+        l->root[v] = v;
+    for (int n = 0; n < graph->n_nodes; n++) {
+        const struct qd_node *node = &graph->nodes[n];
+        int in = node->inputs[0], out = node->outputs[0];
+
+        if (!l->node_q8[n] || !qd_node_renames(graph, node) || qd_graph_is_input(graph, in))
+            continue;
+        l->root[out] = l->root[in];
+        l->any_steps[l->root[in]] = l->any_steps[l->root[in]] && l->any_steps[out];
+        places[out].whole = &places[l->root[in]];
+        l->plan->joined[n] = true;
+    }
+}
+
 static struct qd_place *whole_of(struct qd_place *place)
 {
     while (place->whole)
@@ -59,12 +84,12 @@ static int64_t channel_of(const struct qd_place *place)
 /* All inputs are parts of one whole already, side by side: this concatenation is a part of it too. */
 static bool is_prefix(struct layouts *l, const struct qd_node *node)
 {
-    struct qd_place *places = l->plan->places[QD_FORM_Q8], *first = &places[node->inputs[0]];
+    struct qd_place *places = l->plan->places[QD_FORM_Q8], *first = &places[l->root[node->inputs[0]]];
 
     if (!first->whole || !l->any_steps[node->outputs[0]])
         return false;
     for (int i = 0; i < node->n_inputs; i++) {
-        struct qd_place *place = &places[node->inputs[i]];
+        struct qd_place *place = &places[l->root[node->inputs[i]]];
 
         if (!place->whole || whole_of(place) != whole_of(first) ||
             channel_of(place) != channel_of(first) + node->op->joins_at(l->graph, node, i))
@@ -76,12 +101,12 @@ static bool is_prefix(struct layouts *l, const struct qd_node *node)
 static bool can_join(struct layouts *l, const struct qd_node *node)
 {
     for (int i = 0; i < node->n_inputs; i++) {
-        int value = node->inputs[i];
+        int value = l->root[node->inputs[i]];
 
         if (!is_picture(l->graph, value) || !l->any_steps[value] || node->op->joins_at(l->graph, node, i) < 0)
             return false;
         for (int j = 0; j < i; j++)
-            if (node->inputs[j] == value)
+            if (l->root[node->inputs[j]] == value)
                 return false;
     }
     return is_picture(l->graph, node->outputs[0]);
@@ -100,15 +125,15 @@ static void join(struct layouts *l)
         if (!l->node_q8[n] || !node->op->joins_at || !can_join(l, node))
             continue;
         for (int i = 0; i < node->n_inputs; i++)
-            is_free = is_free && !places[node->inputs[i]].whole;
+            is_free = is_free && !places[l->root[node->inputs[i]]].whole;
         if (is_free) {
             for (int i = 0; i < node->n_inputs; i++) {
-                places[node->inputs[i]].whole = out;
-                places[node->inputs[i]].channel = node->op->joins_at(l->graph, node, i);
+                places[l->root[node->inputs[i]]].whole = out;
+                places[l->root[node->inputs[i]]].channel = node->op->joins_at(l->graph, node, i);
             }
         } else if (!out->whole && is_prefix(l, node)) {
-            out->whole = whole_of(&places[node->inputs[0]]);
-            out->channel = channel_of(&places[node->inputs[0]]);
+            out->whole = whole_of(&places[l->root[node->inputs[0]]]);
+            out->channel = channel_of(&places[l->root[node->inputs[0]]]);
         } else {
             continue;
         }
@@ -128,7 +153,7 @@ static void rename_values(struct layouts *l)
         const struct qd_node *node = &l->graph->nodes[n];
         struct qd_place *in = &places[node->inputs[0]], *out = &places[node->outputs[0]];
 
-        if (!l->node_q8[n] || !node->op->keeps_bytes || !node->op->keeps_bytes(l->graph, node) ||
+        if (!l->node_q8[n] || l->plan->joined[n] || !node->op->keeps_bytes || !node->op->keeps_bytes(l->graph, node) ||
             qd_graph_is_input(l->graph, node->inputs[0]) || out->whole || (in->whole && !in->renamed))
             continue;
         out->whole = in;
@@ -276,9 +301,14 @@ enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *re
     enum qd_status status;
 
     status = qd_alloc_for((void **)&l.any_steps, (size_t)graph->n_values + 1, sizeof(bool), "layouts", err);
-    if (status != QD_OK)
+    if (status == QD_OK)
+        status = qd_alloc_for((void **)&l.root, (size_t)graph->n_values + 1, sizeof(int), "layouts", err);
+    if (status != QD_OK) {
+        qd_free(l.any_steps);
         return status;
+    }
     find_any_steps(&l);
+    find_names(&l);
     join(&l);
     rename_values(&l);
     collect_padding(&l);
@@ -311,6 +341,7 @@ enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *re
     if (status == QD_OK)
         qd_layout_set_pad_bytes(plan);
     qd_free(l.any_steps);
+    qd_free(l.root);
     return status;
 }
 

@@ -109,7 +109,7 @@ enum qd_status qd_export_tensorrt_cache(const struct qd_graph *graph, int versio
             /* What preprocessing gives is the file's input. */
             const struct qd_value *named = node->op == &qd_op_normalize ? &graph->values[node->inputs[0]] : value;
 
-            if (value && value->q.scale > 0)
+            if (value && value->q.scale > 0 && node->op != &qd_op_requantize)
                 status = write_tensor(named->name, value->q, out, err);
         }
     }

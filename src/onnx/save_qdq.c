@@ -109,6 +109,13 @@ static void decide_rounding(struct qdq *s)
             s->rounded[v] = false;
 }
 
+/* A Requantize between equal scales: its readers read its input, and it is not written. */
+static bool is_name(const struct qdq *s, const struct qd_node *node)
+{
+    return node->op == &qd_op_requantize && qd_node_renames(s->graph, node) && s->rounded[node->inputs[0]] &&
+           !qd_graph_is_output(s->graph, node->outputs[0]);
+}
+
 /* What producers write and readers read. An output of the graph keeps its name on the readers' side. */
 static void name_values(struct qdq *s)
 {
@@ -131,6 +138,9 @@ static void name_values(struct qdq *s)
         else
             s->read[v] = qd_onnx_writer_name(&s->w, "quantd.rounded.", s->raw[v]);
     }
+    for (int n = 0; n < graph->n_nodes; n++)
+        if (is_name(s, &graph->nodes[n]))
+            s->read[graph->nodes[n].outputs[0]] = s->read[graph->nodes[n].inputs[0]];
 }
 
 static Onnx__NodeProto *add_dequantize(struct qdq *s, const char *in, const char *scale, const char *zero,
@@ -483,6 +493,8 @@ static void write_nodes(struct qdq *s)
     for (int n = 0; n < graph->n_nodes; n++) {
         const struct qd_node *node = &graph->nodes[n];
 
+        if (is_name(s, node))
+            continue;
         if (is_left_out(s, node) && node->op != &qd_op_normalize)
             s->raw[node->outputs[0]] = s->raw[node->inputs[0]];
         else if (node->op != &qd_op_normalize)
@@ -508,7 +520,7 @@ static enum qd_status find_opset(const struct qd_graph *graph, int *ret, struct 
     for (int n = 0; n < graph->n_nodes; n++) {
         const struct qd_node *node = &graph->nodes[n];
 
-        if (node->op == &qd_op_normalize)
+        if (node->op == &qd_op_normalize || node->op == &qd_op_requantize)
             continue;
         if (node->residual >= 0 || node->act.kind != QD_ACT_NONE)
             return qd_error_set(err, QD_UNSUPPORTED, "node '%.80s': fused nodes have no ONNX form", node->name);

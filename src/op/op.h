@@ -185,6 +185,24 @@ static inline bool qd_node_shares_scale(const struct qd_node *node)
     return (node->op->flags & QD_OP_SAME_SCALE) && node->precision == QD_PRECISION_Q8;
 }
 
+/*
+ * Whether output 0, as bytes, is input 0 by another name, wherever that lies and in whatever steps: a Requantize
+ * between equal scales.
+ */
+static inline bool qd_node_renames(const struct qd_graph *graph, const struct qd_node *node)
+{
+    const struct qd_value *in = qd_node_input(graph, node, 0), *out = qd_node_output(graph, node, 0);
+
+    return node->op->keeps_bytes && (node->op->flags & QD_OP_STEPS) && in && in->rows == out->rows &&
+           qd_shape_equal(&in->shape, &out->shape) && node->op->keeps_bytes(graph, node);
+}
+
+/* Whether they have one scale, also of what is no more than a name as its scales are now. */
+static inline bool qd_node_ties_scales(const struct qd_graph *graph, const struct qd_node *node)
+{
+    return qd_node_shares_scale(node) || (node->precision == QD_PRECISION_Q8 && qd_node_renames(graph, node));
+}
+
 /* Sets an output's shape and dtype; QD_TOO_LARGE when the shape passes QD_MAX_ELEMENTS. An absent output is skipped. */
 enum qd_status qd_op_set_output(struct qd_graph *graph, struct qd_node *node, int i, enum qd_dtype dtype,
                                 const struct qd_shape *shape, struct qd_error *err);

@@ -23,6 +23,7 @@ enum qd_status qd_pass_fuse_linear(struct qd_graph *graph, struct qd_error *err)
 enum qd_status qd_pass_fuse_residual(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_fuse_activation(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_keep_tail_float(struct qd_graph *graph, struct qd_error *err);
+enum qd_status qd_pass_separate_scales(struct qd_graph *graph, struct qd_error *err);
 enum qd_status qd_pass_drop_dead(struct qd_graph *graph, struct qd_error *err);
 
 /* Runs the node now; its outputs become constants. */

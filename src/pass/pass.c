@@ -24,6 +24,7 @@ static const struct qd_pass qd_passes[] = {
     {"fuse_activation", qd_pass_fuse_activation, false},
     {"drop_dead", qd_pass_drop_dead, true},
     {"keep_tail_float", qd_pass_keep_tail_float, true},
+    {"separate_scales", qd_pass_separate_scales, true},
     {"find_rows", qd_pass_find_rows, true},
 };
 

@@ -11,7 +11,7 @@
 #include "quant/given.h"
 #include "util/file.h"
 
-#define FORMAT "quantd-scales-3"
+#define FORMAT "quantd-scales-4"
 #define OLD_SECONDS 3600
 #define MAX_CACHE_BYTES ((size_t)256 << 20)
 

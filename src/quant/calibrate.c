@@ -5,6 +5,7 @@
 
 #include "op/op.h"
 #include "quant/channel_steps.h"
+#include "quant/classes.h"
 #include "quant/refine.h"
 #include "quant/statistics.h"
 
@@ -15,45 +16,10 @@ struct calibration {
     enum qd_status *statuses; /* by value: of choosing in parallel */
     struct qd_bin **bins;     /* by value */
     size_t *n_bins;
-    int *class_of; /* by value: the representative of those that share its scale */
+    int *class_of;             /* by value: the representative of those that share its scale */
+    struct qd_qparams *chosen; /* by class */
     struct qd_scales *scales;
 };
-
-static int find_class(int *class_of, int v)
-{
-    while (class_of[v] != v)
-        v = class_of[v] = class_of[class_of[v]];
-    return v;
-}
-
-static void join(int *class_of, int a, int b)
-{
-    a = find_class(class_of, a);
-    b = find_class(class_of, b);
-    class_of[a > b ? a : b] = a > b ? b : a;
-}
-
-/* Tensors that one operator copies into another must share a scale. */
-static void find_classes(const struct qd_graph *graph, int *class_of)
-{
-    for (int v = 0; v < graph->n_values; v++)
-        class_of[v] = v;
-    for (int n = 0; n < graph->n_nodes; n++) {
-        const struct qd_node *node = &graph->nodes[n];
-
-        if (!qd_node_shares_scale(node) || !qd_is_measured(graph, node->outputs[0]))
-            continue;
-        for (int i = 0; i < node->n_inputs; i++)
-            if (node->inputs[i] != QD_NO_VALUE && qd_is_measured(graph, node->inputs[i]))
-                join(class_of, node->outputs[0], node->inputs[i]);
-        for (int i = 1; i < node->n_outputs; i++)
-            if (node->outputs[i] != QD_NO_VALUE && qd_is_measured(graph, node->outputs[i]))
-                join(class_of, node->outputs[0], node->outputs[i]);
-    }
-    /* From here on class_of is read only: by several threads. */
-    for (int v = 0; v < graph->n_values; v++)
-        class_of[v] = find_class(class_of, v);
-}
 
 /* 64 bins of half an octave of |x|, in millionths, the top one holding the maximum. */
 static void fill_report_histogram(const struct qd_bin *bins, size_t n_bins, uint64_t n_values, struct qd_value_scale *s)
@@ -94,18 +60,26 @@ static enum qd_status fill_value(const struct calibration *c, int v, struct qd_q
     return QD_OK;
 }
 
-/* Whether the operator's multiplier is a ratio of activation scales alone, with no weights' scale to make it fit. */
+/*
+ * Whether the operator's multiplier is a ratio of activation scales alone, with no weights' scale to make it fit. A
+ * Requantize has none: it is a table.
+ */
 static bool joins_scales(const struct qd_node *node, int v)
 {
-    if (qd_node_shares_scale(node))
+    if (qd_node_shares_scale(node) || node->op == &qd_op_requantize)
         return false;
     if (!node->op->layer)
         return true;
     return node->residual >= 0 && (node->outputs[0] == v || node->inputs[node->residual] == v);
 }
 
-/* Whether some member of a class goes through such an operator. */
-static bool meets_activations(const struct calibration *c, int class)
+static bool is_member(const struct calibration *c, int v, const int classes[2])
+{
+    return qd_is_measured(c->graph, v) && (c->class_of[v] == classes[0] || c->class_of[v] == classes[1]);
+}
+
+/* Whether some member of the classes goes through such an operator. */
+static bool meets_activations(const struct calibration *c, const int classes[2])
 {
     const struct qd_graph *graph = c->graph;
 
@@ -115,75 +89,136 @@ static bool meets_activations(const struct calibration *c, int class)
         for (int i = 0; i < node->n_inputs + node->n_outputs; i++) {
             int v = i < node->n_inputs ? node->inputs[i] : node->outputs[i - node->n_inputs];
 
-            if (v != QD_NO_VALUE && qd_is_measured(graph, v) && c->class_of[v] == class && joins_scales(node, v))
+            if (v != QD_NO_VALUE && is_member(c, v, classes) && joins_scales(node, v))
                 return true;
         }
     }
     return false;
 }
 
-static enum qd_status choose_class(const struct calibration *c, int class, struct qd_qparams *ret, struct qd_error *err)
+/* Whether a tensor is another of the classes by a second name, and counts already. */
+static bool is_second_name(const struct calibration *c, int v, const int classes[2])
+{
+    const struct qd_node *maker = &c->graph->nodes[c->graph->values[v].producer];
+
+    return maker->op == &qd_op_requantize && is_member(c, maker->inputs[0], classes);
+}
+
+/* The tensors of two classes as one; or of one, given twice. */
+static enum qd_status gather(const struct calibration *c, const int classes[2], struct qd_arena *arena,
+                             struct qd_distribution *ret, struct qd_error *err)
 {
     int n_values = c->graph->n_values;
-    struct qd_distribution d = {0};
-    struct qd_arena scratch = {0};
-    const struct qd_bin **bins = qd_arena_array(&scratch, (size_t)n_values, sizeof(*bins));
-    size_t *n_bins = qd_arena_array(&scratch, (size_t)n_values, sizeof(*n_bins));
+    const struct qd_bin **bins = qd_arena_array(arena, (size_t)n_values, sizeof(*bins));
+    size_t *n_bins = qd_arena_array(arena, (size_t)n_values, sizeof(*n_bins));
 
-    if (!bins || !n_bins) {
-        qd_arena_done(&scratch);
+    *ret = (struct qd_distribution){.bins = bins, .n_bins = n_bins};
+    if (!bins || !n_bins)
         return qd_error_set(err, QD_NO_MEMORY, "no memory to choose scales");
-    }
     for (int v = 0; v < n_values; v++) {
-        if (!qd_is_measured(c->graph, v) || c->class_of[v] != class)
+        if (!is_member(c, v, classes) || is_second_name(c, v, classes))
             continue;
-        bins[d.n_tensors] = c->bins[v];
-        n_bins[d.n_tensors++] = c->n_bins[v];
-        d.min = fminf(d.min, c->statistics.histograms[v].min);
-        d.max = fmaxf(d.max, c->statistics.histograms[v].max);
-        d.n_values += c->statistics.histograms[v].n;
+        bins[ret->n_tensors] = c->bins[v];
+        n_bins[ret->n_tensors++] = c->n_bins[v];
+        ret->min = fminf(ret->min, c->statistics.histograms[v].min);
+        ret->max = fmaxf(ret->max, c->statistics.histograms[v].max);
+        ret->n_values += c->statistics.histograms[v].n;
     }
-    d.bins = bins;
-    d.n_bins = n_bins;
-    *ret = c->options->method->choose(&d, c->options->form.activation_bits);
-    if (c->options->method->staged)
-        *ret = qd_constrain(&d, *ret, &c->options->form,
-                            c->options->form.power_of_two || (c->options->form.multiplier_bits < QD_NARROW_MULTIPLIER &&
-                                                              meets_activations(c, class)));
-    qd_arena_done(&scratch);
     return QD_OK;
+}
+
+static struct qd_qparams choose_for(const struct calibration *c, const int classes[2], const struct qd_distribution *d)
+{
+    const struct qd_calibration_form *form = &c->options->form;
+    struct qd_qparams q = c->options->method->choose(d, form->activation_bits);
+
+    if (!c->options->method->staged)
+        return q;
+    return qd_constrain(d, q, form,
+                        form->power_of_two ||
+                            (form->multiplier_bits < QD_NARROW_MULTIPLIER && meets_activations(c, classes)));
+}
+
+static enum qd_status choose_class(const struct calibration *c, int class, struct qd_qparams *ret, struct qd_error *err)
+{
+    const int classes[] = {class, class};
+    struct qd_distribution d;
+    struct qd_arena scratch = {0};
+    enum qd_status status = gather(c, classes, &scratch, &d, err);
+
+    if (status == QD_OK)
+        *ret = choose_for(c, classes, &d);
+    qd_arena_done(&scratch);
+    return status;
+}
+
+/* Makes the classes on both sides of a Requantize one where two scales do not pay. */
+static enum qd_status decide_cut(struct calibration *c, const struct qd_node *node, struct qd_error *err)
+{
+    int in = node->inputs[0], out = node->outputs[0], a = c->class_of[in], b = c->class_of[out];
+    const struct qd_bin *edge_bins = c->bins[in];
+    struct qd_cut cut = {.q = {c->chosen[a], c->chosen[b]}};
+    struct qd_arena scratch = {0};
+    struct qd_distribution both;
+    enum qd_status status = gather(c, (const int[]){a, a}, &scratch, &cut.side[0], err);
+
+    cut.edge = (struct qd_distribution){.bins = &edge_bins, .n_bins = &c->n_bins[in], .n_tensors = 1};
+    if (status == QD_OK)
+        status = gather(c, (const int[]){b, b}, &scratch, &cut.side[1], err);
+    if (status == QD_OK)
+        status = gather(c, (const int[]){a, b}, &scratch, &both, err);
+    if (status == QD_OK)
+        cut.one = choose_for(c, (const int[]){a, b}, &both);
+    if (status == QD_OK && !qd_cut_pays(&cut))
+        c->chosen[qd_classes_join(c->class_of, c->graph->n_values, in, out)] = cut.one;
+    qd_arena_done(&scratch);
+    return status;
+}
+
+/* From the first Requantize to the last, so that what was joined before counts as one. */
+static enum qd_status decide_cuts(struct calibration *c, struct qd_error *err)
+{
+    enum qd_status status = QD_OK;
+
+    for (int n = 0; n < c->graph->n_nodes && status == QD_OK; n++) {
+        const struct qd_node *node = &c->graph->nodes[n];
+
+        if (node->op == &qd_op_requantize && qd_is_measured(c->graph, node->inputs[0]) &&
+            c->class_of[node->inputs[0]] != c->class_of[node->outputs[0]])
+            status = decide_cut(c, node, err);
+    }
+    return status;
 }
 
 static enum qd_status choose_scales(struct calibration *c, struct qd_error *err)
 {
     int n = c->graph->n_values;
-    struct qd_qparams *chosen = NULL;
-    enum qd_status status = qd_alloc_for((void **)&chosen, (size_t)n + 1, sizeof(*chosen), "scales", err);
+    enum qd_status status = QD_OK;
 
-    if (status == QD_OK) {
-        c->scales->values = qd_arena_array(&c->scales->arena, (size_t)n + 1, sizeof(*c->scales->values));
-        status = c->scales->values ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for scales");
-    }
+    c->scales->values = qd_arena_array(&c->scales->arena, (size_t)n + 1, sizeof(*c->scales->values));
+    if (!c->scales->values)
+        return qd_error_set(err, QD_NO_MEMORY, "no memory for scales");
     for (int v = 0; v < n && status == QD_OK; v++)
         if (qd_is_measured(c->graph, v))
             status = qd_histogram_bins(&c->statistics.histograms[v], &c->bins[v], &c->n_bins[v], err);
-    if (status == QD_OK) {
-        find_classes(c->graph, c->class_of);
+    if (status != QD_OK)
+        return status;
+    qd_classes_find(c->graph, c->class_of);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(c->options->n_threads)
-        for (int v = 0; v < n; v++) {
-            struct qd_error ignored = {""};
+    for (int v = 0; v < n; v++) {
+        struct qd_error ignored = {""};
 
-            if (qd_is_measured(c->graph, v) && c->class_of[v] == v)
-                c->statuses[v] = choose_class(c, v, &chosen[v], &ignored);
-        }
+        if (qd_is_measured(c->graph, v) && c->class_of[v] == v)
+            c->statuses[v] = choose_class(c, v, &c->chosen[v], &ignored);
     }
-    for (int v = 0; v < n && status == QD_OK; v++) {
-        if (!qd_is_measured(c->graph, v))
-            continue;
-        status = c->statuses[v] == QD_OK ? fill_value(c, v, chosen[c->class_of[v]], err)
-                                         : qd_error_set(err, c->statuses[v], "no memory to choose scales");
-    }
-    qd_free(chosen);
+    for (int v = 0; v < n && status == QD_OK; v++)
+        if (c->statuses[v] != QD_OK)
+            status = qd_error_set(err, c->statuses[v], "no memory to choose scales");
+    if (status == QD_OK)
+        status = decide_cuts(c, err);
+    for (int v = 0; v < n && status == QD_OK; v++)
+        if (qd_is_measured(c->graph, v))
+            status = fill_value(c, v, c->chosen[c->class_of[v]], err);
     return status;
 }
 
@@ -237,7 +272,8 @@ enum qd_status qd_calibrate(struct qd_graph *graph, const struct qd_image_file *
     c.bins = qd_arena_array(&memory, n, sizeof(*c.bins));
     c.n_bins = qd_arena_array(&memory, n, sizeof(*c.n_bins));
     c.class_of = qd_arena_array(&memory, n, sizeof(*c.class_of));
-    if (!c.statuses || !c.bins || !c.n_bins || !c.class_of || !c.scales)
+    c.chosen = qd_arena_array(&memory, n, sizeof(*c.chosen));
+    if (!c.statuses || !c.bins || !c.n_bins || !c.class_of || !c.chosen || !c.scales)
         status = qd_error_set(err, QD_NO_MEMORY, "no memory to calibrate");
     if (status == QD_OK)
         status = measure(&c, files, n_files, &memory, err);

@@ -10,6 +10,7 @@
 #include "quant/sweep.h"
 
 #define GLOBAL_LAYERS 16      /* whose scales the last stage tries, the most sensitive first */
+#define STEP_SPLITS 3         /* how often tensors whose steps do not gain together are tried in halves */
 #define SENSITIVITY_IMAGES 16 /* that it measures sensitivity on */
 
 struct stage {
@@ -140,41 +141,124 @@ static void mark_readers(const struct qd_refinement *r, int v, bool *which)
                    (r->form->multiplier_bits < 24 && r->graph->nodes[r->statistics->layers[i].node].outputs[0] == v);
 }
 
-static enum qd_status choose_channel_steps(struct qd_refinement *r, bool dense, char *text, size_t size,
-                                           struct qd_error *err)
+/* What a stage may have to go back to. */
+struct snapshot {
+    struct qd_arena memory;
+    struct qd_value_scale *values;
+    struct qd_layer_scale *layers;
+};
+
+static enum qd_status take_snapshot(const struct qd_refinement *r, struct snapshot *ret, struct qd_error *err)
 {
-    int n_found = 0, n_tried = 0;
+    const struct qd_scales *scales = r->scales;
+
+    *ret = (struct snapshot){0};
+    ret->values = qd_arena_array(&ret->memory, scales->n_values + 1, sizeof(*ret->values));
+    ret->layers = qd_arena_array(&ret->memory, scales->n_layers + 1, sizeof(*ret->layers));
+    if (!ret->values || !ret->layers) {
+        qd_arena_done(&ret->memory);
+        return no_memory(err);
+    }
+    memcpy(ret->values, scales->values, scales->n_values * sizeof(*ret->values));
+    memcpy(ret->layers, scales->layers, scales->n_layers * sizeof(*ret->layers));
+    return QD_OK;
+}
+
+static enum qd_status go_back(struct qd_refinement *r, const struct snapshot *to, struct qd_error *err)
+{
+    memcpy(r->scales->values, to->values, r->scales->n_values * sizeof(*to->values));
+    memcpy(r->scales->layers, to->layers, r->scales->n_layers * sizeof(*to->layers));
+    return qd_scales_apply(r->scales, r->graph, err);
+}
+
+/* Steps per channel that were found for a tensor of the scales. */
+struct found_steps {
+    size_t at;
+    struct qd_qparams q;
+    float *steps;
+    int n;
+};
+
+static enum qd_status use_steps(struct qd_refinement *r, const struct found_steps *found, int n, struct qd_error *err)
+{
     bool *which = qd_alloc_array((size_t)r->statistics->n_layers + 1, sizeof(bool));
     enum qd_status status = which ? QD_OK : no_memory(err);
 
-    for (size_t i = 0; i < r->scales->n_values && status == QD_OK; i++) {
-        struct qd_value_scale *s = &r->scales->values[i];
-        int v = value_of(r, i), n;
-        struct qd_qparams q;
-        float *steps;
-        bool found;
+    for (int i = 0; i < n && status == QD_OK; i++) {
+        struct qd_value_scale *s = &r->scales->values[found[i].at];
 
-        if (!r->statistics->channels[v])
-            continue;
-        n = (int)r->graph->values[v].shape.dims[1];
-        steps = qd_arena_array(&r->scales->arena, (size_t)n, sizeof(float));
-        status = !steps ? no_memory(err)
-                        : qd_channel_steps_choose(r->statistics, v, dense, r->form, s->q, &q, steps, &found, err);
-        n_tried++;
-        if (status != QD_OK || !found)
-            continue;
-        s->q = q;
-        s->channel_steps = steps;
-        s->n_channels = n;
-        mark_readers(r, v, which);
-        n_found++;
+        s->q = found[i].q;
+        s->channel_steps = found[i].steps;
+        s->n_channels = found[i].n;
+        mark_readers(r, value_of(r, found[i].at), which);
     }
-    snprintf(text, size, "%d of %d tensors", n_found, n_tried);
     if (status == QD_OK)
         status = qd_scales_apply(r->scales, r->graph, err);
     if (status == QD_OK)
         status = round_layers(r, which, false, err);
     qd_free(which);
+    return status;
+}
+
+/*
+ * All of them, where that gains; else the network's first half of them and then the second, each in the same way, down
+ * to an eighth: one that loses shall not cost what the others gain.
+ */
+static enum qd_status try_steps(struct qd_refinement *r, const struct found_steps *found, int n, int splits, int *kept,
+                                struct qd_error *err)
+{
+    struct snapshot before;
+    struct qd_network_error error;
+    bool gains = false;
+    enum qd_status status = n ? take_snapshot(r, &before, err) : QD_OK;
+
+    if (status != QD_OK || !n)
+        return status;
+    status = use_steps(r, found, n, err);
+    if (status == QD_OK)
+        status = measure(r, r->statistics->n_kept, &error, err);
+    if (status == QD_OK)
+        gains = qd_network_error_is_better(&error, &r->error);
+    if (gains) {
+        r->error = error;
+        *kept += n;
+    } else if (status == QD_OK) {
+        status = go_back(r, &before, err);
+    }
+    qd_arena_done(&before.memory);
+    if (status != QD_OK || gains || n == 1 || !splits)
+        return status;
+    status = try_steps(r, found, n / 2, splits - 1, kept, err);
+    return status == QD_OK ? try_steps(r, found + n / 2, n - n / 2, splits - 1, kept, err) : status;
+}
+
+static enum qd_status choose_channel_steps(struct qd_refinement *r, bool dense, char *text, size_t size,
+                                           struct qd_error *err)
+{
+    int n_found = 0, n_tried = 0, n_kept = 0;
+    struct found_steps *list = qd_alloc_array(r->scales->n_values + 1, sizeof(*list));
+    enum qd_status status = list ? QD_OK : no_memory(err);
+
+    for (size_t i = 0; i < r->scales->n_values && status == QD_OK; i++) {
+        int v = value_of(r, i);
+        struct found_steps *f = &list[n_found];
+        bool found;
+
+        if (!r->statistics->channels[v])
+            continue;
+        f->at = i;
+        f->n = (int)r->graph->values[v].shape.dims[1];
+        f->steps = qd_arena_array(&r->scales->arena, (size_t)f->n, sizeof(float));
+        status = !f->steps ? no_memory(err)
+                           : qd_channel_steps_choose(r->statistics, v, dense, r->form, r->scales->values[i].q, &f->q,
+                                                     f->steps, &found, err);
+        n_tried++;
+        n_found += status == QD_OK && found;
+    }
+    if (status == QD_OK)
+        status = try_steps(r, list, n_found, STEP_SPLITS, &n_kept, err);
+    snprintf(text, size, "%d of %d tensors; %d of them alone would gain", n_kept, n_tried, n_found);
+    qd_free(list);
     return status;
 }
 
@@ -262,7 +346,7 @@ static struct qd_value_scale *scale_of(const struct qd_refinement *r, int l)
 
     for (int n = 0; n < r->graph->n_nodes; n++)
         for (int i = 0; i < r->graph->nodes[n].n_inputs; i++)
-            if (r->graph->nodes[n].inputs[i] == node->outputs[0] && qd_node_shares_scale(&r->graph->nodes[n]))
+            if (r->graph->nodes[n].inputs[i] == node->outputs[0] && qd_node_ties_scales(r->graph, &r->graph->nodes[n]))
                 return NULL;
     for (size_t i = 0; i < r->scales->n_values; i++)
         if (strcmp(r->scales->values[i].name, r->graph->values[node->outputs[0]].name) == 0)
@@ -323,8 +407,8 @@ static enum qd_status descend_globally(struct qd_refinement *r, char *text, size
 }
 
 static const struct stage stages[] = {
-    {"weights", round_weights, false},          {"channel steps", free_steps, false},
-    {"equalisation", equalise, false},          {"greedy scales", search_scales, false},
+    {"weights", round_weights, false},          {"channel steps", free_steps, true},
+    {"equalisation", equalise, true},           {"greedy scales", search_scales, false},
     {"bias correction", correct_biases, false}, {"global", descend_globally, true},
 };
 
@@ -338,20 +422,14 @@ static enum qd_status run_stage(struct qd_refinement *r, const struct stage *sta
 {
     struct qd_scales *scales = r->scales;
     struct qd_stage_report *report = &scales->stages[scales->n_stages];
-    struct qd_arena before = {0};
-    struct qd_value_scale *values = qd_arena_array(&before, scales->n_values + 1, sizeof(*values));
-    struct qd_layer_scale *layers = qd_arena_array(&before, scales->n_layers + 1, sizeof(*layers));
+    struct snapshot before;
     struct qd_network_error now = r->error, error;
     struct qd_error why = {""};
-    enum qd_status status;
+    enum qd_status status = take_snapshot(r, &before, err);
     bool undone;
 
-    if (!values || !layers) {
-        qd_arena_done(&before);
-        return no_memory(err);
-    }
-    memcpy(values, scales->values, scales->n_values * sizeof(*values));
-    memcpy(layers, scales->layers, scales->n_layers * sizeof(*layers));
+    if (status != QD_OK)
+        return status;
     snprintf(report->name, sizeof(report->name), "%s", stage->name);
     status = stage->run(r, report->text, sizeof(report->text), &why);
     if (status == QD_OK)
@@ -376,12 +454,9 @@ static enum qd_status run_stage(struct qd_refinement *r, const struct stage *sta
         r->error = report->kept ? error : now;
         scales->n_stages++;
     }
-    if (status == QD_OK && !report->kept) {
-        memcpy(scales->values, values, scales->n_values * sizeof(*values));
-        memcpy(scales->layers, layers, scales->n_layers * sizeof(*layers));
-        status = qd_scales_apply(scales, r->graph, err);
-    }
-    qd_arena_done(&before);
+    if (status == QD_OK && !report->kept)
+        status = go_back(r, &before, err);
+    qd_arena_done(&before.memory);
     return status;
 }
 

@@ -212,12 +212,12 @@ static enum qd_status try_scales(struct state *s, int step, const struct qd_laye
     return qd_plan_prepare_again(s->plan, step, err);
 }
 
-/* A scale that only this layer's output has: no operator copies the tensor's bytes into another. */
+/* A scale that only this layer's output has: no operator copies the tensor's bytes into another, and none is a name. */
 static bool has_own_scale(const struct qd_graph *graph, int v)
 {
     for (int n = 0; n < graph->n_nodes; n++)
         for (int i = 0; i < graph->nodes[n].n_inputs; i++)
-            if (graph->nodes[n].inputs[i] == v && qd_node_shares_scale(&graph->nodes[n]))
+            if (graph->nodes[n].inputs[i] == v && qd_node_ties_scales(graph, &graph->nodes[n]))
                 return false;
     return true;
 }
