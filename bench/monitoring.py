@@ -2,8 +2,8 @@
 """What the monitor costs: bench/monitoring.py BUILD MODEL PICTURES [--every N ... --cache DIR --seconds S --rounds N]
 
 Two daemons of one model, one with monitor_every = 0 and one with N, are loaded in turn by bench/load ('make bench/load'), a
-closed loop: medians over the rounds of images per second and processor time per image, with the monitor as a share of
-without. Then what one monitored picture takes of the monitor's thread, and how many were dropped. Markdown on stdout."""
+closed loop: images per second, processor time per image and p99, with the monitor as a share of without, medians over the
+rounds (and quartiles); then what one monitored picture takes of the monitor's thread, and how many were dropped. Markdown on stdout."""
 import http.client
 import os
 import re
@@ -35,6 +35,8 @@ def monitor_seconds(daemon):
 
 def run(args, daemon):
     result = load(args, daemon, connections=args.connections)
+    if not result["200"]["count"]:
+        raise SystemExit("no answer in %g s: %r" % (args.seconds, result))
     return result["200"]["per_second"], 1e3 * result["server_cpu_s"] / result["200"]["count"], result["200"]["ms"]["p99"]
 
 
@@ -58,9 +60,11 @@ def compare(args, every):
     finally:
         off.stop()
         on.stop()
-    shares = [statistics.median(a[i] / b[i] for a, b in rounds) for i in range(3)]
-    print("| %d | %.1f | %.3f | %.3f | %.3f | %.0f | %.0f | %.1f |" % (
-        every, statistics.median(b[0] for _, b in rounds), *shares, seen, dropped, 1e3 * seconds / max(seen, 1)), flush=True)
+    shares = [statistics.quantiles([a[i] / b[i] for a, b in rounds], n=4) for i in range(3)]
+    print("| %d | %.1f | %s | %.0f | %.0f | %.1f |" % (
+        every, statistics.median(b[0] for _, b in rounds),
+        " | ".join("%.3f (%.2f .. %.2f)" % (share[1], share[0], share[2]) for share in shares), seen, dropped,
+        1e3 * seconds / max(seen, 1)), flush=True)
 
 
 def main():
