@@ -182,6 +182,7 @@ static enum qd_status make_registry(struct qd_daemon *daemon, struct qd_error *e
         .max_delay_us = (int)config->max_delay_us,
         .queue_limit = (int)config->queue_limit,
         .deadline_ms = (int)config->deadline_ms,
+        .monitor_every = (int)config->monitor_every,
     };
     enum qd_status status = qd_registry_new(&options, &daemon->registry, err);
 
@@ -292,6 +293,7 @@ static void drain(struct qd_daemon *daemon)
     let_signals_force();
     qd_log(QD_LOG_NOTICE, "stopping: %d open requests", qd_http_n_active(daemon->http));
     qd_notify("STOPPING=1");
+    qd_registry_drain(daemon->registry);
     qd_http_drain(daemon->http);
     while (!qd_http_is_drained(daemon->http) && qd_now_us() < until)
         nanosleep(&tick, NULL);

@@ -417,6 +417,11 @@ const char *qd_step_kind_name(enum qd_step_kind kind)
     return names[kind];
 }
 
+bool qd_plan_has_q8(const struct qd_plan *plan, int value)
+{
+    return plan->places[QD_FORM_Q8][value].used;
+}
+
 const struct qd_graph *qd_plan_graph(const struct qd_plan *plan)
 {
     return plan->graph;

@@ -56,6 +56,9 @@ int qd_plan_n_refused(const struct qd_plan *plan);
 void qd_plan_step(const struct qd_plan *plan, int i, struct qd_step_info *ret);
 const char *qd_step_kind_name(enum qd_step_kind kind);
 
+/* Whether a run keeps the value as bytes at all: rounded to the levels of its scale. */
+bool qd_plan_has_q8(const struct qd_plan *plan, int value);
+
 const struct qd_graph *qd_plan_graph(const struct qd_plan *plan);
 const struct qd_kernels *qd_plan_kernels(const struct qd_plan *plan);
 int qd_plan_max_batch(const struct qd_plan *plan);

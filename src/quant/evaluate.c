@@ -196,12 +196,31 @@ struct noise {
     uint64_t n, n_clipped;
 };
 
-/* The fp32 value rounded to the levels and back; counts it where it lies beyond them. */
-static float round_alone(const struct qd_qparams *q, float step, float x, uint64_t *n_clipped)
+uint64_t qd_clipped_count(const struct qd_value *value, const float *fp32)
+{
+    int64_t count = qd_shape_count(&value->shape), c = qd_value_is_picture(value) ? value->shape.dims[1] : 1;
+    int64_t pixels = c ? count / c : 0;
+    float lowest = -0.5F - (float)value->q.zero_point;
+    float highest = 0.5F + (float)((1 << value->q.bits) - 1 - value->q.zero_point);
+    uint64_t n = 0;
+
+    for (int64_t i = 0; i < c; i++) {
+        float step = value->q.scale * (value->channel_steps ? value->channel_steps[i] : 1);
+        float low = lowest * step, high = highest * step;
+        uint32_t n_channel = 0; /* 32 bits, as the floats: it becomes vectors */
+
+        for (int64_t p = 0; p < pixels; p++)
+            n_channel += (fp32[i * pixels + p] < low) | (fp32[i * pixels + p] > high);
+        n += n_channel;
+    }
+    return n;
+}
+
+/* The fp32 value rounded to the levels and back. */
+static float round_alone(const struct qd_qparams *q, float step, float x)
 {
     float level = rintf(x / step) + (float)q->zero_point, highest = (float)((1 << q->bits) - 1);
 
-    *n_clipped += level < 0 || level > highest;
     return (fminf(fmaxf(level, 0), highest) - (float)q->zero_point) * step;
 }
 
@@ -218,7 +237,7 @@ static void add_noise(const struct qd_value *value, const float *fp32, const uin
         for (int64_t p = 0; p < pixels; p++) {
             float x = fp32[i * pixels + p];
             float y = bytes ? (float)(bytes[p * c + i] - value->q.zero_point) * step : floats[i * pixels + p];
-            double alone = (double)(x - round_alone(&value->q, step, x, &noise->n_clipped));
+            double alone = (double)(x - round_alone(&value->q, step, x));
 
             noise->signal += (double)x * (double)x;
             noise->alone += alone * alone;
@@ -226,6 +245,7 @@ static void add_noise(const struct qd_value *value, const float *fp32, const uin
         }
     }
     noise->n += (uint64_t)count;
+    noise->n_clipped += qd_clipped_count(value, fp32);
 }
 
 /* A value belongs to one thread, which takes the pictures in order: the sums do not depend on the threads. */

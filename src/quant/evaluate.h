@@ -29,6 +29,9 @@ enum qd_status qd_measure_layers(const struct qd_graph *graph, const struct qd_k
                                  const struct qd_evaluation_options *options, struct qd_scales *scales,
                                  struct qd_error *err);
 
+/* How many of one picture's floats of a tensor (ONNX order) lie beyond the levels of its scale, as for clip_ratio. */
+uint64_t qd_clipped_count(const struct qd_value *value, const float *fp32);
+
 /* The classes of the k (at most n) largest of n scores, best first; ties go to the lower class, NaN comes last. */
 void qd_top_k(const float *scores, int64_t n, int k, int64_t *ret_classes);
 

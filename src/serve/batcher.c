@@ -264,7 +264,7 @@ static enum qd_status start_workers(struct qd_pool *pool, struct qd_error *err)
         enum qd_status status;
 
         worker->pool = pool;
-        status = qd_runner_new(&pool->options.model, &worker->runner, err);
+        status = qd_runner_new(&pool->options.model, pool->options.monitor, &worker->runner, err);
         if (status != QD_OK)
             return status;
         if (pthread_create(&worker->thread, NULL, work, worker) != 0)

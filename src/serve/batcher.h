@@ -12,6 +12,7 @@
 struct qd_pool;
 struct qd_batcher;
 struct qd_entry;
+struct qd_monitor;
 
 struct qd_batcher_options {
     int n_runners;     /* each is bound to a NUMA node, in turn, where there are several */
@@ -19,6 +20,7 @@ struct qd_batcher_options {
     int max_delay_us;
     int queue_limit; /* pictures that may wait, per model */
     int deadline_ms;
+    struct qd_monitor *monitor; /* outlives the pool; NULL: none */
 };
 
 enum qd_status qd_pool_new(const struct qd_batcher_options *options, struct qd_pool **ret, struct qd_error *err);

@@ -1,23 +1,18 @@
-#include "config.h"
-
 #include "serve/jobs.h"
 
 #include <math.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "quant/given.h"
 #include "serve/repository.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/priority.h"
 
 /* Finished jobs are remembered until this many newer ones came. */
 #define MAX_JOBS 64
-#define LOWEST_PRIORITY 19 /* nice */
 
 struct job {
     struct qd_job_info info;
@@ -69,21 +64,9 @@ static bool on_progress(void *context, const struct qd_progress_state *state)
     return go_on;
 }
 
-/*
- * For this thread, and for the team that it will start, which inherits it: whoever serves comes first, whatever the
- * calibration does.
- */
-static void lower_priority(void)
-{
-    const struct sched_param none = {0};
-
-    (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), LOWEST_PRIORITY);
-}
-
 static enum qd_status run_recalibrate(struct job *job, struct qd_model_options *options, struct qd_error *err)
 {
-    lower_priority();
+    qd_lower_priority();
     options->method = job->order.method;
     options->images = job->order.images;
     options->ignore_cache = true;

@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -87,6 +88,7 @@ struct printer {
     char label[2 * QD_MODEL_NAME_SIZE + 16]; /* model="..." */
     struct qd_entry *entry;
     struct qd_model *model;
+    bool monitors;
 };
 
 #define PRINT(p, ...)                                                                                                  \
@@ -235,6 +237,94 @@ static void print_calibration_seconds(struct printer *p, const char *name)
         PRINT(p, "%s{%s} %.6g\n", name, p->label, p->model->result.seconds);
 }
 
+/* Counters of the name, so that they go on over a swap; but no longer than something serves. */
+static void print_shadow_counter(struct printer *p, const char *name, atomic_ullong *count)
+{
+    if (p->model && p->monitors)
+        PRINT(p, "%s{%s} %llu\n", name, p->label, (unsigned long long)atomic_load(count));
+}
+
+static void print_shadow_images(struct printer *p, const char *name)
+{
+    print_shadow_counter(p, name, &p->entry->metrics->shadow_images);
+}
+
+static void print_shadow_agreements(struct printer *p, const char *name)
+{
+    print_shadow_counter(p, name, &p->entry->metrics->shadow_agreements);
+}
+
+static void print_shadow_dropped(struct printer *p, const char *name)
+{
+    print_shadow_counter(p, name, &p->entry->metrics->shadow_dropped);
+}
+
+/* What the monitor saw of the model: gauges, which begin anew with each generation. NULL before the first picture. */
+static const struct qd_live *live_of(const struct printer *p)
+{
+    return p->model ? atomic_load(&p->model->live) : NULL;
+}
+
+static void print_live(struct printer *p, const char *name, size_t offset)
+{
+    struct qd_live_figures figures;
+    double value;
+
+    if (!live_of(p))
+        return;
+    qd_live_read(live_of(p), &figures);
+    memcpy(&value, (const char *)&figures + offset, sizeof(value));
+    if (isfinite(value))
+        PRINT(p, "%s{%s} %.6g\n", name, p->label, value);
+}
+
+static void print_shadow_agreement(struct printer *p, const char *name)
+{
+    print_live(p, name, offsetof(struct qd_live_figures, agreement));
+}
+
+static void print_shadow_sqnr(struct printer *p, const char *name)
+{
+    print_live(p, name, offsetof(struct qd_live_figures, sqnr_db));
+}
+
+static void print_drift(struct printer *p, const char *name)
+{
+    print_live(p, name, offsetof(struct qd_live_figures, drift));
+}
+
+static void print_live_layers(struct printer *p, const char *name, size_t offset)
+{
+    const struct qd_live *live = live_of(p);
+
+    for (int i = 0; live && i < qd_live_n_layers(live); i++) {
+        struct qd_live_layer figures;
+        char layer[256];
+        double value;
+
+        qd_live_layer(live, i, &figures);
+        escape_label(figures.name, layer, sizeof(layer));
+        memcpy(&value, (const char *)&figures + offset, sizeof(value));
+        if (isfinite(value))
+            PRINT(p, "%s{%s,layer=\"%s\"} %.6g\n", name, p->label, layer, value);
+    }
+}
+
+static void print_saturation(struct printer *p, const char *name)
+{
+    print_live_layers(p, name, offsetof(struct qd_live_layer, saturation));
+}
+
+static void print_saturation_baseline(struct printer *p, const char *name)
+{
+    print_live_layers(p, name, offsetof(struct qd_live_layer, baseline));
+}
+
+static void print_layer_drift(struct printer *p, const char *name)
+{
+    print_live_layers(p, name, offsetof(struct qd_live_layer, drift));
+}
+
 static const struct {
     const char *name, *type, *help;
     void (*print)(struct printer *p, const char *name);
@@ -253,6 +343,15 @@ static const struct {
     {"quantd_calibration_generation", "gauge", "Which calibration of this model is in use.", print_generation},
     {"quantd_calibration_timestamp_seconds", "gauge", "When the scales in use were put in place.", print_timestamp},
     {"quantd_calibration_seconds", "gauge", "How long the last calibration (or its cache) took.", print_calibration_seconds},
+    {"quantd_shadow_images_total", "counter", "Served pictures that ran in fp32 too.", print_shadow_images},
+    {"quantd_shadow_agreements_total", "counter", "Those for which int8 had served the same top class.", print_shadow_agreements},
+    {"quantd_shadow_dropped_total", "counter", "Served pictures that should have, but the monitor was busy.", print_shadow_dropped},
+    {"quantd_shadow_agreement_ratio", "gauge", "Share of agreements among the last 1000 or so.", print_shadow_agreement},
+    {"quantd_shadow_sqnr_db", "gauge", "Output SQNR of what was served against fp32, over the same.", print_shadow_sqnr},
+    {"quantd_drift", "gauge", "Population stability index of live activations against calibration, of the layer that drifts most: below 0.1 alike, above 0.25 changed.", print_drift},
+    {"quantd_layer_drift", "gauge", "The same of each tensor.", print_layer_drift},
+    {"quantd_layer_saturation_ratio", "gauge", "Share of a tensor's values beyond its levels, live.", print_saturation},
+    {"quantd_layer_saturation_baseline_ratio", "gauge", "The same of the pictures of the calibration.", print_saturation_baseline},
 };
 
 /* When the system was started, seconds since 1970; 0 where it does not say. */
@@ -320,7 +419,10 @@ static void print_process(struct printer *p)
 
 enum qd_status qd_metrics_print(struct qd_registry *registry, const char *isa, struct qd_buf *out, struct qd_error *err)
 {
-    struct printer p = {.out = out, .err = err, .status = QD_OK};
+    struct printer p = {.out = out,
+                        .err = err,
+                        .status = QD_OK,
+                        .monitors = qd_registry_options(registry)->monitor_every > 0};
 
     for (size_t m = 0; m < QD_ARRAY_SIZE(qd_metric_defs); m++) {
         PRINT(&p, "# HELP %s %s\n# TYPE %s %s\n", qd_metric_defs[m].name, qd_metric_defs[m].help, qd_metric_defs[m].name,

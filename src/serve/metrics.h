@@ -28,6 +28,7 @@ struct qd_metrics {
     atomic_ullong images;
     atomic_ullong rejected[QD_N_REJECTS];
     atomic_llong queue_images;
+    atomic_ullong shadow_images, shadow_agreements, shadow_dropped; /* see monitor.h */
     struct qd_metric_histogram request_us, stage_us[QD_N_STAGES], batch_size;
 };
 

@@ -32,6 +32,7 @@ void qd_model_unref(struct qd_model *model)
         return;
     if (model->base)
         model->result.scales = NULL; /* the base's */
+    qd_live_free(atomic_load(&model->live));
     qd_pipeline_result_done(&model->result);
     qd_model_unref(model->base);
     qd_graph_free(model->graph);

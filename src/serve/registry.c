@@ -28,13 +28,22 @@ enum qd_status qd_registry_new(const struct qd_serve_options *options, struct qd
     if (!registry)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for the registry");
     registry->options = *options;
-    status = qd_pool_new(&batcher, &registry->pool, err);
+    status = options->monitor_every ? qd_monitor_new(options->monitor_every, &registry->monitor, err) : QD_OK;
+    batcher.monitor = registry->monitor;
+    if (status == QD_OK)
+        status = qd_pool_new(&batcher, &registry->pool, err);
     if (status != QD_OK) {
+        qd_monitor_free(registry->monitor);
         qd_free(registry);
         return status;
     }
     *ret = registry;
     return QD_OK;
+}
+
+void qd_registry_drain(struct qd_registry *registry)
+{
+    qd_monitor_end(registry->monitor);
 }
 
 void qd_registry_stop(struct qd_registry *registry)
@@ -48,6 +57,7 @@ void qd_registry_free(struct qd_registry *registry)
     if (!registry)
         return;
     qd_pool_free(registry->pool);
+    qd_monitor_free(registry->monitor);
     for (int i = 0; i < registry->n_entries; i++) {
         qd_model_unref(registry->entries[i]->model);
         pthread_mutex_destroy(&registry->entries[i]->load_lock);

@@ -27,6 +27,7 @@ struct qd_serve_options {
     int max_delay_us;
     int queue_limit;
     int deadline_ms;
+    int monitor_every; /* one of so many pictures, see monitor.h; 0: none */
 };
 
 /* One version of a model; lives until the registry is freed, whatever becomes of its folder. */
@@ -68,6 +69,8 @@ struct qd_entry_status {
 const char *qd_entry_state_name(enum qd_entry_state state);
 
 enum qd_status qd_registry_new(const struct qd_serve_options *options, struct qd_registry **ret, struct qd_error *err);
+/* What serves goes on; the monitor, which only looks on, ends. */
+void qd_registry_drain(struct qd_registry *registry);
 /* Stops the batchers: requests in the queues are answered QD_UNAVAILABLE, new ones must not come. */
 void qd_registry_stop(struct qd_registry *registry);
 /* Frees everything; stops first. NULL is fine. */

@@ -2,6 +2,7 @@
 #ifndef QD_SERVE_REGISTRY_INTERNAL_H
 #define QD_SERVE_REGISTRY_INTERNAL_H
 
+#include "serve/monitor.h"
 #include "serve/registry.h"
 
 /* Versions that are in the repository or serve. Of those that came and went, about 1.5 kB each stay. */
@@ -19,6 +20,7 @@ struct qd_name {
 struct qd_registry {
     struct qd_serve_options options;
     struct qd_pool *pool;
+    struct qd_monitor *monitor; /* NULL: none */
     struct qd_name **names;
     struct qd_entry **entries;
     size_t names_capacity, entries_capacity;

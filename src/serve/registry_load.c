@@ -113,6 +113,7 @@ static int retire(struct qd_registry *registry, const struct qd_entry *taking_ov
         if (!entry->model)
             continue;
         ret[n] = entry;
+        atomic_store(&entry->model->is_retired, true);
         ret_models[n++] = entry->model;
         entry->model = NULL;
     }
@@ -132,6 +133,8 @@ static enum qd_status put_in_place(struct qd_registry *registry, struct qd_entry
         status = check_unloads(entry, n_unloads, err);
     if (status == QD_OK) {
         old = entry->model;
+        if (old)
+            atomic_store(&old->is_retired, true);
         entry->model = qd_model_ref(model);
         entry->load_error[0] = 0;
         n = retire(registry, entry, retired, models);
@@ -142,6 +145,7 @@ static enum qd_status put_in_place(struct qd_registry *registry, struct qd_entry
     qd_registry_choose_served(registry, entry->of);
     (void)qd_registry_note_ready(registry);
     pthread_mutex_unlock(&qd_models_lock);
+    qd_monitor_forget_retired(registry->monitor);
     qd_model_unref(old);
     qd_batcher_refresh(entry->batcher);
     for (int i = 0; i < n; i++) {
@@ -229,6 +233,8 @@ void qd_registry_unload(struct qd_registry *registry, struct qd_entry *entry, bo
     pthread_mutex_lock(&qd_models_lock);
     model = entry->model;
     entry->model = NULL;
+    if (model)
+        atomic_store(&model->is_retired, true);
     entry->is_off = is_off;
     entry->is_asked = entry->is_awaited = false;
     entry->load_error[0] = 0;
@@ -238,6 +244,7 @@ void qd_registry_unload(struct qd_registry *registry, struct qd_entry *entry, bo
     pthread_mutex_unlock(&qd_models_lock);
     if (!model)
         return;
+    qd_monitor_forget_retired(registry->monitor);
     qd_model_unref(model);
     qd_batcher_refresh(entry->batcher);
     qd_log(QD_LOG_INFO, "model '%s' version %d is unloaded", entry->name, entry->version);

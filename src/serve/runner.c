@@ -18,6 +18,7 @@ struct kept {
 
 struct qd_runner {
     struct qd_model_options options;
+    struct qd_monitor *monitor;
     struct kept *kept, *forgotten;
 };
 
@@ -27,16 +28,19 @@ struct batch {
     const struct qd_model *model; /* at the batch's size */
     struct qd_frame *frame;
     struct qd_slot slots[QD_MAX_BATCH];
+    struct qd_sample *samples[QD_MAX_BATCH]; /* NULL: not one for the monitor */
     int n;
 };
 
-enum qd_status qd_runner_new(const struct qd_model_options *options, struct qd_runner **ret, struct qd_error *err)
+enum qd_status qd_runner_new(const struct qd_model_options *options, struct qd_monitor *monitor,
+                             struct qd_runner **ret, struct qd_error *err)
 {
     struct qd_runner *runner = qd_alloc(sizeof(*runner));
 
     if (!runner)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a runner");
     runner->options = *options;
+    runner->monitor = monitor;
     *ret = runner;
     return QD_OK;
 }
@@ -202,6 +206,8 @@ static void read_one(struct batch *b, int i)
     /* The slot runs all the same: a defined picture in its place keeps the others where they are. */
     if (answer->status != QD_OK)
         memset(input, 0, qd_preprocess_bytes(&b->model->config.preprocess));
+    else if (b->samples[i]) /* now: a run may put other things in the input's place */
+        memcpy(b->samples[i]->pixels, input, b->samples[i]->pixels_bytes);
 }
 
 /* Decoding and the network in one parallel region. */
@@ -238,6 +244,24 @@ static enum qd_status make_results(const struct qd_model *model, struct qd_reque
     status = allocate_results(model, request, err);
     pthread_mutex_unlock(&request->results_lock);
     return status;
+}
+
+/* What is served at the model's own size may be one for the monitor. */
+static void pick_samples(struct batch *b, struct qd_model *model, struct qd_metrics *metrics)
+{
+    for (int i = 0; i < b->n && b->model == model; i++)
+        b->samples[i] = qd_monitor_pick(b->runner->monitor, model, metrics);
+}
+
+static void put_sample(const struct batch *b, int i, bool is_good)
+{
+    struct qd_sample *sample = b->samples[i];
+
+    if (!sample)
+        return;
+    if (is_good)
+        memcpy(sample->answer, qd_frame_output(b->frame, 0, i), sample->answer_bytes);
+    qd_monitor_put(b->runner->monitor, sample, is_good);
 }
 
 static void copy_outputs(const struct batch *b, int i)
@@ -300,12 +324,14 @@ void qd_runner_run(struct qd_runner *runner, const struct qd_slot *slots, int n,
     }
     if (!b.n)
         return;
+    pick_samples(&b, first->model, metrics);
     run(&b, &decode_us, &compute_us);
     for (int i = 0; i < b.n; i++) {
         struct qd_request *request = b.slots[i].request;
 
         if (request->answers[b.slots[i].image].status == QD_OK)
             copy_outputs(&b, i);
+        put_sample(&b, i, request->answers[b.slots[i].image].status == QD_OK);
         qd_metrics_observe_us(&metrics->stage_us[QD_STAGE_QUEUE], start - request->submitted_us);
     }
     *ret_times = (struct qd_batch_times){b.n, start, decode_us, compute_us};

@@ -4,13 +4,16 @@
 #ifndef QD_SERVE_RUNNER_H
 #define QD_SERVE_RUNNER_H
 
+#include "serve/monitor.h"
 #include "serve/queue.h"
 #include "serve/sizes.h"
 
 struct qd_metrics;
 struct qd_runner;
 
-enum qd_status qd_runner_new(const struct qd_model_options *options, struct qd_runner **ret, struct qd_error *err);
+/* monitor: outlives it; NULL: none. */
+enum qd_status qd_runner_new(const struct qd_model_options *options, struct qd_monitor *monitor,
+                             struct qd_runner **ret, struct qd_error *err);
 void qd_runner_free(struct qd_runner *runner);
 
 /* How a batch went. */
