@@ -37,6 +37,7 @@ struct qd_http {
     struct qd_ids ids;
     size_t held_bytes; /* of bodies */
     int64_t drain_us; /* when draining began; 0: not yet */
+    long last_job; /* the number of the recalibration that was started last; 0: none */
     int64_t indexed_us; /* when the repository was read for an index last */
 };
 
@@ -173,7 +174,7 @@ enum qd_status qd_read_count(const json_t *object, const char *key, int *ret, st
 /* The version that a text names; NULL or "": 0, the one that is served by default. QD_INVALID: it cannot be one. */
 enum qd_status qd_read_version(const char *text, int *ret, struct qd_error *err);
 
-qd_route_run qd_route_infer, qd_route_recalibrate, qd_route_job, qd_route_job_cancel, qd_route_models, qd_route_model,
+qd_route_run qd_route_infer, qd_route_recalibrate, qd_route_jobs, qd_route_job, qd_route_job_cancel, qd_route_models, qd_route_model,
     qd_route_layers, qd_route_rollback, qd_route_repository_index, qd_route_repository_load,
     qd_route_repository_unload, qd_route_metrics, qd_route_healthz, qd_route_readyz, qd_route_v2_server,
     qd_route_v2_live, qd_route_v2_ready, qd_route_v2_model, qd_route_v2_model_ready, qd_route_v2_config, qd_route_v2_stats,

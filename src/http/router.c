@@ -6,6 +6,7 @@
 const struct qd_route qd_routes[] = {
     {"POST", "/infer", qd_route_infer, true, false},
     {"POST", "/recalibrate", qd_route_recalibrate, false, true},
+    {"GET", "/recalibrate", qd_route_jobs, false, false},
     {"GET", "/recalibrate/*", qd_route_job, false, false},
     {"DELETE", "/recalibrate/*", qd_route_job_cancel, false, true},
     {"GET", "/models", qd_route_models, false, false},

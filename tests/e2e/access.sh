@@ -32,7 +32,7 @@ check "reading is free" test "$status" = 200
 check "  but CORS is off" sh -c "! grep -qi '^access-control' '$work/headers'"
 ask -X OPTIONS "$url/recalibrate"
 check "OPTIONS: 204" test "$status" = 204
-check "  says what the path takes" header_has '^allow: POST, OPTIONS'
+check "  says what the path takes" header_has '^allow: POST, GET, HEAD, OPTIONS'
 ask -X OPTIONS --request-target '*' "$url"
 check "OPTIONS *: 204" test "$status" = 204
 stop
