@@ -4,6 +4,7 @@
 #include "http/internal.h"
 
 const struct qd_route qd_routes[] = {
+    {"GET", "/", qd_route_page, false, false},
     {"POST", "/infer", qd_route_infer, true, false},
     {"POST", "/recalibrate", qd_route_recalibrate, false, true},
     {"GET", "/recalibrate", qd_route_jobs, false, false},

@@ -139,7 +139,7 @@ def v2_paths(model, version=""):
 
 
 def ask_states(daemon):
-    for path in ("/recalibrate", "/models", "/models/" + MODEL, "/models/%s/layers" % MODEL, "/metrics", "/healthz", "/readyz", "/openapi.yaml",
+    for path in ("/", "/recalibrate", "/models", "/models/" + MODEL, "/models/%s/layers" % MODEL, "/metrics", "/healthz", "/readyz", "/openapi.yaml",
                  "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/stats", "/ping"):
         call(daemon, "GET", path)
     for version in ("", "/versions/1"):
