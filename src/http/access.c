@@ -79,8 +79,8 @@ const char *qd_access_origin(const struct qd_exchange *exchange)
 }
 
 /*
- * A page of another site that the browser of somebody on this machine shows; "null" is one, too. That all pages may read
- * (cors_origin = *) does not make them the administrator's.
+ * A page of another site that the browser of somebody on this machine shows; "null" is one, too. That all pages may
+ * read (cors_origin = *) does not make them the administrator's.
  */
 static bool is_foreign_page(const struct qd_exchange *exchange)
 {

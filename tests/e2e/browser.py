@@ -23,7 +23,7 @@ def find():
 class Browser:
     """One page. events: what the protocol said meanwhile."""
 
-    def __init__(self, seconds=60):
+    def __init__(self, seconds=120):
         self.folder = tempfile.mkdtemp(prefix="browser-")
         ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 20) for pair in (os.pipe(), os.pipe()) for end in pair]
         read_there, self.write, self.read, write_there = ends
@@ -102,7 +102,7 @@ class Browser:
             raise RuntimeError(json.dumps(answer["exceptionDetails"])[:400])
         return answer["result"].get("value")
 
-    def wait(self, script, seconds=30):
+    def wait(self, script, seconds=60):
         """Until an expression is true; its value, or None."""
         until = time.monotonic() + seconds
         while True:

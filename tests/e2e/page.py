@@ -57,7 +57,7 @@ class Daemon:
         self.process = subprocess.Popen([QUANTD, "--listen", "127.0.0.1:%d" % port, "--models", models, "--cache",
                                          os.path.join(WORK, "cache"), *options], stdout=self.log, stderr=self.log)
         text = ""
-        for _ in range(1200):
+        for _ in range(6000):
             with open(self.log.name, encoding="utf-8") as file:
                 text = file.read()
             if "models loaded" in text or self.process.poll() is not None:
@@ -160,7 +160,7 @@ def check_facts(browser):
 def check_picture(browser):
     browser.put_files("#file", PICTURE)
     browser.run("document.getElementById('try-model').value = 'fashion-mnist'")
-    first = browser.wait("(document.querySelector('.classes li') || {}).textContent", 20) or ""
+    first = browser.wait("(document.querySelector('.classes li') || {}).textContent", 60) or ""
     browser.run("document.getElementById('try-model').dispatchEvent(new Event('change'))")
     first = browser.wait("(t => t && t.startsWith('Ankle') && t)((document.querySelector('.classes li') || {}).textContent)",
                          20) or first
@@ -168,19 +168,19 @@ def check_picture(browser):
     answer = text_of(browser, "#answer")
     tap.check("  with times", re.search(r"queue .*s, decode .*s, compute .*s; there and back", answer), answer)
     tap.check("  and the traffic is seen",
-              browser.wait("/requests[\\d.]+ .s[1-9]/.test(%s.textContent)" % card("fashion-mnist"), 15))
+              browser.wait("/requests[\\d.]+ .s[1-9]/.test(%s.textContent)" % card("fashion-mnist"), 60))
     bad = os.path.join(WORK, "bad.jpg")
     with open(bad, "wb") as file:
         file.write(b"GIF89a, not a JPEG")
     browser.put_files("#file", bad)
-    text = browser.wait("(document.querySelector('#answer .bad') || {}).textContent", 20) or ""
+    text = browser.wait("(document.querySelector('#answer .bad') || {}).textContent", 60) or ""
     tap.check("what is no picture: the server's words", text.startswith("422: "), text)
 
 
 def check_layers(browser):
     browser.run(card("fashion-mnist") + ".querySelector('details').open = true")
     rows = browser.wait("(r => r.length && r)([...%s.querySelectorAll('tbody tr')].map(r => r.children[2].textContent))"
-                        % card("fashion-mnist"), 15) or []
+                        % card("fashion-mnist"), 60) or []
     values = [float(r) for r in rows]
     tap.check("layers, worst first", len(values) >= 10 and values == sorted(values), rows)
     browser.run(button("fashion-mnist", "Show all"))
@@ -193,28 +193,28 @@ def check_monitors(browser):
       const answer = await plain(path, options);
       if (path !== 'metrics')
         return answer;
-      const of = 'model="fashion-mnist"', more = `quantd_drift{${of}} 0.25\\nquantd_shadow_agreement_ratio{${of}} 0.75\\n` +
+      const of = 'model="fashion-mnist"', more = `quantd_drift{${of}} 0.375\\nquantd_shadow_agreement_ratio{${of}} 0.75\\n` +
         `quantd_layer_saturation_ratio{${of},layer="a \\\\"}\\\\"} <b>"} 0.5\\n`;
       return new Response(await answer.text() + more, {headers: answer.headers}); }; globalThis.plain = plain; })(fetch)""")
     text = card("fashion-mnist") + ".textContent"
     tap.check("drift, agreement and saturation where they are measured", browser.wait(
-        "(t => t.includes('live agreement75.00 %%') && t.includes('drift0.25') && "
-        "t.includes('clipped now50.000 %%at most: a \"}\"} <b>'))(%s)" % text, 15), browser.run(text))
+        "(t => t.includes('live agreement75.00 %%') && t.includes('drift0.375other pictures') && "
+        "t.includes('clipped now50.000 %%at most: a \"}\"} <b>'))(%s)" % text, 60), browser.run(text))
     browser.run("globalThis.fetch = globalThis.plain")
     hidden = ("[...%s.querySelectorAll('dt')].filter(t => ['drift', 'clipped now', 'live agreement'].includes(t.textContent) && "
               "t.parentElement.hidden).length === 3" % card("fashion-mnist"))
-    tap.check("  and nothing where they are not", browser.wait(hidden, 15))
+    tap.check("  and nothing where they are not", browser.wait(hidden, 60))
 
 
 def check_inert(browser):
     browser.run("document.getElementById('try-model').value = %s" % json.dumps(HOSTILE))
     browser.put_files("#file", PICTURE)
-    first = browser.wait("(document.querySelector('.classes li span') || {}).textContent", 20) or ""
+    first = browser.wait("(document.querySelector('.classes li span') || {}).textContent", 60) or ""
     tap.check("a label with markup is text", first.startswith(LABEL), first)
     browser.run(card(HOSTILE) + ".querySelector('details').open = true")
-    layers_with(browser, HOSTILE, "", 15)
+    layers_with(browser, HOSTILE, "", 60)
     browser.run(button(HOSTILE, "Show all"))
-    tap.check("  so is a layer's name", layers_with(browser, HOSTILE, LAYER, 5))
+    tap.check("  so is a layer's name", layers_with(browser, HOSTILE, LAYER, 60))
     made = browser.run("document.querySelectorAll('img:not(#preview), body script:not(:last-of-type), i, b, [onerror], [onload], "
                        "[onclick]').length")
     tap.check("  and nothing was made of them", made == 0 and not browser.said("Page.javascriptDialogOpening"), made)
@@ -230,14 +230,14 @@ def check_calibration(browser, daemon):
     tap.check("  an unknown method: the server's words", text.startswith("method: expected one of"), text)
     confirm(browser, method="mse")
     job = card("fashion-mnist") + ".querySelector('.job')"
-    tap.check("  it runs", browser.wait("!%s.hidden && %s.textContent" % (job, job), 10))
-    text = browser.wait("(t => t.includes('done after') && t)(%s.textContent)" % job, 120) or ""
+    tap.check("  it runs", browser.wait("!%s.hidden && %s.textContent" % (job, job), 60))
+    text = browser.wait("(t => t.includes('done after') && t)(%s.textContent)" % job, 300) or ""
     tap.check("  its result, by the gate's measure",
               re.search(r"generation 2 serves, agreement with fp32 \d+\.\d\d %, output SQNR", text), text)
     press(browser, HOSTILE, "Recalibrate")
     confirm(browser)
     job = card(HOSTILE) + ".querySelector('.job')"
-    text = browser.wait("(t => t.includes('refused after') && t)(%s.textContent)" % job, 120) or ""
+    text = browser.wait("(t => t.includes('refused after') && t)(%s.textContent)" % job, 300) or ""
     tap.check("a refusal says what the gate says, with the worst",
               "the gate refused the new scales" in text and "worst tensor" in text, text)
     press(browser, "fashion-mnist", "Recalibrate")
@@ -245,14 +245,14 @@ def check_calibration(browser, daemon):
     cancel = "(b => b.click())(%s.querySelector('.job button'))" % card("fashion-mnist")
     job = card("fashion-mnist") + ".querySelector('.job')"
     tap.check("progress is shown",
-              browser.wait("%s.className.includes('running') && /\\d+ %%/.test(%s.textContent)" % (job, job), 20))
+              browser.wait("%s.className.includes('running') && /\\d+ %%/.test(%s.textContent)" % (job, job), 60))
     browser.run(cancel)
     confirm(browser)
-    tap.check("  and it can be cancelled", browser.wait("%s.textContent.includes('cancelled after')" % job, 60),
+    tap.check("  and it can be cancelled", browser.wait("%s.textContent.includes('cancelled after')" % job, 300),
               browser.run(job + ".textContent"))
     press(browser, "fashion-mnist", "Roll back")
     confirm(browser)
-    tap.check("rolled back", browser.wait("%s.textContent.includes('generation 1')" % card("fashion-mnist"), 20))
+    tap.check("rolled back", browser.wait("%s.textContent.includes('generation 1')" % card("fashion-mnist"), 60))
 
 
 CONTRAST = """(() => {
@@ -294,9 +294,9 @@ def check_looks(browser):
             break
     browser.key("Enter", "Enter", 13)
     browser.run("document.activeElement.click()")
-    tap.check("by the keyboard: to a button and into its dialog", browser.wait("document.getElementById('dialog').open", 5))
+    tap.check("by the keyboard: to a button and into its dialog", browser.wait("document.getElementById('dialog').open", 60))
     browser.key("Escape", "Escape", 27)
-    tap.check("  and back to it", browser.wait("!document.getElementById('dialog').open && " + wanted, 5),
+    tap.check("  and back to it", browser.wait("!document.getElementById('dialog').open && " + wanted, 60),
               browser.run("document.activeElement.outerHTML"))
 
 
@@ -324,8 +324,7 @@ def check_hidden(browser):
     browser.run("1")
     tap.check("a hidden page hardly asks", len(loads_of(browser)) - before <= 5, len(loads_of(browser)) - before)
     browser.run("globalThis.away = false; document.dispatchEvent(new Event('visibilitychange'))")
-    tap.check("  and does again at once when it is seen", browser.wait("1") and (time.sleep(1) or browser.run("1")) and
-              len(loads_of(browser)) > before)
+    tap.check("  and does again at once when it is seen", (time.sleep(10), browser.run("1")) and len(loads_of(browser)) > before)
 
 
 def check_policy_holds(browser):
@@ -338,11 +337,11 @@ def check_restart(browser, daemon):
     daemon.process.terminate()
     daemon.process.wait(60)
     tap.check("the server is gone: it says so", browser.wait(
-        "!document.getElementById('gone').hidden && document.getElementById('gone').textContent.includes('does not answer')", 30))
+        "!document.getElementById('gone').hidden && document.getElementById('gone').textContent.includes('does not answer')", 60))
     tap.check("  what was known stays", browser.run("Boolean(%s)" % card("fashion-mnist")))
     again = Daemon(port=daemon.port)
     tap.check("it is back: so is the page", browser.wait("document.getElementById('gone').hidden && "
-                                                         "document.getElementById('state').textContent === 'ready'", 30))
+                                                         "document.getElementById('state').textContent === 'ready'", 60))
     tap.check("  with the models", browser.run("%s.textContent.includes('ready')" % card("fashion-mnist")))
     return again
 
@@ -377,7 +376,7 @@ def check_elsewhere(browser, daemon):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Elsewhere, daemon.url))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     browser.open("http://127.0.0.1:%d/" % server.server_address[1])
-    title = browser.wait("document.title.startsWith('tried') && document.title", 20)
+    title = browser.wait("document.title.startsWith('tried') && document.title", 60)
     server.shutdown()
     server.server_close()
     with open(log, encoding="utf-8") as file:
@@ -404,7 +403,7 @@ def check_token(browser):
         tap.check("without the token: the server's words", "expected 'Authorization: Bearer TOKEN'" in text, text)
         confirm(browser, token=TOKEN, method="minmax")
         job = card("fashion-mnist") + ".querySelector('.job').textContent.includes('done after')"
-        tap.check("with it: done", browser.wait(job, 60))
+        tap.check("with it: done", browser.wait(job, 300))
         kept = browser.run("localStorage.length + sessionStorage.length + document.cookie.length")
         tap.check("  and it is kept nowhere", kept == 0, kept)
 

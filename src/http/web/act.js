@@ -22,13 +22,15 @@ function confirmFirst({title, text, button, method, generations, run})
 async function confirmed(event)
 {
   event.preventDefault();
-  const token = byId('token').value, headers = {'Content-Type': 'application/json'};
+  const token = byId('token').value, headers = {'Content-Type': 'application/json'}, mine = act;
   if (token)
     headers.Authorization = 'Bearer ' + token;
   byId('dialog-yes').disabled = true;
   say(byId('dialog-error'), '');
   try {
-    const answer = await act(headers);
+    const answer = await mine(headers);
+    if (act !== mine)
+      return refresh(); /* the dialog asks something else by now */
     if (answer.ok) {
       dialog.close();
       refresh();

@@ -64,9 +64,10 @@ function choose(file)
 function updateChoice(names)
 {
   const select = byId('try-model'), old = select.value;
-  if (names.join('\n') === [...select.options].map(o => o.value).join('\n'))
+  if (names.length && names.join('\n') === [...select.options].map(o => o.value).join('\n'))
     return;
   select.replaceChildren(...names.map(name => make('option', {value: name}, name)));
+  byId('try-none').hidden = names.length > 0;
   if (names.includes(old))
     select.value = old;
 }

@@ -11,10 +11,13 @@ const layerColumns = [
   ['runs in', l => l.precision],
   ['clipped', l => percent(l.clip_ratio, 3), l => l.clip_ratio, true],
   ['clipped now', l => percent(l.saturation, 3), l => l.saturation, true],
+  ['drift now', l => short(l.drift), l => l.drift, true],
   ['operator', l => l.op],
   ['M\u00a0MACs', l => l.macs ? (l.macs / 1e6).toFixed(2) : none],
 ];
-const bySqnr = 2, bySaturation = 7, isText = i => [1, 5, 8].includes(i);
+const bySqnr = 2, isText = i => [1, 5, 9].includes(i);
+/* Columns that are there only while they are measured: number, key, series. */
+const liveColumns = [[7, 'saturation', 'quantd_layer_saturation_ratio'], [8, 'drift', 'quantd_layer_drift']];
 
 class Layers {
   constructor(model)
@@ -23,7 +26,7 @@ class Layers {
     this.order = bySqnr;
     this.isLong = false;
     this.layers = [];
-    this.saturation = [];
+    this.live = liveColumns.map(() => []);
     this.summary = make('summary', {}, 'Layers');
     this.text = make('p', {class: 'note'}, 'One moment.');
     this.select = make('select', {name: 'order'}, ...layerColumns.flatMap(
@@ -49,8 +52,8 @@ class Layers {
   update(model, metrics)
   {
     const sqnr = metrics.all('quantd_layer_sqnr_db', {model: this.model}).sort((a, b) => a.value - b.value)[0];
-    const before = JSON.stringify(this.saturation);
-    this.saturation = metrics.all('quantd_layer_saturation_ratio', {model: this.model});
+    const before = JSON.stringify(this.live);
+    this.live = liveColumns.map(([, , series]) => metrics.all(series, {model: this.model}));
     this.details.hidden = model.generation === undefined;
     say(this.summary, 'Layers' + (sqnr ? `: the worst is ${tail(sqnr.labels.layer, 48)}, ${decibels(sqnr.value)}` : ''));
     if (this.generation !== model.generation) {
@@ -58,7 +61,7 @@ class Layers {
       this.loaded = undefined;
     }
     this.load();
-    if (this.details.open && this.loaded !== undefined && before !== JSON.stringify(this.saturation))
+    if (this.details.open && this.loaded !== undefined && before !== JSON.stringify(this.live))
       this.draw();
   }
   async load()
@@ -101,11 +104,13 @@ class Layers {
   }
   draw()
   {
-    for (const l of this.layers) {
-      const now = this.saturation.find(s => s.labels.layer === l.tensor || s.labels.layer === l.name);
-      l.saturation = now && now.value;
-    }
-    const shown = layerColumns.map((c, i) => [c, i]).filter(([, i]) => i !== bySaturation || this.saturation.length);
+    for (const l of this.layers)
+      liveColumns.forEach(([, key], i) => {
+        const now = this.live[i].find(s => s.labels.layer === l.tensor || s.labels.layer === l.name);
+        l[key] = now && now.value;
+      });
+    const absent = liveColumns.filter((c, i) => !this.live[i].length).map(c => c[0]);
+    const shown = layerColumns.map((c, i) => [c, i]).filter(([, i]) => !absent.includes(i));
     const most = Math.max(...this.layers.map(l => l.cumulative_sqnr_db).filter(known), 1);
     const list = this.sorted().slice(0, this.isLong ? undefined : firstLayers);
     const cell = (l, [, text], i) => {

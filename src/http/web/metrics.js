@@ -149,7 +149,7 @@ class Spark {
       pen = 'L';
     }
     this.path.setAttribute('d', d || 'M0 0');
-    const text = values.length ? `at most ${this.format(most)} in ${lasted(Math.round(span))}` : 'nothing yet';
+    const text = most ? `at most ${this.format(most)} in ${lasted(Math.round(span))}` : 'none yet';
     say(this.most, text);
     this.svg.setAttribute('aria-label', `${this.title}, ${text}`);
   }

@@ -113,7 +113,10 @@ class ModelCard {
     const most = metrics.all('quantd_layer_saturation_ratio', labels).filter(s => known(s.value))
                      .sort((a, b) => b.value - a.value)[0];
     this.traffic.set('live agreement', known(agreement) ? percent(agreement, 2) : null, 'with fp32, in the shadow');
-    this.traffic.set('drift', known(drift) ? short(drift) : null, 'from the calibration pictures');
+    /* The usual reading of a population stability index. */
+    const isAlike = drift < 0.1, isOther = drift > 0.25;
+    this.traffic.set('drift', known(drift) ? short(drift) : null,
+                     isAlike ? 'as calibrated' : isOther ? 'other pictures than calibrated' : 'changing', isOther ? 'bad' : '');
     this.traffic.set('clipped now', most ? percent(most.value, 3) : null, most ? 'at most: ' + tail(most.labels.layer, 24) : '');
   }
 }
