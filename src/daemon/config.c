@@ -24,7 +24,7 @@ const struct qd_setting qd_settings[] = {
     {"access", "admin_token_file", QD_SETTING_TEXT, FIELD(admin_token_file), 0, 0, "", "file with the token for calls that change state; empty: loopback and unix sockets only"},
     {"access", "tls_cert", QD_SETTING_TEXT, FIELD(tls_cert), 0, 0, "", "PEM file of the certificate and its chain; empty: no TLS"},
     {"access", "tls_key", QD_SETTING_TEXT, FIELD(tls_key), 0, 0, "", "PEM file of its key"},
-    {"access", "cors_origin", QD_SETTING_TEXT, FIELD(cors_origin), 0, 0, "", "origin whose pages may call, or *; empty: none but quantd's own"},
+    {"access", "cors_origin", QD_SETTING_TEXT, FIELD(cors_origin), 0, 0, "", "origin whose pages may call; *: all may read and infer; empty: none but quantd's own"},
     {"models", "models", QD_SETTING_TEXT, FIELD(models), 0, 0, "", "model repository; empty: the bundled model"},
     {"models", "cache", QD_SETTING_TEXT, FIELD(cache), 0, 0, "", "scale cache folder; empty: the system's or the user's"},
     {"models", "watch", QD_SETTING_INT, FIELD(watch), 0, 1, "1", "1: what changes in the repository is loaded by itself"},

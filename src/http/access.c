@@ -78,13 +78,16 @@ const char *qd_access_origin(const struct qd_exchange *exchange)
     return allowed;
 }
 
-/* A page of another site that the browser of somebody on this machine shows; "null" is one, too. */
+/*
+ * A page of another site that the browser of somebody on this machine shows; "null" is one, too. That all pages may
+ * read (cors_origin = *) does not make them the administrator's.
+ */
 static bool is_foreign_page(const struct qd_exchange *exchange)
 {
     const char *origin = qd_exchange_header(exchange, "Origin"), *host = qd_exchange_header(exchange, "Host");
     const char *origin_host = origin ? strstr(origin, "://") : NULL;
 
-    if (!origin || qd_access_origin(exchange))
+    if (!origin || strcmp(origin, exchange->http->options.cors_origin) == 0)
         return false;
     return !origin_host || !host || strcasecmp(origin_host + 3, host) != 0;
 }
@@ -164,6 +167,6 @@ void qd_access_check(struct qd_exchange *exchange)
     } else if (is_foreign_page(exchange)) {
         qd_reply_error_as(exchange, 403, "forbidden",
                           "this call changes state and came from a page of another origin: set admin_token_file, or "
-                          "cors_origin, to allow it");
+                          "cors_origin to that origin, to allow it");
     }
 }

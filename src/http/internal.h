@@ -19,8 +19,15 @@
 /* What an event of the server's thread is about: a listener's index, or one of these. */
 enum { QD_EVENT_LIBRARY = 1000, QD_EVENT_WAKE, QD_EVENT_LINGERER };
 
+/* What the status page is sent with. */
+struct qd_page {
+    char policy[352]; /* Content-Security-Policy */
+    char tag[24];     /* ETag */
+};
+
 struct qd_http {
     struct qd_http_options options;
+    struct qd_page page;
     atomic_bool draining, reloading, stopping, is_closed; /* is_closed: no listener is left */
     atomic_int n_active, n_connections;
     atomic_uint turns;
@@ -37,6 +44,7 @@ struct qd_http {
     struct qd_ids ids;
     size_t held_bytes; /* of bodies */
     int64_t drain_us; /* when draining began; 0: not yet */
+    long last_job; /* the number of the recalibration that was started last; 0: none */
     int64_t indexed_us; /* when the repository was read for an index last */
 };
 
@@ -95,6 +103,7 @@ struct qd_exchange {
     char allow[QD_ALLOW_SIZE];
     const char *authenticate; /* WWW-Authenticate */
     bool is_preflight;
+    const struct qd_page *page; /* where the answer is the status page */
     int retry_after_s;
 
     struct qd_infer *infer; /* an inference's own: http/infer.h */
@@ -129,6 +138,9 @@ void qd_exchange_resume(struct qd_exchange *exchange);
 
 /* The first look at a request, headers only (request.c): what is wrong with it is answered. */
 void qd_request_check(struct qd_exchange *exchange, const char *method, const char *path, const char *version);
+
+/* QD_NO_MEMORY. */
+enum qd_status qd_page_init(struct qd_page *ret, struct qd_error *err);
 
 /* The library's callbacks. */
 void *qd_exchange_new(void *context, const char *uri, struct MHD_Connection *connection);
@@ -173,7 +185,7 @@ enum qd_status qd_read_count(const json_t *object, const char *key, int *ret, st
 /* The version that a text names; NULL or "": 0, the one that is served by default. QD_INVALID: it cannot be one. */
 enum qd_status qd_read_version(const char *text, int *ret, struct qd_error *err);
 
-qd_route_run qd_route_infer, qd_route_recalibrate, qd_route_job, qd_route_job_cancel, qd_route_models, qd_route_model,
+qd_route_run qd_route_page, qd_route_infer, qd_route_recalibrate, qd_route_jobs, qd_route_job, qd_route_job_cancel, qd_route_models, qd_route_model,
     qd_route_layers, qd_route_rollback, qd_route_repository_index, qd_route_repository_load,
     qd_route_repository_unload, qd_route_metrics, qd_route_healthz, qd_route_readyz, qd_route_v2_server,
     qd_route_v2_live, qd_route_v2_ready, qd_route_v2_model, qd_route_v2_model_ready, qd_route_v2_config, qd_route_v2_stats,

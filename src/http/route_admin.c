@@ -64,12 +64,29 @@ void qd_route_recalibrate(struct qd_exchange *exchange)
     if (status == QD_OK)
         status = qd_jobs_get(options->jobs, id, &job, &err);
     if (status == QD_OK) {
+        exchange->http->last_job = id;
         snprintf(exchange->location, sizeof(exchange->location), "/recalibrate/%ld", id);
         qd_reply_json(exchange, 202, job_to_json(&job));
     } else {
         qd_reply_error(exchange, status, &err);
     }
     json_decref(root);
+}
+
+/* Those that are remembered, the newest first; all are started above, so that the last number is known. */
+void qd_route_jobs(struct qd_exchange *exchange)
+{
+    json_t *list = json_array();
+
+    for (long id = exchange->http->last_job; id > 0; id--) {
+        struct qd_job_info job;
+        struct qd_error err = {""};
+
+        if (qd_jobs_get(exchange->http->options.jobs, id, &job, &err) != QD_OK)
+            break;
+        json_array_append_new(list, job_to_json(&job));
+    }
+    qd_reply_json(exchange, 200, json_pack("{s:o}", "jobs", list));
 }
 
 static enum qd_status read_id(const struct qd_exchange *exchange, long *ret, struct qd_error *err)

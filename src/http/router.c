@@ -4,8 +4,10 @@
 #include "http/internal.h"
 
 const struct qd_route qd_routes[] = {
+    {"GET", "/", qd_route_page, false, false},
     {"POST", "/infer", qd_route_infer, true, false},
     {"POST", "/recalibrate", qd_route_recalibrate, false, true},
+    {"GET", "/recalibrate", qd_route_jobs, false, false},
     {"GET", "/recalibrate/*", qd_route_job, false, false},
     {"DELETE", "/recalibrate/*", qd_route_job_cancel, false, true},
     {"GET", "/models", qd_route_models, false, false},

@@ -295,6 +295,8 @@ enum qd_status qd_http_start(const struct qd_http_options *options, struct qd_ht
     qd_ids_init(&http->ids);
     status = qd_http_check(options, err);
     if (status == QD_OK)
+        status = qd_page_init(&http->page, err);
+    if (status == QD_OK)
         status = load_files(http, false, err);
     if (status == QD_OK) {
         raise_file_limit(http);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Who may change state: loopback without a token, the token's holder with one; pages of other origins; browsers' questions.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
-echo 1..49
+echo 1..57
 json='Content-Type: application/json'
 # change NAME STATUS TEXT CURL-OPTIONS...: a call that changes state, whose body is wrong, so that 400 means: it was let in.
 change() {
@@ -15,6 +15,9 @@ change "no token: loopback may" 400 "unknown key 'modle'"
 change "no token: not through a proxy" 403 "came through a proxy" -H 'X-Forwarded-For: 192.0.2.1'
 change "no token: nor by Forwarded" 403 "came through a proxy" -H 'Forwarded: for=192.0.2.1'
 change "no token: not from a page elsewhere" 403 "another origin" -H 'Origin: https://example.org'
+change "no token: nor one that asks as a form does, which needs no preflight" 403 "another origin" -H 'Content-Type: text/plain' -H 'Origin: https://example.org'
+change "no token: nor one of another server on this machine" 403 "another origin" -H 'Origin: http://127.0.0.1:1'
+change "no token: nor one of another name with this port" 403 "another origin" -H "Origin: http://example.org:${url##*:}"
 change "no token: not from a page without an origin" 403 "another origin" -H 'Origin: null'
 change "no token: nor by Via" 403 "came through a proxy" -H 'Via: 1.1 proxy'
 change "no token: nor by X-Real-IP" 403 "came through a proxy" -H 'X-Real-IP: 192.0.2.1'
@@ -29,7 +32,7 @@ check "reading is free" test "$status" = 200
 check "  but CORS is off" sh -c "! grep -qi '^access-control' '$work/headers'"
 ask -X OPTIONS "$url/recalibrate"
 check "OPTIONS: 204" test "$status" = 204
-check "  says what the path takes" header_has '^allow: POST, OPTIONS'
+check "  says what the path takes" header_has '^allow: POST, GET, HEAD, OPTIONS'
 ask -X OPTIONS --request-target '*' "$url"
 check "OPTIONS *: 204" test "$status" = 204
 stop
@@ -51,7 +54,8 @@ stop
 token=correct-horse-battery-staple
 bearer="Authorization: Bearer $token"
 printf ' %s \n' "$token" >"$work/token"
-chmod 600 "$work/token"
+echo "$token" >"$work/token2"
+chmod 600 "$work/token" "$work/token2"
 start --admin-token-file "$work/token"
 change "a token: not without it" 401 "Authorization: Bearer TOKEN"
 check "  (still 401)" test "$(curl -s -o "$work/body" -D "$work/headers" -w '%{http_code}' -d '{}' "$url/recalibrate")" = 401
@@ -97,6 +101,16 @@ check "  another one may not" sh -c "! grep -qi '^access-control' '$work/headers
 ask -H 'Origin: https://example.org' "$url/healthz"
 check "  answers say so, and that it varies" sh -c "grep -qi '^access-control-allow-origin' '$work/headers' && grep -qi '^vary: .*Origin' '$work/headers'"
 change "  its pages may change state" 400 "unknown key" -H 'Origin: https://example.org'
+change "  those of others may not" 403 "another origin" -H 'Origin: https://example.com'
+stop
+start --cors-origin '*'
+ask -H 'Origin: https://example.org' "$url/models"
+check "CORS *: all pages may read" header_has '^access-control-allow-origin: \*'
+change "  but not change state" 403 "another origin" -H 'Origin: https://example.org'
+change "  save quantd's own" 400 "unknown key" -H "Origin: $url"
+stop
+start --cors-origin '*' --admin-token-file "$work/token2"
+change "  or, with a token, whose has it" 400 "unknown key" -H 'Origin: https://example.org' -H "Authorization: Bearer $token"
 stop
 "$quantd" --check-config --models "$model" --cors-origin example.org >"$work/out" 2>&1
 check "a bad origin: said" grep -q "cors_origin: expected \* or one origin" "$work/out"

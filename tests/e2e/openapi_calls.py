@@ -139,7 +139,7 @@ def v2_paths(model, version=""):
 
 
 def ask_states(daemon):
-    for path in ("/models", "/models/" + MODEL, "/models/%s/layers" % MODEL, "/metrics", "/healthz", "/readyz", "/openapi.yaml",
+    for path in ("/", "/recalibrate", "/models", "/models/" + MODEL, "/models/%s/layers" % MODEL, "/metrics", "/healthz", "/readyz", "/openapi.yaml",
                  "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/stats", "/ping"):
         call(daemon, "GET", path)
     for version in ("", "/versions/1"):
@@ -192,12 +192,15 @@ def ask_calibration(daemon):
     call(daemon, "POST", "/recalibrate", *as_json({"nothing": 1}), (400,))
     call(daemon, "POST", "/recalibrate", *as_json({"model": MODEL}), (202,))
     call(daemon, "GET", "/recalibrate/1")
+    call(daemon, "GET", "/recalibrate")
     call(daemon, "POST", "/recalibrate", None, None, (409,))
     call(daemon, "DELETE", "/recalibrate/1")
     check("GET /recalibrate/1 afterwards", wait_for_job(daemon, "/recalibrate/1"))
     call(daemon, "DELETE", "/recalibrate/77", expected=(404,))
     call(daemon, "POST", "/recalibrate", *as_json({"method": "minmax"}), (202,))
     check("GET /recalibrate/2 afterwards", wait_for_job(daemon, "/recalibrate/2"))
+    check("GET /recalibrate lists the newest first", [] if [j["job"] for j in json.loads(daemon.ask("GET", "/recalibrate")[2])["jobs"]]
+          == [2, 1] else ["it does not"])
     call(daemon, "GET", "/models/" + MODEL)
     call(daemon, "POST", "/models/%s/rollback" % MODEL, None, None, (200, 404, 409))
     call(daemon, "POST", "/models/nothing/rollback", None, None, (404,))
