@@ -30,6 +30,7 @@ const struct qd_setting qd_settings[] = {
     {"models", "watch", QD_SETTING_INT, FIELD(watch), 0, 1, "1", "1: what changes in the repository is loaded by itself"},
     {"models", "calibration_threads", QD_SETTING_INT, FIELD(calibration_threads), 0, 1024, "0", "of loads and calibrations beside serving; 0: as threads"},
     {"models", "monitor_every", QD_SETTING_INT, FIELD(monitor_every), 0, 1000000, "500", "one of so many pictures runs in fp32 too, for agreement, saturation and drift in /metrics; 0: none"},
+    {"models", "evaluation_images", QD_SETTING_INT, FIELD(evaluation_images), 0, 1000000, "1000", "of a model's evaluation set, run once beside serving, for accuracy in /metrics; 0: none"},
     {"batching", "runners", QD_SETTING_INT, FIELD(runners), 0, 64, "0", "batches that run at once, each with its own threads; 0: one per NUMA node"},
     {"batching", "threads", QD_SETTING_INT, FIELD(threads), 0, 1024, "0", "of a runner; 0: its share of what this process may use"},
     {"batching", "max_batch", QD_SETTING_INT, FIELD(max_batch), 2, 256, "8", "pictures per run"},

@@ -21,7 +21,7 @@ struct qd_config {
     const char *admin_token_file, *tls_cert, *tls_key, *cors_origin;
     /* [models] */
     const char *models, *cache;
-    long long watch, calibration_threads, monitor_every;
+    long long watch, calibration_threads, monitor_every, evaluation_images;
     /* [batching] */
     long long runners, threads, max_batch, max_delay_us, queue_limit, deadline_ms;
     const char *isa;

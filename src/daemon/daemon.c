@@ -12,6 +12,7 @@
 #include "daemon/watch.h"
 #include "http/http.h"
 #include "quant/cache.h"
+#include "serve/evaluator.h"
 #include "serve/repository.h"
 #include "util/clock.h"
 #include "util/file.h"
@@ -23,6 +24,7 @@ struct qd_daemon {
     const struct qd_kernels *kernels;
     struct qd_registry *registry;
     struct qd_jobs *jobs;
+    struct qd_evaluator *evaluator;
     struct qd_http *http;
     struct qd_watch *watch;
     char cache[4096], models[4096];
@@ -193,6 +195,8 @@ static enum qd_status make_registry(struct qd_daemon *daemon, struct qd_error *e
         qd_repository_expect(daemon->registry);
     if (status == QD_OK && !(daemon->jobs = qd_jobs_new(daemon->registry)))
         status = qd_error_set(err, QD_NO_MEMORY, "no memory for jobs");
+    if (status == QD_OK)
+        status = qd_evaluator_new(daemon->registry, (int)config->evaluation_images, &daemon->evaluator, err);
     return status;
 }
 
@@ -294,6 +298,7 @@ static void drain(struct qd_daemon *daemon)
     qd_log(QD_LOG_NOTICE, "stopping: %d open requests", qd_http_n_active(daemon->http));
     qd_notify("STOPPING=1");
     qd_registry_drain(daemon->registry);
+    qd_evaluator_end(daemon->evaluator);
     qd_http_drain(daemon->http);
     while (!qd_http_is_drained(daemon->http) && qd_now_us() < until)
         nanosleep(&tick, NULL);
@@ -380,6 +385,7 @@ static void stop(struct qd_daemon *daemon)
 {
     atomic_store(&daemon->stop_loading, true);
     qd_watch_free(daemon->watch);
+    qd_evaluator_end(daemon->evaluator);
     qd_jobs_stop(daemon->jobs);
     if (daemon->loading_joinable)
         pthread_join(daemon->loader, NULL);
@@ -387,6 +393,7 @@ static void stop(struct qd_daemon *daemon)
     qd_registry_stop(daemon->registry);
     qd_http_stop(daemon->http);
     qd_jobs_free(daemon->jobs);
+    qd_evaluator_free(daemon->evaluator);
     qd_registry_free(daemon->registry);
 }
 

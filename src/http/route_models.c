@@ -45,8 +45,8 @@ static void add_model(json_t *json, const struct qd_model *model)
     json_object_set_new(json, "macs", json_integer((json_int_t)qd_plan_macs(model->result.int8, false)));
     json_object_set_new(json, "int8_macs", json_integer((json_int_t)qd_plan_macs(model->result.int8, true)));
     json_object_set_new(json, "classes", json_integer((json_int_t)qd_plan_output_count(model->result.int8, 0)));
-    if (model->evaluation.n_images)
-        json_object_set_new(json, "evaluation", qd_accuracy_to_json(&model->evaluation));
+    if (qd_model_evaluation(model))
+        json_object_set_new(json, "evaluation", qd_accuracy_to_json(qd_model_evaluation(model)));
 }
 
 /* All versions of a name, each with its state. */

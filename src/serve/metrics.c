@@ -187,7 +187,8 @@ static void print_accuracy(struct printer *p, const char *name)
 
     if (!p->model)
         return;
-    a = p->model->evaluation.n_images ? &p->model->evaluation : &p->model->result.scales->gate;
+    a = qd_model_evaluation(p->model);
+    a = a ? a : &p->model->result.scales->gate;
     PRINT(p, "%s{%s,precision=\"int8\",metric=\"agreement\"} %.6g\n", name, p->label, a->agreement);
     if (isfinite(a->fp32_top1)) {
         PRINT(p, "%s{%s,precision=\"fp32\",metric=\"top1\"} %.6g\n", name, p->label, a->fp32_top1);

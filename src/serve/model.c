@@ -512,6 +512,23 @@ enum qd_status qd_model_load(const char *path, const struct qd_model_options *op
     return QD_OK;
 }
 
+const struct qd_accuracy *qd_model_evaluation(const struct qd_model *model)
+{
+    return atomic_load(&model->evaluation_state) > 0 ? &model->evaluation : NULL;
+}
+
+bool qd_model_is_evaluated(const struct qd_model *model)
+{
+    return atomic_load(&model->evaluation_state) != 0;
+}
+
+void qd_model_set_evaluation(struct qd_model *model, const struct qd_accuracy *accuracy)
+{
+    if (accuracy)
+        model->evaluation = *accuracy;
+    atomic_store(&model->evaluation_state, accuracy ? 1 : -1);
+}
+
 enum qd_status qd_model_evaluate(const struct qd_model *model, const char *images, const char *labels, size_t limit,
                                  const struct qd_model_options *options, struct qd_accuracy *ret, struct qd_error *err)
 {

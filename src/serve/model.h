@@ -20,7 +20,8 @@ struct qd_model {
     struct qd_generations generations; /* what is kept of them, see quant/generations.h */
     int64_t loaded_unix_us, calibrated_unix_us;
     double load_seconds;
-    struct qd_accuracy evaluation; /* n_images 0: not evaluated */
+    struct qd_accuracy evaluation; /* read it by qd_model_evaluation */
+    atomic_int evaluation_state;   /* 0: none yet, 1: done, -1: failed */
     const char *profile;           /* the name of the one that calibrated it */
     bool forgets_scales;           /* the network was quantized, but these scales are a calibration's */
     bool synthetic;                /* calibrated on made-up pictures, because there is no image set */
@@ -90,6 +91,13 @@ void qd_model_unref(struct qd_model *model); /* NULL is fine */
 
 /* Only the graph, after passes, and the resolved configuration: for inspect. The model is not calibrated. */
 enum qd_status qd_model_load_graph(const char *path, struct qd_model **ret, struct qd_error *err);
+
+/* Of the model's evaluation pictures; NULL: they have not been run, or there are none. */
+const struct qd_accuracy *qd_model_evaluation(const struct qd_model *model);
+/* Whether somebody has tried. */
+bool qd_model_is_evaluated(const struct qd_model *model);
+/* By one thread, once; NULL: it failed. */
+void qd_model_set_evaluation(struct qd_model *model, const struct qd_accuracy *accuracy);
 
 /* The label of a class, or NULL. */
 const char *qd_model_label(const struct qd_model *model, int64_t class_index);
