@@ -12,6 +12,8 @@
 struct qd_frame {
     struct qd_barrier barrier; /* between steps */
     struct qd_team team;
+    int64_t begun_ns;  /* the run that qd_frame_team was asked for; 0: nobody asked */
+    int64_t waited_ns; /* at barriers, when it was last looked at */
     const struct qd_plan *plan;
     int n_threads;
     uint8_t *slab, *slots;
@@ -523,22 +525,27 @@ static void run_depth_first(struct qd_frame *frame, int n_images, int thread, in
 void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_threads)
 {
     const struct images all = {0, n_images, 0};
-    int64_t start_ns = 0, waited_ns = 0;
+    int64_t start_ns = 0, waited_ns;
 
     if (thread == 0) {
-        frame->last_ns = start_ns = qd_now_ns();
-        waited_ns = qd_barrier_waited_ns(&frame->barrier);
+        frame->last_ns = qd_now_ns();
+        start_ns = frame->begun_ns ? frame->begun_ns : frame->last_ns;
+        frame->begun_ns = 0;
     }
     if (frame->plan->depth_steps)
         run_depth_first(frame, n_images, thread, n_threads);
     run_together(frame, frame->plan->depth_steps, frame->plan->n_steps, &all, thread, n_threads);
-    if (thread == 0)
-        qd_team_learn(&frame->team, n_threads, n_images, qd_now_ns() - start_ns,
-                      (qd_barrier_waited_ns(&frame->barrier) - waited_ns) / n_threads);
+    if (thread != 0)
+        return;
+    /* Whoever still wakes from the last barrier adds its wait to the next run's. */
+    waited_ns = qd_barrier_waited_ns(&frame->barrier);
+    qd_team_learn(&frame->team, n_threads, n_images, qd_now_ns() - start_ns, (waited_ns - frame->waited_ns) / n_threads);
+    frame->waited_ns = waited_ns;
 }
 
-int qd_frame_team(const struct qd_frame *frame, int n_threads)
+int qd_frame_team(struct qd_frame *frame, int n_threads)
 {
+    frame->begun_ns = qd_now_ns();
     return qd_team_size(&frame->team, n_threads);
 }
 

@@ -87,8 +87,11 @@ const float *qd_frame_output(const struct qd_frame *frame, int output, int image
  */
 void qd_frame_run(struct qd_frame *frame, int n_images, int n_threads);
 
-/* How many of n_threads the next run had better have: all, or one where the cores are contended. */
-int qd_frame_team(const struct qd_frame *frame, int n_threads);
+/*
+ * How many of n_threads the next run had better have: all, or one where the cores are contended. The run counts from here:
+ * whatever the same threads do before qd_frame_run_share, decoding say, belongs to it.
+ */
+int qd_frame_team(struct qd_frame *frame, int n_threads);
 
 /*
  * One step alone, on whatever lies in the frame: for benchmarks of single layers, after a whole run; and with in_order

@@ -34,7 +34,7 @@ static int longer(int hold)
 
 static double mean(const struct qd_team *team)
 {
-    return team->n_timed ? team->sum / team->n_timed : 1;
+    return team->sum / team->n_timed;
 }
 
 static void judge_together(struct qd_team *team)
@@ -54,7 +54,7 @@ static void judge_together(struct qd_team *team)
 static void judge_alone(struct qd_team *team)
 {
     if (!team->alone_won) {
-        if (mean(team) >= team->together) {
+        if (!team->n_timed || mean(team) >= team->together) {
             team->n_held = team->hold = longer(team->hold);
             team->alone_hold = 0;
             team->alone_mean = 0;
@@ -65,7 +65,7 @@ static void judge_alone(struct qd_team *team)
         team->hold = 0;
         team->alone_hold = longer(team->alone_hold);
     }
-    if (team->n_runs >= team->alone_hold || team->spent_ns >= MAX_ALONE_NS) {
+    if (team->n_timed >= team->alone_hold || team->spent_ns >= MAX_ALONE_NS) {
         team->alone_mean = mean(team);
         change(team, false);
     }
@@ -76,12 +76,13 @@ static bool has_lost(const struct qd_team *team)
 {
     double other = team->alone ? team->together : team->alone_mean;
 
-    return other > 0 && team->n_runs < N_TRIAL && team->sum >= N_TRIAL * other;
+    return other > 0 && team->n_timed < N_TRIAL && team->sum >= N_TRIAL * other;
 }
 
 void qd_team_learn(struct qd_team *team, int n_threads, int n_images, int64_t run_ns, int64_t waited_ns)
 {
     int64_t *fastest_ns;
+    bool is_enough;
 
     if ((n_threads == 1) != team->alone || n_images < 1)
         return; /* the caller has its own mind */
@@ -97,7 +98,10 @@ void qd_team_learn(struct qd_team *team, int n_threads, int n_images, int64_t ru
             team->n_timed++;
         }
     }
-    if (!team->alone_won && !has_lost(team) && (team->n_runs < N_TRIAL || team->spent_ns < MIN_TRIAL_NS))
+    is_enough = team->n_timed >= N_TRIAL && team->spent_ns >= MIN_TRIAL_NS;
+    /* Sizes of which no run together is known say nothing: not for ever. */
+    is_enough |= team->alone && team->spent_ns >= MAX_ALONE_NS;
+    if (!team->alone_won && !has_lost(team) && !is_enough)
         return;
     if (team->alone)
         judge_alone(team);

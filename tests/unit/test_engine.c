@@ -191,6 +191,29 @@ START_TEST(test_team_of_a_large_network)
 }
 END_TEST
 
+/* Batches too large to learn from, and sizes that never ran together, prove nothing. */
+START_TEST(test_team_of_unknown_sizes)
+{
+    struct qd_team team = {0};
+    int n_alone = 0;
+
+    for (int i = 0; i < 2000; i++) {
+        int n_threads = qd_team_size(&team, 2), n_images = n_threads == 1 ? 64 : 4;
+        int64_t run_ns = n_threads == 1 ? 20000000 : 1000000;
+
+        n_alone += n_threads == 1;
+        qd_team_learn(&team, n_threads, n_images, run_ns, n_threads == 1 ? 0 : run_ns / 2);
+    }
+    ck_assert_int_gt(n_alone, 0);
+    ck_assert_int_lt(n_alone, 500); /* a second for each trial, the next ones ever later */
+    team = (struct qd_team){0};
+    for (int i = 0; i < 1000; i++) {
+        ck_assert_int_eq(qd_team_size(&team, 2), 2);
+        qd_team_learn(&team, 2, 64, 1000000, 500000);
+    }
+}
+END_TEST
+
 START_TEST(test_team)
 {
     struct qd_team team = {0};
@@ -216,4 +239,5 @@ START_TEST(test_team)
 END_TEST
 
 QD_UNIT_MAIN("engine", test_barrier, test_barrier_oversubscribed, test_memory_plan, test_team,
-             test_team_of_a_small_network, test_team_of_a_large_network)
+             test_team_of_a_small_network, test_team_of_a_large_network,
+             test_team_of_unknown_sizes)
