@@ -584,6 +584,11 @@ static void run_step_share(struct qd_frame *frame, int step, int n_images, int t
 void qd_frame_run_step(struct qd_frame *frame, int step, int n_images, int n_threads)
 {
 #ifdef _OPENMP
+    if (n_threads == 1) {
+        /* As in qd_frame_run. */
+        run_step_share(frame, step, n_images, 0, 1);
+        return;
+    }
 #pragma omp parallel num_threads(n_threads)
     run_step_share(frame, step, n_images, omp_get_thread_num(), omp_get_num_threads());
 #else

@@ -16,6 +16,7 @@ struct layer {
     const struct qd_value_scale *scale;
     bool is_rounded; /* int8 keeps it as bytes: else there is nothing that clips */
     int64_t stride;  /* between the floats that count for its distribution */
+    double n_values; /* of those in a picture */
     int n_classes, class_of[QD_LIVE_BINS];
     double expected[QD_PSI_CLASSES];
     double observed[QD_PSI_CLASSES], clipped; /* means over the window */
@@ -165,6 +166,7 @@ static enum qd_status list_layers(struct qd_live *live, const struct qd_scales *
         layer->value = v;
         layer->scale = &scales->values[s];
         layer->stride = stride_of(&live->graph->values[v].shape);
+        layer->n_values = (double)(qd_shape_count(&live->graph->values[v].shape) / layer->stride);
         layer->is_rounded = qd_plan_has_q8(int8, v);
         atomic_init(&layer->shown_saturation, NAN);
         atomic_init(&layer->shown_drift, NAN);
@@ -241,10 +243,21 @@ static void look_at(struct qd_live *live, int value)
         layer->clipped_now = (double)qd_clipped_count(v, x) / (double)qd_shape_count(&v->shape);
 }
 
+/*
+ * Whether n pictures make one. Chance alone gives k classes of N values a PSI of (k - 1) / N, which has to be far below
+ * what is called a drift.
+ */
+static bool is_distribution(const struct layer *layer, int n)
+{
+    int in_window = n < QD_DRIFT_WINDOW ? n : QD_DRIFT_WINDOW;
+
+    return n >= QD_DRIFT_FEWEST && (double)in_window * layer->n_values >= QD_DRIFT_VALUES * (double)layer->n_classes;
+}
+
 /* The picture under way is whole: it joins the windows. Returns the largest drift of a layer. */
 static double add_layers(struct qd_live *live, int n)
 {
-    double largest = live->n_layers ? 0 : (double)NAN;
+    double largest = (double)NAN;
 
     for (int l = 0; l < live->n_layers; l++) {
         struct layer *layer = &live->layers[l];
@@ -254,11 +267,12 @@ static double add_layers(struct qd_live *live, int n)
             layer->observed[i] = qd_window_add(layer->observed[i], n, QD_DRIFT_WINDOW, layer->now[i]);
         layer->clipped = qd_window_add(layer->clipped, n, QD_DRIFT_WINDOW, layer->clipped_now);
         psi = qd_psi(layer->expected, layer->observed, layer->n_classes);
-        largest = fmax(largest, psi);
         if (layer->is_rounded)
             atomic_store(&layer->shown_saturation, (float)layer->clipped);
-        if (n >= QD_DRIFT_FEWEST)
-            atomic_store(&layer->shown_drift, (float)psi);
+        if (!is_distribution(layer, n))
+            continue;
+        atomic_store(&layer->shown_drift, (float)psi);
+        largest = fmax(largest, psi); /* the other one, where one is NAN */
     }
     return largest;
 }
@@ -289,8 +303,7 @@ bool qd_live_add(struct qd_live *live, const uint8_t *pixels, const float *answe
     atomic_store(&live->shown_agreement, (float)live->agreement);
     if (live->has_logits)
         atomic_store(&live->shown_sqnr_db, (float)live->sqnr_db);
-    if (n >= QD_DRIFT_FEWEST)
-        atomic_store(&live->shown_drift, (float)drift);
+    atomic_store(&live->shown_drift, (float)drift);
     atomic_store(&live->n_images, n < QD_AGREEMENT_WINDOW ? n : QD_AGREEMENT_WINDOW);
     *ret_agrees = compared.agrees;
     return true;

@@ -14,6 +14,7 @@
 #define QD_AGREEMENT_WINDOW 1000 /* pictures */
 #define QD_DRIFT_WINDOW 250      /* of distributions and clipping; shorter, to notice sooner */
 #define QD_DRIFT_FEWEST 50       /* a distribution of fewer pictures is chance: no drift is given */
+#define QD_DRIFT_VALUES 100      /* nor of fewer values than so many for each class */
 
 /* Bins of a distribution: exact zeros, then those of qd_value_scale's histogram, by |x|. */
 #define QD_LIVE_BINS (QD_REPORT_BINS + 1)

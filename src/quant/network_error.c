@@ -20,12 +20,13 @@ static double log_sum_exp(const float *x, int64_t n)
     return largest + log(sum);
 }
 
+/* -1: none is a number. */
 static int64_t largest_of(const float *x, int64_t n)
 {
-    int64_t best = 0;
+    int64_t best = -1;
 
-    for (int64_t i = 1; i < n; i++)
-        if (x[i] > x[best])
+    for (int64_t i = 0; i < n; i++)
+        if (!isnan(x[i]) && (best < 0 || x[i] > x[best]))
             best = i;
     return best;
 }
@@ -41,9 +42,12 @@ void qd_compare_outputs(const float *fp32, const float *int8, int64_t n, struct 
         noise += difference * difference;
         kl += exp((double)fp32[i] - zf) * (difference - zf + zq);
     }
-    ret->db = noise > 0 ? fmin(fmax(10 * log10(signal / noise), -100), 100) : 100;
+    /* What is not finite has nothing to do with the picture. */
+    ret->db = !isfinite(noise) || !isfinite(signal) ? -100
+              : noise > 0                           ? fmin(fmax(10 * log10(signal / noise), -100), 100)
+                                                    : 100;
     ret->kl = kl > 0 ? kl : 0;
-    ret->agrees = largest_of(fp32, n) == largest_of(int8, n);
+    ret->agrees = largest_of(fp32, n) >= 0 && largest_of(fp32, n) == largest_of(int8, n);
 }
 
 /* A softmax over the output would be one over classes: one row, whatever its rank. */

@@ -159,12 +159,16 @@ static bool is_wanted(const struct qd_model *model, void *context)
 /* The lock is held, but not while memory is given back. */
 static void forget_old(struct worker *worker, int64_t now_us)
 {
+    bool is_monitored;
+
     worker->keeps_old = false;
     worker->forgot_us = now_us;
     qd_runner_forget(worker->runner, is_wanted, worker);
     pthread_mutex_unlock(&worker->pool->lock);
     qd_runner_free_forgotten(worker->runner);
+    is_monitored = qd_monitor_forget_retired(worker->pool->options.monitor);
     pthread_mutex_lock(&worker->pool->lock);
+    worker->keeps_old |= is_monitored;
 }
 
 /* Until there is a batch to run, or a stop (NULL). */

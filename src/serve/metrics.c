@@ -206,7 +206,7 @@ static void print_layer_sqnr(struct printer *p, const char *name)
 {
     for (size_t i = 0; p->model && i < p->model->result.scales->n_values; i++) {
         const struct qd_value_scale *v = &p->model->result.scales->values[i];
-        char layer[256];
+        char layer[1024];
 
         escape_label(v->name, layer, sizeof(layer));
         if (isfinite(v->cumulative_db))
@@ -300,7 +300,7 @@ static void print_live_layers(struct printer *p, const char *name, size_t offset
 
     for (int i = 0; live && i < qd_live_n_layers(live); i++) {
         struct qd_live_layer figures;
-        char layer[256];
+        char layer[1024];
         double value;
 
         qd_live_layer(live, i, &figures);

@@ -38,7 +38,7 @@ struct qd_model {
     struct qd_hash hash;               /* of its file and external data */
     struct qd_model *base;             /* of qd_model_resized: whose scales it has; a reference */
     _Atomic(struct qd_live *) live;    /* what the monitor saw of it; NULL before its first picture */
-    bool has_no_live;                  /* the monitor's: it cannot be made */
+    atomic_bool has_no_live;                  /* the monitor's: it cannot be made */
     atomic_ullong n_served;            /* pictures that the monitor could choose from */
     atomic_bool is_retired;            /* another has taken its place, or it was unloaded: it does not come back */
 };

@@ -14,8 +14,11 @@
 
 #define N_PLACES 4
 
-/* Who changes a place from EMPTY or FULL to TAKEN owns it until setting it to either again. */
-enum { EMPTY, TAKEN, FULL };
+/*
+ * Who changes a place from another state to TAKEN owns it until setting it to another again. DONE: the monitor's thread
+ * has looked; its reference to the model waits for somebody at another priority, since it may be the last one.
+ */
+enum { EMPTY, TAKEN, FULL, DONE };
 
 struct place {
     struct qd_sample sample; /* first: it is handed out; its memory stays for the next one */
@@ -39,22 +42,27 @@ static bool take(struct place *place, int from)
     return atomic_compare_exchange_strong(&place->state, &from, TAKEN);
 }
 
-/* Frees nothing of the place: malloc has locks, and the monitor's thread could lose its core while it holds one. */
-static void give_back(struct place *place)
-{
-    struct qd_model *model = place->model;
-
-    place->model = NULL;
-    atomic_store(&place->state, EMPTY);
-    qd_model_unref(model);
-}
-
 static void free_memory(struct place *place)
 {
     qd_free(place->sample.pixels);
     qd_free(place->sample.answer);
     place->sample = (struct qd_sample){0};
     place->pixels_capacity = place->answer_capacity = 0;
+}
+
+/*
+ * Never by the monitor's thread: malloc has locks, and it could lose its core while it holds one. The memory stays for
+ * the model's next picture.
+ */
+static void give_back(struct place *place)
+{
+    struct qd_model *model = place->model;
+
+    if (model && atomic_load(&model->is_retired))
+        free_memory(place);
+    place->model = NULL;
+    atomic_store(&place->state, EMPTY);
+    qd_model_unref(model);
 }
 
 static bool make_room(void **memory, size_t *capacity, size_t size)
@@ -85,10 +93,15 @@ static struct qd_live *live_of(struct qd_model *model)
     struct qd_live *live = atomic_load(&model->live);
     struct qd_error err = {""};
 
-    if (live || model->has_no_live)
+    enum qd_status status;
+
+    if (live)
         return live;
-    if (qd_live_new(model->graph, model->result.scales, model->result.int8, &live, &err) != QD_OK) {
-        model->has_no_live = true;
+    status = qd_live_new(model->graph, model->result.scales, model->result.int8, &live, &err);
+    if (status == QD_NO_MEMORY)
+        return NULL; /* the next picture may find some */
+    if (status != QD_OK) {
+        atomic_store(&model->has_no_live, true);
         qd_log(QD_LOG_WARNING, "model '%s' is not monitored: %s", model->config.name, err.text);
         return NULL;
     }
@@ -104,10 +117,13 @@ static void look_at(const struct qd_monitor *monitor, struct place *place)
     struct qd_live *live = goes_on(&work) ? live_of(place->model) : NULL;
     bool agrees = false;
 
+    if (!live && goes_on(&work))
+        atomic_fetch_add(&place->metrics->shadow_dropped, 1);
     if (!live || !qd_live_add(live, place->sample.pixels, place->sample.answer, goes_on, &work, &agrees))
         return;
-    atomic_fetch_add(&place->metrics->shadow_agreements, agrees);
+    /* In this order: there are never more agreements than pictures. */
     atomic_fetch_add(&place->metrics->shadow_images, 1);
+    atomic_fetch_add(&place->metrics->shadow_agreements, agrees);
 }
 
 static void *work(void *context)
@@ -125,7 +141,7 @@ static void *work(void *context)
             if (!take(&monitor->places[i], FULL))
                 continue;
             look_at(monitor, &monitor->places[i]);
-            give_back(&monitor->places[i]);
+            atomic_store(&monitor->places[i].state, DONE);
         }
     }
 }
@@ -163,7 +179,7 @@ void qd_monitor_free(struct qd_monitor *monitor)
     if (monitor->is_running)
         pthread_join(monitor->thread, NULL);
     for (int i = 0; i < N_PLACES; i++) {
-        if (take(&monitor->places[i], FULL))
+        if (take(&monitor->places[i], FULL) || take(&monitor->places[i], DONE))
             give_back(&monitor->places[i]);
         free_memory(&monitor->places[i]);
     }
@@ -192,8 +208,11 @@ struct qd_sample *qd_monitor_pick(struct qd_monitor *monitor, struct qd_model *m
     struct place *place = NULL;
 
     if (!monitor || !is_its_turn(atomic_fetch_add(&model->n_served, 1), (unsigned)monitor->every) ||
-        atomic_load(&monitor->is_ending) || atomic_load(&model->is_retired))
+        atomic_load(&monitor->is_ending) || atomic_load(&model->is_retired) || atomic_load(&model->has_no_live))
         return NULL;
+    for (int i = 0; i < N_PLACES; i++)
+        if (take(&monitor->places[i], DONE))
+            give_back(&monitor->places[i]);
     for (int i = 0; i < N_PLACES && !place; i++)
         if (take(&monitor->places[i], EMPTY))
             place = &monitor->places[i];
@@ -226,23 +245,31 @@ void qd_monitor_put(struct qd_monitor *monitor, struct qd_sample *sample, bool i
     sem_post(&monitor->n_full);
 }
 
-void qd_monitor_forget_retired(struct qd_monitor *monitor)
+bool qd_monitor_forget_retired(struct qd_monitor *monitor)
 {
+    bool may_hold = false;
+
     for (int i = 0; monitor && i < N_PLACES; i++) {
         struct place *place = &monitor->places[i];
 
-        if (take(place, FULL)) {
-            if (!atomic_load(&place->model->is_retired)) {
+        if (take(place, DONE)) {
+            give_back(place);
+        } else if (take(place, FULL)) {
+            if (atomic_load(&place->model->is_retired)) {
+                give_back(place);
+            } else {
                 atomic_store(&place->state, FULL);
                 sem_post(&monitor->n_full); /* its thread may just have looked past it */
                 continue;
             }
-            give_back(place);
         }
         /* A smaller model may follow. */
         if (take(place, EMPTY)) {
             free_memory(place);
             atomic_store(&place->state, EMPTY);
+        } else {
+            may_hold = true;
         }
     }
+    return may_hold;
 }

@@ -34,7 +34,10 @@ void qd_monitor_free(struct qd_monitor *monitor);
 struct qd_sample *qd_monitor_pick(struct qd_monitor *monitor, struct qd_model *model, struct qd_metrics *metrics);
 void qd_monitor_put(struct qd_monitor *monitor, struct qd_sample *sample, bool is_good);
 
-/* Gives back what waits of models that are retired (model->is_retired); the one under way gives up by itself. */
-void qd_monitor_forget_retired(struct qd_monitor *monitor);
+/*
+ * Gives back what waits of models that are retired (model->is_retired); the one under way gives up by itself. Returns
+ * whether one is under way: then it is worth another call. For threads of ordinary priority.
+ */
+bool qd_monitor_forget_retired(struct qd_monitor *monitor);
 
 #endif

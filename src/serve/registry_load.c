@@ -145,7 +145,6 @@ static enum qd_status put_in_place(struct qd_registry *registry, struct qd_entry
     qd_registry_choose_served(registry, entry->of);
     (void)qd_registry_note_ready(registry);
     pthread_mutex_unlock(&qd_models_lock);
-    qd_monitor_forget_retired(registry->monitor);
     qd_model_unref(old);
     qd_batcher_refresh(entry->batcher);
     for (int i = 0; i < n; i++) {
@@ -244,7 +243,6 @@ void qd_registry_unload(struct qd_registry *registry, struct qd_entry *entry, bo
     pthread_mutex_unlock(&qd_models_lock);
     if (!model)
         return;
-    qd_monitor_forget_retired(registry->monitor);
     qd_model_unref(model);
     qd_batcher_refresh(entry->batcher);
     qd_log(QD_LOG_INFO, "model '%s' version %d is unloaded", entry->name, entry->version);

@@ -83,4 +83,23 @@ START_TEST(test_is_better)
 }
 END_TEST
 
-QD_UNIT_MAIN("network_error", test_classes, test_is_better)
+/* A network that gives NaN or infinity agrees with nothing. */
+START_TEST(test_what_is_no_number)
+{
+    const float good[3] = {1, 3, 2}, broken[3] = {NAN, NAN, NAN}, partly[3] = {NAN, 3, 2}, endless[3] = {1, INFINITY, 2};
+    struct qd_comparison c;
+
+    qd_compare_outputs(good, good, 3, &c);
+    ck_assert(c.agrees && c.db == 100);
+    qd_compare_outputs(broken, broken, 3, &c);
+    ck_assert(!c.agrees && c.db == -100);
+    qd_compare_outputs(good, broken, 3, &c);
+    ck_assert(!c.agrees && c.db == -100);
+    qd_compare_outputs(good, partly, 3, &c);
+    ck_assert(c.agrees && c.db == -100);
+    qd_compare_outputs(good, endless, 3, &c);
+    ck_assert(c.db == -100);
+}
+END_TEST
+
+QD_UNIT_MAIN("network_error", test_classes, test_is_better, test_what_is_no_number)
