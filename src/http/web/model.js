@@ -79,8 +79,7 @@ class ModelCard {
     const gate = model.gate || {}, held = gate.held_out || {}, found = model.evaluation || held;
     const hint = known((found.fp32 || {}).top1) ? '' : 'not measured';
     say(this.pictures, !found.images ? 'Accuracy: no pictures were held back to measure it with' :
-        `Accuracy, on ${plural(found.images, model.evaluation ? 'picture of the evaluation set' : 'held-out picture')}`
-            .replace('set' + 's', 'set'));
+        `Accuracy, on ${plural(found.images, model.evaluation ? 'evaluation picture' : 'held-out picture')}`);
     this.accuracy.set('top-1, fp32', percent((found.fp32 || {}).top1, 2), hint);
     this.accuracy.set('top-1, int8', percent((found.int8 || {}).top1, 2), hint);
     this.accuracy.set('agreement', percent(found.agreement, 2), 'int8 with fp32');
