@@ -55,7 +55,8 @@ def cancel(connection, job):
 
 def main():
     with tempfile.TemporaryDirectory() as work, open(f"{work}/log", "w+") as log:
-        daemon = subprocess.Popen([quantd, "--listen", "127.0.0.1:0", "--models", models, "--cache", work] + sys.argv[5:],
+        daemon = subprocess.Popen([quantd, "--listen", "127.0.0.1:0", "--models", models, "--cache", work,
+                                   "--evaluation-images", "0"] + sys.argv[5:],
                                   stderr=log)
         try:
             text = ""

@@ -50,7 +50,9 @@ class Server:
 
 class Daemon(Server):
     def __init__(self, quantd, model, cache, *options):
-        super().__init__([quantd, "--listen", "127.0.0.1:0", "--models", model, "--cache", cache, *options])
+        # The evaluation set would run once beside the first seconds of what is measured.
+        super().__init__([quantd, "--listen", "127.0.0.1:0", "--models", model, "--cache", cache, "--evaluation-images",
+                          "0", *options])
         self.wait_for("(models loaded)")
 
 
