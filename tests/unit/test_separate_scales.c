@@ -103,6 +103,19 @@ static void build_dense(void)
     finish(conv("last", concat("c2", 3, parts), 6));
 }
 
+/* A constant beside activations: that runs in float, where there is no scale to tie. */
+static void build_constant(void)
+{
+    int x, parts[3];
+
+    begin(shape4(3, 8, 9));
+    x = conv("features", graph->inputs[0], 8);
+    parts[0] = pool("pool", x);
+    parts[1] = conv("side", x, 5);
+    parts[2] = constant("grid", shape4(2, 8, 9), 1);
+    finish(conv("last", concat("neck", 3, parts), 6));
+}
+
 static void build_given(void)
 {
     build_shuffle();
@@ -123,6 +136,7 @@ static const struct cut_case {
     {build_shuffle, "left block pool "},
     {build_inception, ""},
     {build_dense, ""},
+    {build_constant, ""},
     {build_given, ""},
 };
 
@@ -307,6 +321,35 @@ START_TEST(test_names_cost_nothing)
 }
 END_TEST
 
+/* A join that runs in float for a reason of its own: what is in front of it copies floats, and nothing is rounded. */
+START_TEST(test_float_join)
+{
+    struct qd_plan_options options = {QD_PRECISION_Q8, 1, qd_kernels_of(QD_ISA_SCALAR), false, false};
+    struct qd_plan *plan;
+    int n_copies = 0;
+
+    build_shuffle();
+    separate();
+    set_scales(4);
+    graph->nodes[graph->values[qd_graph_find_value(graph, "neck")].producer].precision = QD_PRECISION_F32;
+    ck_assert_ok(qd_plan_new(graph, &options, &plan, &err), &err);
+    for (int s = 0; s < qd_plan_n_steps(plan); s++) {
+        struct qd_step_info info;
+
+        qd_plan_step(plan, s, &info);
+        if (!info.node || info.node->op != &qd_op_requantize)
+            continue;
+        n_copies++;
+        ck_assert_int_eq(info.kind, QD_STEP_F32);
+        ck_assert_str_eq(info.why_f32, "its readers take floats");
+    }
+    ck_assert_int_eq(n_copies, 2); /* block and pool; left is a name of bytes */
+    ck_assert(!qd_plan_has_q8(plan, qd_graph_find_value(graph, "pool.rescaled")));
+    qd_plan_free(plan);
+    qd_graph_free(graph);
+}
+END_TEST
+
 /* Two scales: the neck is copied into, the block is in place still, and every tier gives the same bytes. */
 START_TEST(test_two_scales)
 {
@@ -333,4 +376,5 @@ START_TEST(test_two_scales)
 }
 END_TEST
 
-QD_UNIT_MAIN("separate scales", test_where, test_when, test_classes, test_names_cost_nothing, test_two_scales)
+QD_UNIT_MAIN("separate scales", test_where, test_when, test_classes, test_names_cost_nothing, test_float_join,
+             test_two_scales)
