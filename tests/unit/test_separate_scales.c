@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "engine/internal.h"
+#include "onnx/onnx.h"
+#include "onnx/onnx.pb-c.h"
 #include "pass/internal.h"
 #include "quant/classes.h"
 #include "quant/histogram.h"
@@ -14,32 +16,40 @@
 #define MAX_BATCH 3
 #define STEPS 5 /* that rounding adds up to */
 
+static const int64_t three[] = {3, 3}, same[] = {1, 1, 1, 1};
+
+/* An exported node's attributes are read again. */
+static struct qd_attr *kept(struct qd_attr attr, struct qd_attr attr2)
+{
+    struct qd_attr *attrs = qd_arena_array(&graph->arena, 2, sizeof(*attrs));
+
+    attrs[0] = attr;
+    attrs[1] = attr2;
+    return attrs;
+}
+
 static int conv(const char *name, int x, int64_t n)
 {
-    const int64_t same[] = {1, 1, 1, 1};
-    struct qd_attr attr = ints("pads", 4, same);
+    struct qd_attr none = {0}, *attrs = kept(ints("pads", 4, same), none);
     int64_t c = graph->values[x].shape.dims[1];
     char text[32];
     int inputs[2] = {x};
 
     snprintf(text, sizeof(text), "%s.w", name);
     inputs[1] = constant(text, (struct qd_shape){4, {n, c, 3, 3}}, 1 / sqrtf((float)c));
-    return node("Conv", name, inputs, 2, &attr, 1);
+    return node("Conv", name, inputs, 2, attrs, 1);
 }
 
 static int concat(const char *name, int n, const int *parts)
 {
-    struct qd_attr attr = one("axis", 1);
+    struct qd_attr none = {0};
 
-    return node("Concat", name, parts, n, &attr, 1);
+    return node("Concat", name, parts, n, kept(one("axis", 1), none), 1);
 }
 
 static int pool(const char *name, int x)
 {
-    const int64_t three[] = {3, 3}, same[] = {1, 1, 1, 1};
-    struct qd_attr attrs[] = {ints("kernel_shape", 2, three), ints("pads", 4, same)};
-
-    return node("MaxPool", name, &x, 1, attrs, 2);
+    return node("MaxPool", name, &x, 1, kept(ints("kernel_shape", 2, three), ints("pads", 4, same)), 2);
 }
 
 static int slice(const char *name, int x, int64_t begin_at, int64_t end_at)
@@ -323,6 +333,56 @@ START_TEST(test_names_cost_nothing)
 }
 END_TEST
 
+/*
+ * In a QDQ file a concatenation of names that a float node reads has a pair behind it, as one of anything else, though
+ * the plan has no step for either.
+ */
+START_TEST(test_names_in_qdq)
+{
+    struct qd_plan_options options = {QD_PRECISION_Q8, 1, qd_kernels_of(QD_ISA_SCALAR), false, false};
+    struct qd_plan *plan;
+    struct qd_buf buf;
+    Onnx__ModelProto *model;
+    bool int8[64] = {false};
+    int parts[2], x, n_pairs = 0;
+
+    begin(shape4(3, 8, 9));
+    x = conv("features", graph->inputs[0], 8);
+    parts[0] = pool("pool", x);
+    parts[1] = conv("side", x, 5);
+    x = conv("last", concat("neck", 2, parts), 6);
+    graph->nodes[graph->n_nodes - 1].precision = QD_PRECISION_F32;
+    finish(x);
+    separate();
+    set_scales(1);
+    ck_assert_int_ge(qd_graph_find_value(graph, "pool.rescaled"), 0);
+    ck_assert_int_le(graph->n_nodes, 64);
+    ck_assert_ok(qd_plan_new(graph, &options, &plan, &err), &err);
+    for (int s = 0; s < qd_plan_n_steps(plan); s++) {
+        struct qd_step_info info;
+
+        qd_plan_step(plan, s, &info);
+        if (info.node && info.kind == QD_STEP_Q8)
+            int8[info.node - graph->nodes] = true;
+    }
+    qd_plan_free(plan);
+    qd_buf_init(&buf, (size_t)1 << 20);
+    ck_assert_ok(qd_onnx_save_qdq(graph, int8, &buf, &err), &err);
+    model = onnx__model_proto__unpack(NULL, buf.size, buf.bytes);
+    ck_assert_ptr_nonnull(model);
+    for (size_t n = 0; n < model->graph->n_node; n++) {
+        const Onnx__NodeProto *made = model->graph->node[n];
+
+        ck_assert_str_ne(made->op_type, "Identity");
+        n_pairs += strcmp(made->op_type, "QuantizeLinear") == 0 && strcmp(made->input[0], "neck") == 0;
+    }
+    ck_assert_int_eq(n_pairs, 1);
+    onnx__model_proto__free_unpacked(model, NULL);
+    qd_buf_done(&buf);
+    qd_graph_free(graph);
+}
+END_TEST
+
 /* A join that runs in float for a reason of its own: what is in front of it copies floats, and nothing is rounded. */
 START_TEST(test_float_join)
 {
@@ -445,4 +505,4 @@ START_TEST(test_two_scales)
 END_TEST
 
 QD_UNIT_MAIN("separate scales", test_where, test_when, test_classes, test_names_cost_nothing, test_float_join,
-             test_two_scales)
+             test_names_in_qdq, test_two_scales)
