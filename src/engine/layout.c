@@ -292,6 +292,31 @@ static void set_steps(const struct qd_graph *graph, int value, struct qd_place *
         QD_ALIGNMENT * QD_ALIGNMENT;
 }
 
+/* Parts lie as their wholes do, and then names as what they name, which may be renamed itself. */
+static void place_parts(struct layouts *l)
+{
+    struct qd_place *places = l->plan->places[QD_FORM_Q8];
+
+    for (int v = 0; v < l->graph->n_values; v++) {
+        struct qd_place *whole = whole_of(&places[v]);
+
+        if (whole == &places[v] || l->root[v] != v)
+            continue;
+        if (places[v].renamed) { /* as it lies by itself, but for where images are */
+            places[v].steps.image = whole->steps.image;
+            continue;
+        }
+        places[v].steps = whole->steps;
+        places[v].at = whole->at + (size_t)channel_of(&places[v]);
+    }
+    for (int v = 0; v < l->graph->n_values; v++) {
+        if (l->root[v] == v)
+            continue;
+        places[v].steps = places[l->root[v]].steps;
+        places[v].at = places[l->root[v]].at;
+    }
+}
+
 enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *ret_refused, const char **ret_why,
                               struct qd_error *err)
 {
@@ -326,18 +351,8 @@ enum qd_status qd_layout_plan(struct qd_plan *plan, const bool *node_q8, int *re
         set_steps(graph, v, &places[v]);
         set_steps(graph, v, &plan->places[QD_FORM_PADDED][v]);
     }
-    for (int v = 0; v < graph->n_values && status == QD_OK; v++) {
-        struct qd_place *whole = whole_of(&places[v]);
-
-        if (whole == &places[v])
-            continue;
-        if (places[v].renamed) { /* as it lies by itself, but for where images are */
-            places[v].steps.image = whole->steps.image;
-            continue;
-        }
-        places[v].steps = whole->steps;
-        places[v].at = whole->at + (size_t)channel_of(&places[v]);
-    }
+    if (status == QD_OK)
+        place_parts(&l);
     if (status == QD_OK)
         qd_layout_set_pad_bytes(plan);
     qd_free(l.any_steps);

@@ -65,6 +65,13 @@ static bool read_as_f32_only(const struct builder *b, int value)
     return !b->by_q8[value];
 }
 
+/* Whether the node does nothing to floats: where the model gives the second of two scales, it rounds to that. */
+static bool only_copies(const struct qd_graph *graph, const struct qd_node *node)
+{
+    return (node->op->flags & QD_OP_COPY) &&
+           ((node->op->flags & QD_OP_SAME_SCALE) || !graph->values[node->outputs[0]].given);
+}
+
 /*
  * From the last node to the first: a node that can be int8 becomes f32 all the same where it only copies for float
  * readers (the classifier's Flatten), and an int8 node leaves floats where all its readers want them.
@@ -80,7 +87,7 @@ static void decide_precisions(struct builder *b)
         int out = node->outputs[0];
 
         b->why_f32[n] = why_not_q8(b, n);
-        if (!b->why_f32[n] && (node->op->flags & QD_OP_COPY) && read_as_f32_only(b, out))
+        if (!b->why_f32[n] && only_copies(graph, node) && read_as_f32_only(b, out))
             b->why_f32[n] = "its readers take floats";
         b->node_q8[n] = !b->why_f32[n];
         b->output_f32[n] = b->node_q8[n] && (node->op->flags & QD_OP_F32_OUTPUT) && read_as_f32_only(b, out) &&

@@ -79,13 +79,14 @@ static const struct qd_node *swallowed_clip(const struct qdq *s, int value)
 
 /*
  * A node that moves bytes between int8 neighbours stays int8 in the file also where this graph's plan would run it in
- * float, because there it never stands alone (a channel shuffle's Transpose).
+ * float, because there it never stands alone (a channel shuffle's Transpose). What the plan has no step for is one,
+ * too: a concatenation in place, a name.
  */
 static bool moves_bytes(const struct qdq *s, const struct qd_node *node)
 {
     struct qd_qparams in = s->graph->values[node->inputs[0]].q, out = s->graph->values[node->outputs[0]].q;
 
-    return (node->op->flags & QD_OP_SAME_SCALE) && node->precision == QD_PRECISION_Q8 && s->rounded[node->inputs[0]] &&
+    return qd_node_ties_scales(s->graph, node) && s->rounded[node->inputs[0]] &&
            !qd_graph_is_output(s->graph, node->outputs[0]) && in.scale == out.scale && in.zero_point == out.zero_point;
 }
 

@@ -13,13 +13,14 @@ static bool is_activation(const struct qd_graph *graph, int value)
     return value != QD_NO_VALUE && !graph->values[value].data && graph->values[value].dtype == QD_F32;
 }
 
+/* One that runs in float whatever its scales are ties none. */
 static bool is_join(const struct qd_graph *graph, const struct qd_node *node)
 {
     int n = 0;
 
     for (int i = 0; i < node->n_inputs; i++)
         n += is_activation(graph, node->inputs[i]);
-    return n > 1 && qd_node_shares_scale(node);
+    return n > 1 && qd_node_shares_scale(node) && node->op->supports_q8 && node->op->supports_q8(graph, node);
 }
 
 /* By value: how many inputs of joins it is. */

@@ -103,7 +103,7 @@ static inline void end(int y)
 
 /*
  * Scales as minmax would choose, from n images of a float run that kept all. What an operator wants to share one scale
- * gets one for the whole range.
+ * gets one for the whole range, and so does a Requantize, which is a name then.
  */
 static inline void scales_from(const struct qd_frame *f32, int n_images)
 {
@@ -125,7 +125,7 @@ static inline void scales_from(const struct qd_frame *f32, int n_images)
         const struct qd_node *shared = &graph->nodes[turn % graph->n_nodes];
         int all = shared->outputs[0];
 
-        if (!(shared->op->flags & QD_OP_SAME_SCALE))
+        if (!(shared->op->flags & QD_OP_SAME_SCALE) && shared->op != &qd_op_requantize)
             continue;
         for (int i = 0; i < shared->n_inputs + shared->n_outputs; i++) {
             int v = i < shared->n_inputs ? shared->inputs[i] : shared->outputs[i - shared->n_inputs];

@@ -283,6 +283,40 @@ static void build_many_planes(void)
     finish(conv("last", node("Reshape", "picture", inputs, 2, NULL, 0), 6, 3, same));
 }
 
+static int requantize(const char *name, int x)
+{
+    return node1("quantd.Requantize", name, x);
+}
+
+/* Names of rows that are themselves their input's bytes, a picture of one pixel. */
+static void build_named_rows(void)
+{
+    int x = features(7), parts[2], inputs[2];
+    struct qd_attr axis = one("axis", 1);
+
+    parts[0] = requantize("a.rescaled", node1("Flatten", "a", node1("GlobalAveragePool", "mean", x)));
+    parts[1] = requantize("b.rescaled", node1("Flatten", "b", node1("GlobalMaxPool", "most", x)));
+    inputs[0] = node("Concat", "all", parts, 2, &axis, 1);
+    inputs[1] = constant("classes", (struct qd_shape){2, {14, 5}}, 1);
+    end(node("Gemm", "y", inputs, 2, NULL, 0));
+}
+
+/* A name of a picture that is the bytes of rows, in a concatenation that is no join of channels. */
+static void build_named_picture(void)
+{
+    const int64_t to_rows[] = {0, 2, 3, 1}, to_picture[] = {0, 3, 1, 2};
+    struct qd_attr perms[] = {ints("perm", 4, to_rows), ints("perm", 4, to_picture)};
+    int x = features(7), y = node("Transpose", "rows", &x, 1, &perms[0], 1), parts[2];
+
+    graph->values[y].rows = true;
+    y = node1("Relu", "relu", y);
+    graph->values[y].rows = true;
+    y = node("Transpose", "picture", &y, 1, &perms[1], 1);
+    parts[0] = requantize("picture.rescaled", y);
+    parts[1] = requantize("pool.rescaled", pool("pool", x));
+    finish(conv("last", concat("all", 2, parts, 2), 6, 3, same));
+}
+
 static const struct layout layouts[] = {
     {"inception", build_inception, 1, 0, 0, 8},
     {"dense", build_dense, 3, 0, 0, 8},
@@ -300,6 +334,8 @@ static const struct layout layouts[] = {
     {"preprocessing", build_preprocessing, 0, 1, 0, 8},
     {"two values", build_two_values, 0, 1, 1, 8},
     {"many planes", build_many_planes, 0, 1, 7, 8},
+    {"named rows", build_named_rows, 2, 0, 0, 8},
+    {"named picture", build_named_picture, 2, 0, 0, 8},
 };
 
 static size_t bytes_of(int value)
@@ -309,7 +345,7 @@ static size_t bytes_of(int value)
 
 static bool is_picture(int value)
 {
-    return graph->values[value].shape.n_dims == 4;
+    return qd_value_is_picture(&graph->values[value]);
 }
 
 static struct qd_steps tight_steps(int value)
