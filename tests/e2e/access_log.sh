@@ -112,6 +112,7 @@ check "a pipe that nobody reads from: serves" test "$status" = 200
 stop
 exec 9>&-
 check "  and stops" test "$code" = 0
+: >"$work/log" # as in start: what the last daemon wrote is not this one's
 "$quantd" --listen 127.0.0.1:0 --models "$model" --cache "$QD_BUILD/tests/e2e/cache" --access-log - >"$work/out" 2>"$work/log" &
 pid=$!
 for _ in $(seq 300); do grep -q 'models loaded' "$work/log" && break; sleep 0.1; done
