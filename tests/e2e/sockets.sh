@@ -116,6 +116,7 @@ check "  which are told so" grep -q "bodies and answers of at most 2500000 bytes
 ask -H "$jpeg" --data-binary "@$picture" "$url/infer"
 check "  and the next good request works" test "$status" = 200
 stop
+: >"$work/log"
 (ulimit -n 64 && exec "$quantd" --listen 127.0.0.1:0 --models "$model" --cache "$QD_BUILD/tests/e2e/cache") >"$work/log" 2>&1 &
 pid=$!
 for _ in $(seq 300); do log_has 'models loaded' && break; sleep 0.1; done
