@@ -1,4 +1,4 @@
-/* What plan.c and its helpers build and exec.c runs; nobody else includes this. */
+/* What plan.c and its helpers build and exec.c runs; only src/engine includes this. */
 #ifndef QD_ENGINE_INTERNAL_H
 #define QD_ENGINE_INTERNAL_H
 
