@@ -12,6 +12,8 @@ import sys
 import threading
 import time
 
+from keep import keep
+
 url, picture, seconds, n_clients = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
 host = url.split("//")[1]
 good = open(picture, "rb").read()
@@ -60,6 +62,8 @@ def client(seed):
             text = answer.read()
             connection.close()
             with lock:
+                if not counts[f"{name} {answer.status}"]:
+                    keep(answer.status, method, path, answer.headers, text)
                 counts[f"{name} {answer.status}"] += 1
                 if answer.status not in expected | busy:
                     wrong.append(f"{name}: {answer.status} {text[:200]}")

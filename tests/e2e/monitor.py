@@ -11,6 +11,7 @@ import struct
 import sys
 import time
 
+from keep import keep
 from tap import Tap
 
 what, url, pid, folder, evaluation, pixels = sys.argv[1:7]
@@ -25,7 +26,9 @@ FEWEST = 50  # pictures, before there is a drift
 def ask(method, path, body=None, content_type="application/json"):
     connection.request(method, path, body, {"Content-Type": content_type} if body else {})
     answer = connection.getresponse()
-    return answer.status, answer.read()
+    content = answer.read()
+    keep(answer.status, method, path, answer.headers, content)
+    return answer.status, content
 
 
 def metrics(model="fashion-mnist"):

@@ -7,6 +7,8 @@ import socket
 import sys
 import time
 
+from keep import keep_raw
+
 host, port = sys.argv[1].split("//")[1].split(":")
 picture = open(sys.argv[2], "rb").read()
 n_tests = 0
@@ -43,6 +45,8 @@ def exchange(*pieces, pause=0.0, half_close=True):
         pass
     answer = read_all(s)
     s.close()
+    if pieces[0] != post(picture): # which follows everything
+        keep_raw(pieces[0], answer)
     return answer, time.time() - begin
 
 

@@ -1,6 +1,7 @@
 """An OpenAPI 3.1 document, what is wrong with it, and whether an answer is as it says.
 
 openapi.py DOCUMENT VERSION prints what is wrong with the document as TAP; openapi_calls.py asks the daemon."""
+import json
 import re
 import sys
 import warnings
@@ -10,6 +11,12 @@ import yaml
 
 warnings.simplefilter("ignore", DeprecationWarning)
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
+
+
+def json_of(headers, body):
+    """Of an answer that may have bytes behind its JSON."""
+    size = headers.get("Inference-Header-Content-Length")
+    return json.loads(body[:int(size)] if size else body)
 
 
 class Document:
@@ -45,8 +52,8 @@ class Document:
         except jsonschema.RefResolutionError as error:
             return [str(error)]
 
-    def validate(self, method, path, status, headers, body, json_of):
-        """What is wrong with an answer, as texts. json_of(body) reads its JSON; headers.get() takes any case."""
+    def validate(self, method, path, status, headers, body):
+        """What is wrong with an answer, as texts; headers.get() takes any case."""
         template = self.template(path)
         item = self.root["paths"].get(template, {})
         operation = item.get(method.lower())
@@ -55,13 +62,13 @@ class Document:
             response = self.resolve(responses.get(str(status), responses.get("default")))
         elif template and status == 405:
             response = self.root["components"]["responses"]["MethodNotAllowed"]
-        elif not template and status == 404:
+        elif not template and 400 <= status < 500:  # no path of the document; also what is refused before it is looked at
             response = self.root["components"]["responses"]["NotFound"]
         else:
             return ["%s %s: not in the document, answered %d" % (method, path, status)]
-        return self.errors_of_response(response, status, headers, body, json_of)
+        return self.errors_of_response(response, status, headers, body)
 
-    def errors_of_response(self, response, status, headers, body, json_of):
+    def errors_of_response(self, response, status, headers, body):
         errors = []
         for name, header in response.get("headers", {}).items():
             value = headers.get(name)
@@ -75,7 +82,7 @@ class Document:
             return errors + ["content type '%s' of a %d is not in the document" % (content_type, status)]
         if content_type == "application/json":
             try:
-                value = json_of(body)
+                value = json_of(headers, body)
             except ValueError as error:
                 return errors + ["not JSON: %s" % error]
             errors += self.errors_of(media["schema"], value)

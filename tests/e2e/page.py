@@ -12,6 +12,7 @@ import threading
 import time
 
 from browser import Browser
+from keep import keep
 from tap import Tap
 
 QUANTD, SOURCE, WORK = map(os.path.abspath, sys.argv[1:4])
@@ -82,6 +83,7 @@ class Daemon:
         connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()
         body = answer.read()
+        keep(answer.status, method, path, answer.headers, body)
         connection.close()
         return answer.status, answer.headers, body
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+from keep import keep
 from tap import Tap
 from v2_client import bytes_tensor
 
@@ -48,6 +49,12 @@ def ask(n, source="127.0.0.2", to=model, connection=None, **parameters):
     return connection
 
 
+def status_of(connection):
+    answer = connection.getresponse()
+    keep(answer.status, "POST", "/v2/models/" + model + "/infer", answer.headers, answer.read())
+    return answer.status
+
+
 class Large:
     """A request of N pictures, under way when the constructor returns."""
 
@@ -60,7 +67,7 @@ class Large:
             time.sleep(0.002)
 
     def wait(self):
-        self.status = self.connection.getresponse().status
+        self.status = status_of(self.connection)
 
     def is_waiting(self):
         return queued() > 0
@@ -71,7 +78,7 @@ class Large:
 
 
 def small(**more):
-    return ask(1, **more).getresponse().status
+    return status_of(ask(1, **more))
 
 
 large = Large()
