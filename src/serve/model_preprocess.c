@@ -8,11 +8,13 @@
 static const char *const color_names[] = {"rgb", "bgr", "gray"};
 static const char *const resize_names[] = {"shorter_side", "stretch", "letterbox"};
 static const char *const interpolation_names[] = {"bilinear", "bicubic", "nearest"};
+static const char *const anchor_names[] = {"center", "top_left"};
+static const char *const decode_names[] = {"full", "scaled"};
 
 static enum qd_status read_color(struct qd_model_config *c, const json_t *value, struct qd_error *err)
 {
     int i = 0;
-    enum qd_status status = qd_key_choice(value, color_names, 3, &i, err);
+    enum qd_status status = qd_key_choice(value, color_names, QD_ARRAY_SIZE(color_names), &i, err);
 
     c->preprocess.color = (enum qd_color)i;
     return status;
@@ -21,7 +23,7 @@ static enum qd_status read_color(struct qd_model_config *c, const json_t *value,
 static enum qd_status read_resize(struct qd_model_config *c, const json_t *value, struct qd_error *err)
 {
     int i = 0;
-    enum qd_status status = qd_key_choice(value, resize_names, 3, &i, err);
+    enum qd_status status = qd_key_choice(value, resize_names, QD_ARRAY_SIZE(resize_names), &i, err);
 
     c->preprocess.resize = (enum qd_resize_mode)i;
     return status;
@@ -30,7 +32,7 @@ static enum qd_status read_resize(struct qd_model_config *c, const json_t *value
 static enum qd_status read_interpolation(struct qd_model_config *c, const json_t *value, struct qd_error *err)
 {
     int i = 0;
-    enum qd_status status = qd_key_choice(value, interpolation_names, 3, &i, err);
+    enum qd_status status = qd_key_choice(value, interpolation_names, QD_ARRAY_SIZE(interpolation_names), &i, err);
 
     c->preprocess.interpolation = (enum qd_interpolation)i;
     return status;
@@ -38,9 +40,8 @@ static enum qd_status read_interpolation(struct qd_model_config *c, const json_t
 
 static enum qd_status read_anchor(struct qd_model_config *c, const json_t *value, struct qd_error *err)
 {
-    static const char *const names[] = {"center", "top_left"};
     int i = 0;
-    enum qd_status status = qd_key_choice(value, names, 2, &i, err);
+    enum qd_status status = qd_key_choice(value, anchor_names, QD_ARRAY_SIZE(anchor_names), &i, err);
 
     c->preprocess.anchor = (enum qd_anchor)i;
     return status;
@@ -48,9 +49,8 @@ static enum qd_status read_anchor(struct qd_model_config *c, const json_t *value
 
 static enum qd_status read_decode(struct qd_model_config *c, const json_t *value, struct qd_error *err)
 {
-    static const char *const names[] = {"full", "scaled"};
     int i = 0;
-    enum qd_status status = qd_key_choice(value, names, 2, &i, err);
+    enum qd_status status = qd_key_choice(value, decode_names, QD_ARRAY_SIZE(decode_names), &i, err);
 
     c->preprocess.decode = (enum qd_decode)i;
     return status;
@@ -225,11 +225,17 @@ void qd_preprocess_text(const struct qd_preprocess *p, char ret[QD_PREPROCESS_TE
              (double)p->mean[1], (double)p->mean[2], (double)p->std[0], (double)p->std[1], (double)p->std[2]);
 }
 
+/* [one, two, three] */
+static json_t *by_channel(const float values[3])
+{
+    return json_pack("[f, f, f]", (double)values[0], (double)values[1], (double)values[2]);
+}
+
 json_t *qd_preprocess_to_json(const struct qd_preprocess *p)
 {
-    return json_pack("{s:s, s:s, s:[i,i], s:[i,i], s:s, s:f, s:[f,f,f], s:[f,f,f]}", "color", color_names[p->color],
+    return json_pack("{s:s, s:s, s:[i,i], s:[i,i], s:s, s:f, s:o, s:o, s:i, s:s, s:s}", "color", color_names[p->color],
                      "resize", resize_names[p->resize], "size", p->size_h, p->size_w, "crop", p->crop_h, p->crop_w,
                      "interpolation", interpolation_names[p->interpolation], "scale", (double)p->scale, "mean",
-                     (double)p->mean[0], (double)p->mean[1], (double)p->mean[2], "std", (double)p->std[0],
-                     (double)p->std[1], (double)p->std[2]);
+                     by_channel(p->mean), "std", by_channel(p->std), "pad_value", p->pad_value, "anchor",
+                     anchor_names[p->anchor], "decode", decode_names[p->decode]);
 }
