@@ -1,12 +1,16 @@
+#include "config.h" /* pthread_setname_np */
+
 #include "serve/evaluator.h"
 
 #include <errno.h>
 #include <math.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <time.h>
 
 #include "util/log.h"
+#include "util/mem.h"
 #include "util/priority.h"
 
 /* How often it looks whether there is something new. */
@@ -74,6 +78,7 @@ static void *run(void *context)
 {
     struct qd_evaluator *evaluator = context;
 
+    (void)pthread_setname_np(pthread_self(), "quantd-evaluate");
     qd_lower_priority();
     while (!atomic_load(&evaluator->is_ending)) {
         struct timespec until;

@@ -514,19 +514,19 @@ enum qd_status qd_model_load(const char *path, const struct qd_model_options *op
 
 const struct qd_accuracy *qd_model_evaluation(const struct qd_model *model)
 {
-    return atomic_load(&model->evaluation_state) > 0 ? &model->evaluation : NULL;
+    return atomic_load(&model->evaluation_state) == QD_EVALUATED ? &model->evaluation : NULL;
 }
 
 bool qd_model_is_evaluated(const struct qd_model *model)
 {
-    return atomic_load(&model->evaluation_state) != 0;
+    return atomic_load(&model->evaluation_state) != QD_NOT_EVALUATED;
 }
 
 void qd_model_set_evaluation(struct qd_model *model, const struct qd_accuracy *accuracy)
 {
     if (accuracy)
         model->evaluation = *accuracy;
-    atomic_store(&model->evaluation_state, accuracy ? 1 : -1);
+    atomic_store(&model->evaluation_state, accuracy ? QD_EVALUATED : QD_EVALUATION_FAILED);
 }
 
 enum qd_status qd_model_evaluate(const struct qd_model *model, const char *images, const char *labels, size_t limit,

@@ -1,6 +1,7 @@
 /*
- * A model, loaded and calibrated: one generation of scales with its plans. Immutable once made and shared by reference
- * count: a request holds a reference, so a swap never takes a model from under it.
+ * A model, loaded and calibrated: one generation of scales with its plans. Shared by reference count: a request holds a
+ * reference, so a swap never takes a model from under it. Immutable once made, but for what is learnt while it serves
+ * (the last fields), which is atomic.
  */
 #ifndef QD_SERVE_MODEL_H
 #define QD_SERVE_MODEL_H
@@ -12,6 +13,8 @@
 #include "quant/pipeline.h"
 #include "serve/model_config.h"
 
+enum qd_evaluation_state { QD_NOT_EVALUATED, QD_EVALUATED, QD_EVALUATION_FAILED };
+
 struct qd_model {
     struct qd_model_config config;
     struct qd_graph *graph;
@@ -20,8 +23,6 @@ struct qd_model {
     struct qd_generations generations; /* what is kept of them, see quant/generations.h */
     int64_t loaded_unix_us, calibrated_unix_us;
     double load_seconds;
-    struct qd_accuracy evaluation; /* read it by qd_model_evaluation */
-    atomic_int evaluation_state;   /* 0: none yet, 1: done, -1: failed */
     const char *profile;           /* the name of the one that calibrated it */
     bool forgets_scales;           /* the network was quantized, but these scales are a calibration's */
     bool synthetic;                /* calibrated on made-up pictures, because there is no image set */
@@ -37,10 +38,13 @@ struct qd_model {
     char warning[QD_WARNING_SIZE];     /* about its generations, or empty */
     struct qd_hash hash;               /* of its file and external data */
     struct qd_model *base;             /* of qd_model_resized: whose scales it has; a reference */
-    _Atomic(struct qd_live *) live;    /* what the monitor saw of it; NULL before its first picture */
-    atomic_bool has_no_live;                  /* the monitor's: it cannot be made */
-    atomic_ullong n_served;            /* pictures that the monitor could choose from */
-    atomic_bool is_retired;            /* another has taken its place, or it was unloaded: it does not come back */
+    /* learnt while it serves */
+    atomic_bool is_retired;         /* another has taken its place, or it was unloaded: it does not come back */
+    atomic_int evaluation_state;    /* enum qd_evaluation_state */
+    struct qd_accuracy evaluation;  /* read it by qd_model_evaluation */
+    _Atomic(struct qd_live *) live; /* what the monitor saw of it; NULL before its first picture */
+    atomic_bool has_no_live;        /* the monitor's: it cannot be made */
+    atomic_ullong n_served;         /* pictures that the monitor could choose from */
 };
 
 /* As a generation: the one before that which serves. */

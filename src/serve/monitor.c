@@ -92,7 +92,6 @@ static struct qd_live *live_of(struct qd_model *model)
 {
     struct qd_live *live = atomic_load(&model->live);
     struct qd_error err = {""};
-
     enum qd_status status;
 
     if (live)

@@ -1,6 +1,6 @@
 /*
- * The monitor: one of so many served pictures runs in fp32 too, beside serving, and what it shows (quant/live.h) stays
- * with its model until that goes. Runners put pictures into a box of a few places; one thread at the lowest priority
+ * The monitor: one of so many served pictures (monitor_every) runs in fp32 too, beside serving, and what it shows
+ * (quant/live.h; quantd_shadow_*, quantd_drift, quantd_layer_* in /metrics) stays with its model until that goes. Runners put pictures into a box of a few places; one thread at the lowest priority
  * takes them out. A full box means that the picture is dropped and counted. Nobody ever waits for that thread: the box
  * has no lock that it could hold when the scheduler takes the core from it.
  */
