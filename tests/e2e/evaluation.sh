@@ -1,7 +1,7 @@
 #!/bin/sh
 # Once a model serves, its evaluation pictures give its accuracy, beside serving: in /models and /metrics.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
-echo 1..13
+echo 1..16
 cache=$work/cache # of its own: new generations of scales outlive the daemon
 mkdir -p "$work/models/a"
 cp -r "$model/." "$work/models/a"
@@ -59,3 +59,16 @@ start
 stop
 check "a stop in the middle of it: exit code 0" test "$code" = 0
 check "  and nothing is said of it" test "$(grep -c 'not evaluated' "$work/log")" = 0
+
+# A model that goes in the middle of it does not wait for its end: here the second of two.
+mkdir -p "$work/models/b"
+cp -r "$model/." "$work/models/b"
+start --calibration-threads 1
+until_first() { for _ in $(seq 6000); do log_has 'evaluation pictures top-1' && return 0; sleep 0.01; done; cat "$work/log"; return 1; }
+check "two models: one is evaluated" until_first
+ask -X POST "$url/v2/repository/models/a/unload"
+ask -X POST "$url/v2/repository/models/b/unload"
+check "  then both are unloaded" test "$status" = 200
+sleep 8
+check "  and the other one is left" test "$(grep -c 'evaluation pictures top-1' "$work/log")" = 1
+stop

@@ -216,4 +216,35 @@ START_TEST(test_network)
 }
 END_TEST
 
-QD_UNIT_MAIN("live", test_window, test_psi, test_classes, test_bins_are_the_calibrations, test_clipping, test_network)
+/* Six values in a picture: fifty pictures are not many yet. */
+START_TEST(test_few_values)
+{
+    uint8_t pixels[300] = {1, 2, 3};
+    struct qd_value_scale scale = {.name = (char[]){"mean"}, .histogram_low = -20};
+    struct qd_scales scales = {.values = &scale, .n_values = 1};
+    struct qd_live_figures figures;
+    struct qd_plan *f32, *int8;
+    struct qd_frame *frame;
+    struct qd_live *live;
+    bool agrees;
+
+    for (int i = 0; i < 10; i++)
+        scale.histogram[30 + i] = 100000;
+    make_network(&f32, &int8, &frame, pixels);
+    ck_assert_ok(qd_live_new(graph, &scales, int8, &live, &err), &err);
+    ck_assert_int_eq(qd_live_n_layers(live), 1);
+    for (int n = 1; n <= QD_DRIFT_WINDOW; n++) {
+        ck_assert(qd_live_add(live, pixels, qd_frame_output(frame, 0, 0), always, NULL, &agrees));
+        qd_live_read(live, &figures);
+        ck_assert_msg(isnan(figures.drift) == (n * 6 < QD_DRIFT_VALUES * 10), "after %d pictures", n);
+    }
+    qd_live_free(live);
+    qd_frame_free(frame);
+    qd_plan_free(f32);
+    qd_plan_free(int8);
+    qd_graph_free(graph);
+}
+END_TEST
+
+QD_UNIT_MAIN("live", test_window, test_psi, test_classes, test_bins_are_the_calibrations, test_clipping, test_network,
+             test_few_values)
