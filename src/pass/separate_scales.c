@@ -4,14 +4,7 @@
  * identity halves, a detector's neck). A quantd.Requantize there is where a calibration may cut it. Where it does not,
  * both ends have the same scale, and the plan makes the node a name.
  */
-#include <stdio.h>
-
 #include "pass/internal.h"
-
-static bool is_activation(const struct qd_graph *graph, int value)
-{
-    return value != QD_NO_VALUE && !graph->values[value].data && graph->values[value].dtype == QD_F32;
-}
 
 /* One that runs in float whatever its scales are ties none. */
 static bool is_join(const struct qd_graph *graph, const struct qd_node *node)
@@ -19,7 +12,7 @@ static bool is_join(const struct qd_graph *graph, const struct qd_node *node)
     int n = 0;
 
     for (int i = 0; i < node->n_inputs; i++)
-        n += is_activation(graph, node->inputs[i]);
+        n += qd_pass_is_float_activation(graph, node->inputs[i]);
     return n > 1 && qd_node_shares_scale(node) && node->op->supports_q8 && node->op->supports_q8(graph, node);
 }
 
@@ -40,28 +33,10 @@ static bool is_worth_cutting(const struct qd_graph *graph, int value, const int 
 {
     int producer;
 
-    if (!is_activation(graph, value) || n_joins[value] != 1)
+    if (!qd_pass_is_float_activation(graph, value) || n_joins[value] != 1)
         return false;
     producer = graph->values[value].producer;
     return producer >= 0 && (qd_node_shares_scale(&graph->nodes[producer]) || qd_graph_n_uses(graph, value) > 1);
-}
-
-static enum qd_status insert(struct qd_graph *graph, int n, int i, struct qd_error *err)
-{
-    int in = graph->nodes[n].inputs[i], out;
-    char base[256], name[272];
-    struct qd_node *node;
-    enum qd_status status;
-
-    snprintf(base, sizeof(base), "%.240s.rescaled", graph->values[in].name);
-    status = qd_graph_add_value(graph, qd_graph_new_name(graph, base, name, sizeof(name)), &out, err);
-    if (status == QD_OK)
-        status = qd_graph_add_node(graph, name, qd_op_requantize.name, &qd_op_requantize, &in, 1, &out, 1, &node, err);
-    if (status == QD_OK)
-        status = qd_op_requantize.infer(graph, node, err);
-    if (status == QD_OK)
-        graph->nodes[n].inputs[i] = out;
-    return status;
 }
 
 /* Scales that the model itself brings are not ours to cut; import_qdq has put its own nodes in. */
@@ -75,7 +50,7 @@ static bool has_given(const struct qd_graph *graph)
 
 enum qd_status qd_pass_separate_scales(struct qd_graph *graph, struct qd_error *err)
 {
-    int n_nodes = graph->n_nodes, *n_joins;
+    int n_nodes = graph->n_nodes, out, *n_joins;
     enum qd_status status = QD_OK;
 
     if (has_given(graph))
@@ -87,7 +62,7 @@ enum qd_status qd_pass_separate_scales(struct qd_graph *graph, struct qd_error *
     for (int n = 0; n < n_nodes && status == QD_OK; n++)
         for (int i = 0; i < graph->nodes[n].n_inputs && is_join(graph, &graph->nodes[n]) && status == QD_OK; i++)
             if (is_worth_cutting(graph, graph->nodes[n].inputs[i], n_joins))
-                status = insert(graph, n, i, err);
+                status = qd_pass_insert_requantize(graph, n, i, "rescaled", &out, err);
     qd_free(n_joins);
     return status;
 }
