@@ -40,20 +40,12 @@ static bool is_worth_cutting(const struct qd_graph *graph, int value, const int 
 }
 
 /* Scales that the model itself brings are not ours to cut; import_qdq has put its own nodes in. */
-static bool has_given(const struct qd_graph *graph)
-{
-    for (int v = 0; v < graph->n_values; v++)
-        if (graph->values[v].given)
-            return true;
-    return false;
-}
-
 enum qd_status qd_pass_separate_scales(struct qd_graph *graph, struct qd_error *err)
 {
     int n_nodes = graph->n_nodes, out, *n_joins;
     enum qd_status status = QD_OK;
 
-    if (has_given(graph))
+    if (qd_graph_has_given_scales(graph))
         return QD_OK;
     n_joins = qd_alloc_array((size_t)graph->n_values + 1, sizeof(*n_joins));
     if (!n_joins)
