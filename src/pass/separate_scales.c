@@ -19,10 +19,15 @@ static bool is_join(const struct qd_graph *graph, const struct qd_node *node)
 /* By value: how many inputs of joins it is. */
 static void count_joins(const struct qd_graph *graph, int *n_joins)
 {
-    for (int n = 0; n < graph->n_nodes; n++)
-        for (int i = 0; i < graph->nodes[n].n_inputs; i++)
-            if (graph->nodes[n].inputs[i] != QD_NO_VALUE && is_join(graph, &graph->nodes[n]))
-                n_joins[graph->nodes[n].inputs[i]]++;
+    for (int n = 0; n < graph->n_nodes; n++) {
+        const struct qd_node *node = &graph->nodes[n];
+
+        if (!is_join(graph, node))
+            continue;
+        for (int i = 0; i < node->n_inputs; i++)
+            if (node->inputs[i] != QD_NO_VALUE)
+                n_joins[node->inputs[i]]++;
+    }
 }
 
 /*
@@ -51,10 +56,13 @@ enum qd_status qd_pass_separate_scales(struct qd_graph *graph, struct qd_error *
     if (!n_joins)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a pass");
     count_joins(graph, n_joins);
-    for (int n = 0; n < n_nodes && status == QD_OK; n++)
-        for (int i = 0; i < graph->nodes[n].n_inputs && is_join(graph, &graph->nodes[n]) && status == QD_OK; i++)
+    for (int n = 0; n < n_nodes && status == QD_OK; n++) {
+        if (!is_join(graph, &graph->nodes[n]))
+            continue;
+        for (int i = 0; i < graph->nodes[n].n_inputs && status == QD_OK; i++)
             if (is_worth_cutting(graph, graph->nodes[n].inputs[i], n_joins))
                 status = qd_pass_insert_requantize(graph, n, i, "rescaled", &out, err);
+    }
     qd_free(n_joins);
     return status;
 }
