@@ -12,7 +12,6 @@
 #define FEW_VALUES 16384 /* of a picture's tensor are enough for its distribution */
 
 struct layer {
-    int value;
     const struct qd_value_scale *scale;
     bool is_rounded; /* int8 keeps it as bytes: else there is nothing that clips */
     int64_t stride;  /* between the floats that count for its distribution */
@@ -163,7 +162,6 @@ static enum qd_status list_layers(struct qd_live *live, const struct qd_scales *
         layer->n_classes = qd_psi_classes(shares, layer->class_of);
         for (int i = 0; i < QD_LIVE_BINS; i++)
             layer->expected[layer->class_of[i]] += shares[i];
-        layer->value = v;
         layer->scale = &scales->values[s];
         layer->stride = stride_of(&live->graph->values[v].shape);
         layer->n_values = (double)(qd_shape_count(&live->graph->values[v].shape) / layer->stride);
