@@ -357,6 +357,14 @@ struct qd_node *qd_graph_only_user(const struct qd_graph *graph, int value)
     return user;
 }
 
+bool qd_graph_has_given_scales(const struct qd_graph *graph)
+{
+    for (int v = 0; v < graph->n_values; v++)
+        if (graph->values[v].given && graph->values[v].producer >= 0)
+            return true;
+    return false;
+}
+
 void qd_graph_replace_uses(struct qd_graph *graph, int from, int to)
 {
     for (int n = 0; n < graph->n_nodes; n++)

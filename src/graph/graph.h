@@ -175,6 +175,9 @@ struct qd_node *qd_graph_only_user(const struct qd_graph *graph, int value);
 bool qd_graph_is_output(const struct qd_graph *graph, int value);
 bool qd_graph_is_input(const struct qd_graph *graph, int value);
 
+/* Whether the model itself says how some value is rounded. */
+bool qd_graph_has_given_scales(const struct qd_graph *graph);
+
 /* Makes every reader of `from` (nodes and graph outputs) read `to` instead. */
 void qd_graph_replace_uses(struct qd_graph *graph, int from, int to);
 

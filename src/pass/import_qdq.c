@@ -7,7 +7,6 @@
 #include "pass/import_qdq.h"
 
 #include <math.h>
-#include <stdio.h>
 
 #include "op/normalize.h"
 #include "op/pad.h"
@@ -22,11 +21,6 @@ static bool same_q(struct qd_qparams a, struct qd_qparams b)
 static bool has_q(const struct qd_graph *graph, int value, struct qd_qparams q)
 {
     return graph->values[value].given && same_q(graph->values[value].q, q);
-}
-
-static bool is_float_activation(const struct qd_graph *graph, int value)
-{
-    return value != QD_NO_VALUE && !graph->values[value].data && graph->values[value].dtype == QD_F32;
 }
 
 /* Readers and makers of `gone` use `keep`, which has the same elements. */
@@ -102,7 +96,7 @@ static enum qd_status open_pairs(struct qd_graph *graph, bool *keep, struct qd_e
         int value;
         enum qd_status status;
 
-        if (!qd_is_quantize(node->op) || !is_float_activation(graph, node->inputs[0]) ||
+        if (!qd_is_quantize(node->op) || !qd_pass_is_float_activation(graph, node->inputs[0]) ||
             !qd_quantize_qparams(graph, node, &q) || !is_pair(graph, node, q))
             continue;
         value = node->outputs[0];
@@ -172,8 +166,8 @@ static void merge_requantize(struct qd_graph *graph, bool *keep)
 /* Nodes that move or compare levels: outputs of rounded inputs are rounded, and rounding may as well come before. */
 static bool moves_levels(const struct qd_graph *graph, const struct qd_node *node)
 {
-    return (node->op->flags & QD_OP_SAME_SCALE) && is_float_activation(graph, node->inputs[0]) &&
-           is_float_activation(graph, node->outputs[0]);
+    return (node->op->flags & QD_OP_SAME_SCALE) && qd_pass_is_float_activation(graph, node->inputs[0]) &&
+           qd_pass_is_float_activation(graph, node->outputs[0]);
 }
 
 /* Whether what a Pad fills with is a level of its input, or of its output, already. */
@@ -210,12 +204,12 @@ static void spread_forward(struct qd_graph *graph)
             continue;
         q = graph->values[node->inputs[0]].q;
         for (int i = 1; i < node->n_inputs; i++)
-            if (is_float_activation(graph, node->inputs[i]))
+            if (qd_pass_is_float_activation(graph, node->inputs[i]))
                 all = all && has_q(graph, node->inputs[i], q);
         for (int i = 0; i < node->n_outputs; i++)
             all = all && (node->outputs[i] == QD_NO_VALUE || !graph->values[node->outputs[i]].given);
         for (int i = 0; i < node->n_outputs && all; i++) {
-            if (!is_float_activation(graph, node->outputs[i]))
+            if (!qd_pass_is_float_activation(graph, node->outputs[i]))
                 continue;
             graph->values[node->outputs[i]].q = q;
             graph->values[node->outputs[i]].given = true;
@@ -233,7 +227,7 @@ static void spread_backward(struct qd_graph *graph)
         for (int i = 0; i < node->n_inputs; i++) {
             int in = node->inputs[i];
 
-            if (!is_float_activation(graph, in) || graph->values[in].given || graph->values[in].producer < 0 ||
+            if (!qd_pass_is_float_activation(graph, in) || graph->values[in].given || graph->values[in].producer < 0 ||
                 qd_graph_only_user(graph, in) != node)
                 continue;
             graph->values[in].q = graph->values[node->outputs[0]].q;
@@ -242,47 +236,32 @@ static void spread_backward(struct qd_graph *graph)
     }
 }
 
-static enum qd_status insert_requantize(struct qd_graph *graph, int n, int i, struct qd_qparams q, struct qd_error *err)
-{
-    int in = graph->nodes[n].inputs[i], out;
-    char base[256], name[272];
-    struct qd_node *node;
-    enum qd_status status;
-
-    snprintf(base, sizeof(base), "%.240s.rounded", graph->values[in].name);
-    status = qd_graph_add_value(graph, qd_graph_new_name(graph, base, name, sizeof(name)), &out, err);
-    if (status == QD_OK)
-        status = qd_graph_add_node(graph, name, qd_op_requantize.name, &qd_op_requantize, &in, 1, &out, 1, &node, err);
-    if (status != QD_OK)
-        return status;
-    graph->values[out].has_shape = true;
-    graph->values[out].shape = graph->values[in].shape;
-    graph->values[out].dtype = QD_F32;
-    graph->values[out].q = q;
-    graph->values[out].given = true;
-    graph->nodes[n].inputs[i] = out;
-    return QD_OK;
-}
-
 /* Where an operator joins levels of other scales than its output's (a Concat), they are rounded in front of it. */
 static enum qd_status requantize_inputs(struct qd_graph *graph, struct qd_error *err)
 {
     int n_nodes = graph->n_nodes;
-    enum qd_status status = QD_OK;
 
-    for (int n = 0; n < n_nodes && status == QD_OK; n++) {
-        int out = graph->nodes[n].outputs[0];
+    for (int n = 0; n < n_nodes; n++) {
+        int joined = graph->nodes[n].outputs[0];
+        struct qd_qparams q;
 
-        if (!keeps_levels(graph, &graph->nodes[n]) || !graph->values[out].given || graph->nodes[n].n_outputs > 1)
+        if (!keeps_levels(graph, &graph->nodes[n]) || !graph->values[joined].given || graph->nodes[n].n_outputs > 1)
             continue;
-        for (int i = 0; i < graph->nodes[n].n_inputs && status == QD_OK; i++) {
-            int in = graph->nodes[n].inputs[i];
+        q = graph->values[joined].q;
+        for (int i = 0; i < graph->nodes[n].n_inputs; i++) {
+            int in = graph->nodes[n].inputs[i], out;
+            enum qd_status status;
 
-            if (is_float_activation(graph, in) && graph->values[in].given && !has_q(graph, in, graph->values[out].q))
-                status = insert_requantize(graph, n, i, graph->values[out].q, err);
+            if (!qd_pass_is_float_activation(graph, in) || !graph->values[in].given || has_q(graph, in, q))
+                continue;
+            status = qd_pass_insert_requantize(graph, n, i, "rounded", &out, err);
+            if (status != QD_OK)
+                return status;
+            graph->values[out].q = q;
+            graph->values[out].given = true;
         }
     }
-    return status;
+    return QD_OK;
 }
 
 /*

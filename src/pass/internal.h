@@ -39,6 +39,16 @@ struct qd_node *qd_pass_maker(struct qd_graph *graph, int value, const struct qd
 /* The one float that the node's second operand is, while its first is an activation. */
 bool qd_pass_scalar(const struct qd_graph *graph, const struct qd_node *node, float *ret);
 
+/* Whether the value, which may be QD_NO_VALUE, is floats that a run makes. */
+bool qd_pass_is_float_activation(const struct qd_graph *graph, int value);
+
+/*
+ * A quantd.Requantize in front of input i of node n, a float activation. *ret_out is the value that it makes, named
+ * with the suffix, of no scale yet. The new node stands last: the graph has to be sorted.
+ */
+enum qd_status qd_pass_insert_requantize(struct qd_graph *graph, int n, int i, const char *suffix, int *ret_out,
+                                         struct qd_error *err);
+
 /* Makes the node, which keeps its outputs, another operator of one input: the last of a group that becomes one node. */
 void qd_pass_become(struct qd_node *node, const struct qd_op *op, int input, void *params);
 

@@ -84,6 +84,32 @@ bool qd_pass_scalar(const struct qd_graph *graph, const struct qd_node *node, fl
     return true;
 }
 
+bool qd_pass_is_float_activation(const struct qd_graph *graph, int value)
+{
+    return value != QD_NO_VALUE && !graph->values[value].data && graph->values[value].dtype == QD_F32;
+}
+
+enum qd_status qd_pass_insert_requantize(struct qd_graph *graph, int n, int i, const char *suffix, int *ret_out,
+                                         struct qd_error *err)
+{
+    int in = graph->nodes[n].inputs[i], out;
+    char base[256], name[272];
+    struct qd_node *node;
+    enum qd_status status;
+
+    snprintf(base, sizeof(base), "%.240s.%s", graph->values[in].name, suffix);
+    status = qd_graph_add_value(graph, qd_graph_new_name(graph, base, name, sizeof(name)), &out, err);
+    if (status == QD_OK)
+        status = qd_graph_add_node(graph, name, qd_op_requantize.name, &qd_op_requantize, &in, 1, &out, 1, &node, err);
+    if (status == QD_OK)
+        status = qd_op_requantize.infer(graph, node, err);
+    if (status != QD_OK)
+        return status;
+    graph->nodes[n].inputs[i] = out;
+    *ret_out = out;
+    return QD_OK;
+}
+
 void qd_pass_become(struct qd_node *node, const struct qd_op *op, int input, void *params)
 {
     node->op = op;

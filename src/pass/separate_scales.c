@@ -4,14 +4,7 @@
  * identity halves, a detector's neck). A quantd.Requantize there is where a calibration may cut it. Where it does not,
  * both ends have the same scale, and the plan makes the node a name.
  */
-#include <stdio.h>
-
 #include "pass/internal.h"
-
-static bool is_activation(const struct qd_graph *graph, int value)
-{
-    return value != QD_NO_VALUE && !graph->values[value].data && graph->values[value].dtype == QD_F32;
-}
 
 /* One that runs in float whatever its scales are ties none. */
 static bool is_join(const struct qd_graph *graph, const struct qd_node *node)
@@ -19,17 +12,22 @@ static bool is_join(const struct qd_graph *graph, const struct qd_node *node)
     int n = 0;
 
     for (int i = 0; i < node->n_inputs; i++)
-        n += is_activation(graph, node->inputs[i]);
+        n += qd_pass_is_float_activation(graph, node->inputs[i]);
     return n > 1 && qd_node_shares_scale(node) && node->op->supports_q8 && node->op->supports_q8(graph, node);
 }
 
 /* By value: how many inputs of joins it is. */
 static void count_joins(const struct qd_graph *graph, int *n_joins)
 {
-    for (int n = 0; n < graph->n_nodes; n++)
-        for (int i = 0; i < graph->nodes[n].n_inputs; i++)
-            if (graph->nodes[n].inputs[i] != QD_NO_VALUE && is_join(graph, &graph->nodes[n]))
-                n_joins[graph->nodes[n].inputs[i]]++;
+    for (int n = 0; n < graph->n_nodes; n++) {
+        const struct qd_node *node = &graph->nodes[n];
+
+        if (!is_join(graph, node))
+            continue;
+        for (int i = 0; i < node->n_inputs; i++)
+            if (node->inputs[i] != QD_NO_VALUE)
+                n_joins[node->inputs[i]]++;
+    }
 }
 
 /*
@@ -40,54 +38,31 @@ static bool is_worth_cutting(const struct qd_graph *graph, int value, const int 
 {
     int producer;
 
-    if (!is_activation(graph, value) || n_joins[value] != 1)
+    if (!qd_pass_is_float_activation(graph, value) || n_joins[value] != 1)
         return false;
     producer = graph->values[value].producer;
     return producer >= 0 && (qd_node_shares_scale(&graph->nodes[producer]) || qd_graph_n_uses(graph, value) > 1);
 }
 
-static enum qd_status insert(struct qd_graph *graph, int n, int i, struct qd_error *err)
-{
-    int in = graph->nodes[n].inputs[i], out;
-    char base[256], name[272];
-    struct qd_node *node;
-    enum qd_status status;
-
-    snprintf(base, sizeof(base), "%.240s.rescaled", graph->values[in].name);
-    status = qd_graph_add_value(graph, qd_graph_new_name(graph, base, name, sizeof(name)), &out, err);
-    if (status == QD_OK)
-        status = qd_graph_add_node(graph, name, qd_op_requantize.name, &qd_op_requantize, &in, 1, &out, 1, &node, err);
-    if (status == QD_OK)
-        status = qd_op_requantize.infer(graph, node, err);
-    if (status == QD_OK)
-        graph->nodes[n].inputs[i] = out;
-    return status;
-}
-
 /* Scales that the model itself brings are not ours to cut; import_qdq has put its own nodes in. */
-static bool has_given(const struct qd_graph *graph)
-{
-    for (int v = 0; v < graph->n_values; v++)
-        if (graph->values[v].given)
-            return true;
-    return false;
-}
-
 enum qd_status qd_pass_separate_scales(struct qd_graph *graph, struct qd_error *err)
 {
-    int n_nodes = graph->n_nodes, *n_joins;
+    int n_nodes = graph->n_nodes, out, *n_joins;
     enum qd_status status = QD_OK;
 
-    if (has_given(graph))
+    if (qd_graph_has_given_scales(graph))
         return QD_OK;
     n_joins = qd_alloc_array((size_t)graph->n_values + 1, sizeof(*n_joins));
     if (!n_joins)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a pass");
     count_joins(graph, n_joins);
-    for (int n = 0; n < n_nodes && status == QD_OK; n++)
-        for (int i = 0; i < graph->nodes[n].n_inputs && is_join(graph, &graph->nodes[n]) && status == QD_OK; i++)
+    for (int n = 0; n < n_nodes && status == QD_OK; n++) {
+        if (!is_join(graph, &graph->nodes[n]))
+            continue;
+        for (int i = 0; i < graph->nodes[n].n_inputs && status == QD_OK; i++)
             if (is_worth_cutting(graph, graph->nodes[n].inputs[i], n_joins))
-                status = insert(graph, n, i, err);
+                status = qd_pass_insert_requantize(graph, n, i, "rescaled", &out, err);
+    }
     qd_free(n_joins);
     return status;
 }

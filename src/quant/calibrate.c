@@ -24,16 +24,11 @@ struct calibration {
 /* 64 bins of half an octave of |x|, in millionths, the top one holding the maximum. */
 static void fill_report_histogram(const struct qd_bin *bins, size_t n_bins, uint64_t n_values, struct qd_value_scale *s)
 {
-    double counts[QD_REPORT_BINS] = {0};
+    double counts[QD_REPORT_BINS];
     double largest = fmax(fabs((double)s->min), (double)s->max);
 
     s->histogram_low = largest > 0 ? ceilf(2 * log2f((float)largest)) / 2 - QD_REPORT_BINS / 2 : 0;
-    for (size_t i = 0; i < n_bins; i++) {
-        double middle = fabs((bins[i].low + bins[i].high) / 2);
-        int at = (int)floor(2 * (log2(middle) - (double)s->histogram_low));
-
-        counts[at < 0 ? 0 : at >= QD_REPORT_BINS ? QD_REPORT_BINS - 1 : at] += bins[i].n;
-    }
+    qd_bins_halves(bins, n_bins, (double)s->histogram_low, counts, QD_REPORT_BINS);
     for (int i = 0; i < QD_REPORT_BINS; i++)
         s->histogram[i] = n_values ? (uint32_t)rint(1e6 * counts[i] / (double)n_values) : 0;
 }

@@ -50,6 +50,15 @@ int qd_classes_join(int *class_of, int n_values, int a, int b)
     return low;
 }
 
+bool qd_value_has_own_scale(const struct qd_graph *graph, int v)
+{
+    for (int n = 0; n < graph->n_nodes; n++)
+        for (int i = 0; i < graph->nodes[n].n_inputs; i++)
+            if (graph->nodes[n].inputs[i] == v && qd_node_ties_scales(graph, &graph->nodes[n]))
+                return false;
+    return true;
+}
+
 /* Squared error as a part of the signal, summed over the tensors; one that is 0 everywhere has no noise. */
 static double noise(const struct qd_distribution *d, struct qd_qparams q)
 {

@@ -13,6 +13,12 @@ void qd_classes_find(const struct qd_graph *graph, int *class_of);
 /* Makes the classes of values a and b one; returns it, the lower one. */
 int qd_classes_join(int *class_of, int n_values, int a, int b);
 
+/*
+ * Whether the value's scale is its own as scales are now: no operator that reads it copies its bytes into another
+ * tensor, and none is a name.
+ */
+bool qd_value_has_own_scale(const struct qd_graph *graph, int v);
+
 /* Two classes, with a Requantize from a tensor of the first into the second. */
 struct qd_cut {
     struct qd_distribution side[2];

@@ -5,14 +5,6 @@
 
 #include "op/op.h"
 
-bool qd_has_given_scales(const struct qd_graph *graph)
-{
-    for (int v = 0; v < graph->n_values; v++)
-        if (graph->values[v].given && graph->values[v].producer >= 0)
-            return true;
-    return false;
-}
-
 static enum qd_status no_memory(struct qd_error *err)
 {
     return qd_error_set(err, QD_NO_MEMORY, "no memory for scales");

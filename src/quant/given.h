@@ -7,9 +7,6 @@
 /* The "method" of such scales. */
 #define QD_METHOD_GIVEN "model"
 
-/* Whether the model itself says how values are rounded. */
-bool qd_has_given_scales(const struct qd_graph *graph);
-
 /*
  * The scales that the graph holds after its passes, and its layers' integers. Values that the model does not round have
  * none. Ranges are those of the levels; nothing is measured. QD_NO_MEMORY.

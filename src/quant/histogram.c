@@ -62,14 +62,14 @@ static enum qd_status add_binned(struct qd_histogram *h, const uint32_t *bits, s
 
     for (size_t i = 0; i < n; i++) {
         struct qd_octave **octave = &h->octaves[bits[i] >> 31][(bits[i] >> 23) & 255];
-        uint32_t low = bits[i] & 0x7fff;
+        uint32_t low = bits[i] & ((1 << QD_BIN_INNER_BITS) - 1);
         struct qd_octave_bin *bin;
 
         if (!*octave)
             *octave = qd_alloc(sizeof(**octave));
         if (!*octave)
             return qd_error_set(err, QD_NO_MEMORY, "no memory for a histogram");
-        bin = &(*octave)->bins[(bits[i] >> 15) & 255];
+        bin = &(*octave)->bins[(bits[i] >> QD_BIN_INNER_BITS) & (QD_OCTAVE_BINS - 1)];
         bin->count++;
         bin->sum += low;
         bin->squares += (uint64_t)low * low;
@@ -105,14 +105,14 @@ enum qd_status qd_histogram_add(struct qd_histogram *h, const float *x, size_t n
 static void fill_bin(struct qd_bin *bin, int negative, int exponent, int index, const struct qd_octave *octave)
 {
     double unit = ldexp(1, (exponent ? exponent : 1) - 150);
-    double base = (exponent ? (double)(1 << 23) : 0) + (double)(index << 15);
+    double base = (exponent ? (double)(1 << 23) : 0) + (double)(index << QD_BIN_INNER_BITS);
     double n = (double)octave->bins[index].count, sum = (double)octave->bins[index].sum;
 
     bin->n = n;
     bin->sum = (n * base + sum) * unit;
     bin->squares = (n * base * base + 2 * base * sum + (double)octave->bins[index].squares) * unit * unit;
     bin->low = base * unit;
-    bin->high = (base + (double)(1 << 15)) * unit;
+    bin->high = (base + (double)(1 << QD_BIN_INNER_BITS)) * unit;
     if (negative) {
         double low = bin->low;
 
@@ -130,15 +130,15 @@ enum qd_status qd_histogram_bins(const struct qd_histogram *h, struct qd_bin **r
 
     for (int e = 0; e < 256; e++)
         n_octaves += (h->octaves[0][e] != NULL) + (h->octaves[1][e] != NULL);
-    status = qd_alloc_for((void **)&bins, n_octaves * 256 + 1, sizeof(*bins), "a histogram", err);
+    status = qd_alloc_for((void **)&bins, n_octaves * QD_OCTAVE_BINS + 1, sizeof(*bins), "a histogram", err);
     if (status != QD_OK)
         return status;
     for (int e = 255; e >= 0; e--)
-        for (int i = 255; i >= 0; i--)
+        for (int i = QD_OCTAVE_BINS - 1; i >= 0; i--)
             if (h->octaves[1][e] && h->octaves[1][e]->bins[i].count)
                 fill_bin(&bins[n++], 1, e, i, h->octaves[1][e]);
     for (int e = 0; e < 256; e++)
-        for (int i = 0; i < 256; i++)
+        for (int i = 0; i < QD_OCTAVE_BINS; i++)
             if (h->octaves[0][e] && h->octaves[0][e]->bins[i].count)
                 fill_bin(&bins[n++], 0, e, i, h->octaves[0][e]);
     *ret = bins;
@@ -206,6 +206,18 @@ double qd_bins_clipped(const struct qd_bin *bins, size_t n, double scale, int ze
         if (bins[i].high <= lowest || bins[i].low >= highest)
             clipped += bins[i].n;
     return n_values ? clipped / (double)n_values : 0;
+}
+
+void qd_bins_halves(const struct qd_bin *bins, size_t n, double low, double *ret_counts, int n_halves)
+{
+    for (int i = 0; i < n_halves; i++)
+        ret_counts[i] = 0;
+    for (size_t i = 0; i < n; i++) {
+        double middle = fabs((bins[i].low + bins[i].high) / 2);
+        int at = (int)floor(2 * (log2(middle) - low));
+
+        ret_counts[at < 0 ? 0 : at >= n_halves ? n_halves - 1 : at] += bins[i].n;
+    }
 }
 
 double qd_bins_energy(const struct qd_bin *bins, size_t n)

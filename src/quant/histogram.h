@@ -14,12 +14,16 @@
 
 #include "util/status.h"
 
+#define QD_OCTAVE_BINS 256    /* by the top of the mantissa */
+#define QD_BIN_INNER_BITS 15  /* of the mantissa, below those */
+#define QD_UPPER_HALF_BIN 106 /* the first of an octave's bins whose middle is above the root of two */
+
 struct qd_octave_bin {
     uint64_t count, sum, squares;
 };
 
 struct qd_octave {
-    struct qd_octave_bin bins[256];
+    struct qd_octave_bin bins[QD_OCTAVE_BINS];
 };
 
 struct qd_histogram {
@@ -51,6 +55,12 @@ double qd_bins_error(const struct qd_bin *bins, size_t n, double scale, int zero
 
 /* Shares of the values below the lowest and above the highest level. */
 double qd_bins_clipped(const struct qd_bin *bins, size_t n, double scale, int zero_point, int max, uint64_t n_values);
+
+/*
+ * The bins' values by |x|, into n_halves bins of half an octave each: ret_counts[0] from 2^low (low a multiple of one
+ * half) up. A bin goes where its middle lies, what lies outside into the first and last.
+ */
+void qd_bins_halves(const struct qd_bin *bins, size_t n, double low, double *ret_counts, int n_halves);
 
 /* The sum of squares of all values. */
 double qd_bins_energy(const struct qd_bin *bins, size_t n);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "quant/evaluate.h"
+#include "quant/histogram.h"
 #include "quant/network_error.h"
 #include "quant/statistics.h"
 
@@ -12,7 +13,6 @@
 #define FEW_VALUES 16384 /* of a picture's tensor are enough for its distribution */
 
 struct layer {
-    int value;
     const struct qd_value_scale *scale;
     bool is_rounded; /* int8 keeps it as bytes: else there is nothing that clips */
     int64_t stride;  /* between the floats that count for its distribution */
@@ -81,8 +81,8 @@ int qd_psi_classes(const double *shares, int *ret_class_of)
 }
 
 /*
- * By the exponent and whether the mantissa is in the upper half of its octave: from 106 of 256 on, the histogram's
- * first bin whose middle is above the root of two. Four tables, so that equal values one after the other do not wait.
+ * By the exponent and whether the mantissa is in the upper half of its octave, as a histogram's bins are. Four tables,
+ * so that equal values one after the other do not wait.
  */
 static void count_halves(const float *x, int64_t n, int64_t stride, uint32_t ret[N_HALVES])
 {
@@ -93,7 +93,7 @@ static void count_halves(const float *x, int64_t n, int64_t stride, uint32_t ret
 
         memcpy(&bits, &x[i * stride], sizeof(bits));
         bits &= 0x7fffffff;
-        counts[i & 3][(bits >> 23) * 2 + ((bits & 0x7fffff) >= 106u << 15)]++;
+        counts[i & 3][(bits >> 23) * 2 + ((bits & 0x7fffff) >> QD_BIN_INNER_BITS >= QD_UPPER_HALF_BIN)]++;
     }
     for (int h = 0; h < N_HALVES; h++)
         ret[h] = counts[0][h] + counts[1][h] + counts[2][h] + counts[3][h];
@@ -163,7 +163,6 @@ static enum qd_status list_layers(struct qd_live *live, const struct qd_scales *
         layer->n_classes = qd_psi_classes(shares, layer->class_of);
         for (int i = 0; i < QD_LIVE_BINS; i++)
             layer->expected[layer->class_of[i]] += shares[i];
-        layer->value = v;
         layer->scale = &scales->values[s];
         layer->stride = stride_of(&live->graph->values[v].shape);
         layer->n_values = (double)(qd_shape_count(&live->graph->values[v].shape) / layer->stride);

@@ -76,9 +76,8 @@ double qd_psi(const double *expected, const double *observed, int n);
 int qd_psi_classes(const double *shares, int *ret_class_of);
 
 /*
- * The shares of n floats, stride apart, in those bins, bounded as the calibration's (fill_report_histogram in
- * calibrate.c): half an octave each from histogram_low (a multiple of one half) up, what lies outside in the first and
- * last.
+ * The shares of n floats, stride apart, in those bins, bounded as the calibration's (qd_bins_halves): half an octave
+ * each from histogram_low (a multiple of one half) up, what lies outside in the first and last.
  */
 void qd_live_shares(const float *x, int64_t n, int64_t stride, float histogram_low, double *ret);
 

@@ -6,6 +6,7 @@
 
 #include "op/q8.h"
 #include "quant/channel_steps.h"
+#include "quant/classes.h"
 #include "quant/round_weights.h"
 #include "quant/sweep.h"
 
@@ -342,14 +343,12 @@ static enum qd_status measure_sensitivity(struct qd_refinement *r, struct qd_err
 /* The scale entry of a layer's output where it is that layer's alone, or NULL. */
 static struct qd_value_scale *scale_of(const struct qd_refinement *r, int l)
 {
-    const struct qd_node *node = &r->graph->nodes[r->statistics->layers[l].node];
+    int v = r->graph->nodes[r->statistics->layers[l].node].outputs[0];
 
-    for (int n = 0; n < r->graph->n_nodes; n++)
-        for (int i = 0; i < r->graph->nodes[n].n_inputs; i++)
-            if (r->graph->nodes[n].inputs[i] == node->outputs[0] && qd_node_ties_scales(r->graph, &r->graph->nodes[n]))
-                return NULL;
+    if (!qd_value_has_own_scale(r->graph, v))
+        return NULL;
     for (size_t i = 0; i < r->scales->n_values; i++)
-        if (strcmp(r->scales->values[i].name, r->graph->values[node->outputs[0]].name) == 0)
+        if (strcmp(r->scales->values[i].name, r->graph->values[v].name) == 0)
             return &r->scales->values[i];
     return NULL;
 }

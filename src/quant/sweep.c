@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/plan.h"
+#include "quant/classes.h"
 
 /* All of the sweep's images are in flight: their activations may take so much. */
 #define MAX_FRAME_BYTES ((size_t)1 << 30)
@@ -212,16 +213,6 @@ static enum qd_status try_scales(struct state *s, int step, const struct qd_laye
     return qd_plan_prepare_again(s->plan, step, err);
 }
 
-/* A scale that only this layer's output has: no operator copies the tensor's bytes into another, and none is a name. */
-static bool has_own_scale(const struct qd_graph *graph, int v)
-{
-    for (int n = 0; n < graph->n_nodes; n++)
-        for (int i = 0; i < graph->nodes[n].n_inputs; i++)
-            if (graph->nodes[n].inputs[i] == v && qd_node_ties_scales(graph, &graph->nodes[n]))
-                return false;
-    return true;
-}
-
 /* What is done at a layer that is about to run. */
 typedef enum qd_status mend_layer(struct state *s, int step, const struct qd_layer_statistics *l, struct qd_error *err);
 
@@ -259,7 +250,7 @@ static enum qd_status try_own_scale(struct state *s, int step, const struct qd_l
 {
     int v = s->sweep->graph->nodes[l->node].outputs[0];
 
-    if (qd_frame_step_output_f32(s->frame, step, 0) || !has_own_scale(s->sweep->graph, v))
+    if (qd_frame_step_output_f32(s->frame, step, 0) || !qd_value_has_own_scale(s->sweep->graph, v))
         return QD_OK;
     return try_scales(s, step, l, err);
 }

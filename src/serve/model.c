@@ -242,7 +242,7 @@ static enum qd_status load_images(struct qd_model *model, const struct qd_model_
     const char *folder = options->images ? options->images : model->config.calibration_folder;
     enum qd_status status;
 
-    if (!folder && (qd_has_given_scales(model->graph) || options->entry_only))
+    if (!folder && (qd_graph_has_given_scales(model->graph) || options->entry_only))
         return QD_OK;
     if (!folder && options->allow_synthetic) {
         status = qd_synthetic_make(&model->config.preprocess, synthetic, err);
@@ -368,7 +368,7 @@ static bool needs_other_graph(const struct qd_model *model)
     const struct qd_generation *kept = kept_generation(model);
     bool wants_own = kept && strcmp(kept->method, QD_METHOD_GIVEN) == 0;
 
-    return kept && wants_own != qd_has_given_scales(model->graph);
+    return kept && wants_own != qd_graph_has_given_scales(model->graph);
 }
 
 /* The pictures, the generation that is to be loaded, and the calibration where it needs one. */
@@ -401,7 +401,7 @@ static enum qd_status run_pipeline(struct qd_model *model, const struct qd_model
 
 static enum qd_status calibrate(struct qd_model *model, const struct qd_model_options *options, struct qd_error *err)
 {
-    bool given = qd_has_given_scales(model->graph);
+    bool given = qd_graph_has_given_scales(model->graph);
     const char *asked = options->method ? options->method : model->config.method;
     const char *name = asked ? asked : DEFAULT_METHOD;
     const struct qd_method *method = given ? NULL : qd_method_find(name);

@@ -179,7 +179,7 @@ START_TEST(test_read_back)
     snprintf(path, sizeof(path), "%s/models/fashion-mnist/calibration", source());
     float_again = load(folder, &(struct qd_model_options){.method = "minmax", .images = path, .max_images = 16});
     ck_assert_str_eq(float_again->result.scales->method, "minmax");
-    ck_assert(!qd_has_given_scales(float_again->graph));
+    ck_assert(!qd_graph_has_given_scales(float_again->graph));
     check_classes(original, float_again);
     qd_model_unref(float_again);
     qd_model_unref(original);

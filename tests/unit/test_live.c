@@ -60,22 +60,19 @@ START_TEST(test_classes)
 }
 END_TEST
 
-/* The bins of a calibration's report, from its histogram, as calibrate.c fills them. */
+/* The bins of a calibration's report, from its histogram. */
 static void report_shares(const float *x, size_t n, float low, double *ret)
 {
     struct qd_histogram histogram = {0};
     struct qd_bin *bins;
     size_t n_bins;
 
-    memset(ret, 0, QD_LIVE_BINS * sizeof(*ret));
     ck_assert_ok(qd_histogram_add(&histogram, x, n, &err), &err);
     ck_assert_ok(qd_histogram_bins(&histogram, &bins, &n_bins, &err), &err);
-    ret[0] = (double)histogram.n_zero / (double)n;
-    for (size_t i = 0; i < n_bins; i++) {
-        int at = (int)floor(2 * (log2(fabs((bins[i].low + bins[i].high) / 2)) - (double)low));
-
-        ret[1 + (at < 0 ? 0 : at >= QD_REPORT_BINS ? QD_REPORT_BINS - 1 : at)] += bins[i].n / (double)n;
-    }
+    ret[0] = (double)histogram.n_zero;
+    qd_bins_halves(bins, n_bins, (double)low, ret + 1, QD_REPORT_BINS);
+    for (int i = 0; i < QD_LIVE_BINS; i++)
+        ret[i] /= (double)n;
     qd_free(bins);
     qd_histogram_done(&histogram);
 }

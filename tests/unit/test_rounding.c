@@ -157,55 +157,63 @@ static struct qd_layer_statistics layer_of(const float *w, float *moments, float
     return l;
 }
 
+/* Two rows of drawn weights over correlated inputs, to be rounded into q and scale. Points into itself. */
+struct two_rows {
+    float moments[K * K], squares[K], w[2 * K], scale[2];
+    int8_t q[2 * K];
+    struct qd_layer_statistics layer;
+    struct qd_rounding r;
+};
+
+static void draw_rows(struct two_rows *rows, double input_scale)
+{
+    make_moments(rows->moments, K);
+    for (int i = 0; i < 2 * K; i++)
+        rows->w[i] = draw();
+    rows->layer = layer_of(rows->w, rows->moments, rows->squares, 2, K);
+    rows->r = (struct qd_rounding){
+        .layer = &rows->layer, .input_scale = input_scale, .bits = 8, .q = rows->q, .scale = rows->scale};
+}
+
 /* Weights that lie on a lattice of 100 levels a side come back as they are; steps of the input go into them. */
 START_TEST(test_lattice_and_steps)
 {
-    float moments[K * K], squares[K], w[2 * K], steps[K], scale[2];
-    struct qd_layer_statistics l;
-    struct qd_rounding r = {.layer = &l, .input_scale = 0.01, .bits = 8, .multiplier_bits = 24, .scale = scale};
+    float steps[K];
+    struct two_rows rows;
     struct qd_error err = {""};
-    int8_t q[2 * K];
 
-    make_moments(moments, K);
+    draw_rows(&rows, 0.01);
+    rows.r.multiplier_bits = 24;
     for (int i = 0; i < 2 * K; i++)
-        w[i] = 0.013f * rintf(100 * draw());
-    w[0] = w[K] = 0.013f * 100;
-    for (int i = 0; i < K; i++)
-        steps[i] = 1;
-    l = layer_of(w, moments, squares, 2, K);
-    r.q = q;
-    ck_assert_ok(qd_round_weights(&r, &err), &err);
+        rows.w[i] = 0.013f * rintf(100 * rows.w[i]);
+    rows.w[0] = rows.w[K] = 0.013f * 100;
+    ck_assert_ok(qd_round_weights(&rows.r, &err), &err);
     for (int i = 0; i < 2 * K; i++)
-        ck_assert_float_eq_tol((float)q[i] * scale[i / K], w[i], 1e-5f);
-    r.input_steps = steps;
+        ck_assert_float_eq_tol((float)rows.q[i] * rows.scale[i / K], rows.w[i], 1e-5f);
     for (int i = 0; i < K; i++)
         steps[i] = i % 2 ? 0.5f : 1;
-    ck_assert_ok(qd_round_weights(&r, &err), &err);
+    rows.r.input_steps = steps;
+    ck_assert_ok(qd_round_weights(&rows.r, &err), &err);
     for (int i = 0; i < 2 * K; i++)
-        ck_assert_float_eq_tol((float)q[i] * scale[i / K], w[i] * steps[i % K], 2 * scale[i / K]);
+        ck_assert_float_eq_tol((float)rows.q[i] * rows.scale[i / K], rows.w[i] * steps[i % K], 2 * rows.scale[i / K]);
 }
 END_TEST
 
 /* With few multiplier bits every multiplier is exact. */
 START_TEST(test_multipliers_fit)
 {
-    float moments[K * K], squares[K], w[2 * K], scale[2];
     double units[2] = {0.037, 0.0021};
-    struct qd_layer_statistics l;
-    struct qd_rounding r = {.layer = &l, .input_scale = 0.013, .bits = 8, .output_units = units, .scale = scale};
+    struct two_rows rows;
     struct qd_error err = {""};
-    int8_t q[2 * K];
 
-    make_moments(moments, K);
-    for (int i = 0; i < 2 * K; i++)
-        w[i] = draw();
-    l = layer_of(w, moments, squares, 2, K);
-    r.q = q;
-    for (r.multiplier_bits = 1; r.multiplier_bits <= 4; r.multiplier_bits += 3) {
-        ck_assert_ok(qd_round_weights(&r, &err), &err);
+    draw_rows(&rows, 0.013);
+    rows.r.output_units = units;
+    for (rows.r.multiplier_bits = 1; rows.r.multiplier_bits <= 4; rows.r.multiplier_bits += 3) {
+        ck_assert_ok(qd_round_weights(&rows.r, &err), &err);
         for (int o = 0; o < 2; o++) {
             int exponent;
-            double m = ldexp(frexp(r.input_scale * (double)scale[o] / units[o], &exponent), r.multiplier_bits);
+            double fraction = frexp(rows.r.input_scale * (double)rows.scale[o] / units[o], &exponent);
+            double m = ldexp(fraction, rows.r.multiplier_bits);
 
             ck_assert_double_eq_tol(m, rint(m), 1e-5);
         }
@@ -216,26 +224,20 @@ END_TEST
 /* Every scale one, as long as the outputs' units are; a unit over a slope, as HardSigmoid's, makes it over that too. */
 START_TEST(test_powers_of_two)
 {
-    float moments[K * K], squares[K], w[2 * K], scale[2];
     double units[2] = {0x1p-8 * 6, 0x1p-5};
-    struct qd_layer_statistics l;
-    struct qd_rounding r = {.layer = &l, .input_scale = 0x1p-4, .bits = 8, .power_of_two = true, .scale = scale};
+    struct two_rows rows;
     struct qd_error err = {""};
-    int8_t q[2 * K];
 
-    make_moments(moments, K);
-    for (int i = 0; i < 2 * K; i++)
-        w[i] = draw();
-    l = layer_of(w, moments, squares, 2, K);
-    r.q = q;
+    draw_rows(&rows, 0x1p-4);
+    rows.r.power_of_two = true;
     for (int i = 0; i < 3; i++) {
         static const int bits[] = {1, 15, 24};
 
-        r.multiplier_bits = bits[i];
-        r.output_units = i < 2 ? units : NULL;
-        ck_assert_ok(qd_round_weights(&r, &err), &err);
+        rows.r.multiplier_bits = bits[i];
+        rows.r.output_units = i < 2 ? units : NULL;
+        ck_assert_ok(qd_round_weights(&rows.r, &err), &err);
         for (int o = 0; o < 2; o++) {
-            double exponent = log2((double)scale[o] / (r.output_units && !o ? 6 : 1));
+            double exponent = log2((double)rows.scale[o] / (rows.r.output_units && !o ? 6 : 1));
 
             ck_assert_double_eq_tol(exponent, rint(exponent), 1e-6);
         }
