@@ -103,7 +103,7 @@ struct qd_exchange {
     char allow[QD_ALLOW_SIZE];
     const char *authenticate; /* WWW-Authenticate */
     bool is_preflight;
-    const struct qd_page *page; /* where the answer is the status page */
+    bool is_page; /* the answer is the status page */
     int retry_after_s;
 
     struct qd_infer *infer; /* an inference's own: http/infer.h */
