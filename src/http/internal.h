@@ -44,7 +44,6 @@ struct qd_http {
     struct qd_ids ids;
     size_t held_bytes; /* of bodies */
     int64_t drain_us; /* when draining began; 0: not yet */
-    long last_job; /* the number of the recalibration that was started last; 0: none */
     int64_t indexed_us; /* when the repository was read for an index last */
 };
 
