@@ -44,7 +44,6 @@ struct qd_http {
     struct qd_ids ids;
     size_t held_bytes; /* of bodies */
     int64_t drain_us; /* when draining began; 0: not yet */
-    long last_job; /* the number of the recalibration that was started last; 0: none */
     int64_t indexed_us; /* when the repository was read for an index last */
 };
 
@@ -103,7 +102,7 @@ struct qd_exchange {
     char allow[QD_ALLOW_SIZE];
     const char *authenticate; /* WWW-Authenticate */
     bool is_preflight;
-    const struct qd_page *page; /* where the answer is the status page */
+    bool is_page; /* the answer is the status page */
     int retry_after_s;
 
     struct qd_infer *infer; /* an inference's own: http/infer.h */

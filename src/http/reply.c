@@ -143,11 +143,11 @@ static void add_headers(struct qd_exchange *exchange, struct MHD_Response *respo
     add(response, "WWW-Authenticate", exchange->authenticate);
     add(response, "Accept-Encoding", exchange->status == 415 ? QD_ENCODINGS : NULL);
     add(response, "X-Content-Type-Options", "nosniff");
-    if (exchange->page) {
-        add(response, "Content-Security-Policy", exchange->page->policy);
+    if (exchange->is_page) {
+        add(response, "Content-Security-Policy", exchange->http->page.policy);
         add(response, "Referrer-Policy", "same-origin");
         add(response, "Cache-Control", "no-cache");
-        add(response, "ETag", exchange->page->tag);
+        add(response, "ETag", exchange->http->page.tag);
     }
     if (exchange->must_close || atomic_load(&exchange->http->draining))
         add(response, "Connection", "close");

@@ -64,7 +64,6 @@ void qd_route_recalibrate(struct qd_exchange *exchange)
     if (status == QD_OK)
         status = qd_jobs_get(options->jobs, id, &job, &err);
     if (status == QD_OK) {
-        exchange->http->last_job = id;
         snprintf(exchange->location, sizeof(exchange->location), "/recalibrate/%ld", id);
         qd_reply_json(exchange, 202, job_to_json(&job));
     } else {
@@ -73,19 +72,14 @@ void qd_route_recalibrate(struct qd_exchange *exchange)
     json_decref(root);
 }
 
-/* Those that are remembered, the newest first; all are started above, so that the last number is known. */
 void qd_route_jobs(struct qd_exchange *exchange)
 {
+    struct qd_job_info jobs[QD_MAX_JOBS];
+    int n = qd_jobs_list(exchange->http->options.jobs, jobs);
     json_t *list = json_array();
 
-    for (long id = exchange->http->last_job; id > 0; id--) {
-        struct qd_job_info job;
-        struct qd_error err = {""};
-
-        if (qd_jobs_get(exchange->http->options.jobs, id, &job, &err) != QD_OK)
-            break;
-        json_array_append_new(list, job_to_json(&job));
-    }
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, job_to_json(&jobs[i]));
     qd_reply_json(exchange, 200, json_pack("{s:o}", "jobs", list));
 }
 

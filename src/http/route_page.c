@@ -41,7 +41,7 @@ void qd_route_page(struct qd_exchange *exchange)
     const char *known = qd_exchange_header(exchange, "If-None-Match");
     bool is_known = known && strstr(known, exchange->http->page.tag + 2); /* without W/, which does not count here */
 
-    exchange->page = &exchange->http->page;
+    exchange->is_page = true;
     if (is_known)
         qd_reply_text(exchange, 304, NULL, "", 0);
     else

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "quant/given.h"
@@ -10,9 +11,6 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/priority.h"
-
-/* Finished jobs are remembered until this many newer ones came. */
-#define MAX_JOBS 64
 
 struct job {
     struct qd_job_info info;
@@ -27,7 +25,7 @@ struct job {
 struct qd_jobs {
     struct qd_registry *registry;
     pthread_mutex_t lock;
-    struct job table[MAX_JOBS];
+    struct job table[QD_MAX_JOBS];
     long last_id;
     bool stopping;
 };
@@ -156,11 +154,11 @@ void qd_jobs_stop(struct qd_jobs *jobs)
     qd_registry_set_loader(jobs->registry, NULL, NULL);
     pthread_mutex_lock(&jobs->lock);
     jobs->stopping = true;
-    for (int i = 0; i < MAX_JOBS; i++)
+    for (int i = 0; i < QD_MAX_JOBS; i++)
         atomic_store(&jobs->table[i].cancel, true);
     pthread_mutex_unlock(&jobs->lock);
     /* Nobody starts any more, so that no place changes hands; but jobs on their way out still take the lock. */
-    for (int i = 0; i < MAX_JOBS; i++) {
+    for (int i = 0; i < QD_MAX_JOBS; i++) {
         if (jobs->table[i].used && !jobs->table[i].joined)
             pthread_join(jobs->table[i].thread, NULL);
         jobs->table[i].joined = true;
@@ -172,7 +170,7 @@ void qd_jobs_free(struct qd_jobs *jobs)
     if (!jobs)
         return;
     qd_jobs_stop(jobs);
-    for (int i = 0; i < MAX_JOBS; i++)
+    for (int i = 0; i < QD_MAX_JOBS; i++)
         forget(&jobs->table[i]);
     pthread_mutex_destroy(&jobs->lock);
     qd_free(jobs);
@@ -186,7 +184,7 @@ static struct job *find_place(struct qd_jobs *jobs)
 {
     struct job *best = NULL;
 
-    for (int i = 0; i < MAX_JOBS; i++) {
+    for (int i = 0; i < QD_MAX_JOBS; i++) {
         struct job *job = &jobs->table[i];
         int better;
 
@@ -221,7 +219,7 @@ static enum qd_status start(struct qd_jobs *jobs, const struct qd_job_order *ord
     if (jobs->stopping)
         return qd_error_set(err, QD_UNAVAILABLE, "the server is stopping");
     /* A rollback would have to wait for its end: then it is better cancelled. */
-    for (int i = 0; i < MAX_JOBS && order->entry; i++) {
+    for (int i = 0; i < QD_MAX_JOBS && order->entry; i++) {
         job = &jobs->table[i];
         if (job->used && job->info.state == QD_JOB_RUNNING && job->order.kind == QD_JOB_RECALIBRATE &&
             job->order.entry == order->entry)
@@ -231,7 +229,7 @@ static enum qd_status start(struct qd_jobs *jobs, const struct qd_job_order *ord
     }
     job = find_place(jobs);
     if (!job)
-        return qd_error_set(err, QD_FULL, "%d loads and calibrations are running", MAX_JOBS);
+        return qd_error_set(err, QD_FULL, "%d loads and calibrations are running", QD_MAX_JOBS);
     if (!copy_texts(job, order)) {
         forget(job);
         return qd_error_set(err, QD_NO_MEMORY, "no memory for a job");
@@ -292,31 +290,63 @@ struct qd_jobs *qd_jobs_new(struct qd_registry *registry)
     return jobs;
 }
 
+static bool is_told_about(const struct job *job)
+{
+    return job->used && job->order.kind == QD_JOB_RECALIBRATE;
+}
+
 static struct job *find(struct qd_jobs *jobs, long id)
 {
-    for (int i = 0; i < MAX_JOBS; i++)
-        if (jobs->table[i].used && jobs->table[i].info.id == id && jobs->table[i].order.kind == QD_JOB_RECALIBRATE)
+    for (int i = 0; i < QD_MAX_JOBS; i++)
+        if (is_told_about(&jobs->table[i]) && jobs->table[i].info.id == id)
             return &jobs->table[i];
     return NULL;
 }
 
+/* As it is now; the lock is held. */
+static struct qd_job_info info_of(const struct job *job)
+{
+    struct qd_job_info info = job->info;
+    int64_t now = qd_now_us();
+
+    if (info.state == QD_JOB_RUNNING) {
+        info.seconds = (double)(now - job->started_us) / 1e6;
+        if (isfinite(info.eta_seconds))
+            info.eta_seconds = fmax(0, info.eta_seconds - (double)(now - job->told_us) / 1e6);
+    }
+    return info;
+}
+
 enum qd_status qd_jobs_get(struct qd_jobs *jobs, long id, struct qd_job_info *ret, struct qd_error *err)
 {
-    struct job *job;
-    int64_t now = qd_now_us();
+    const struct job *job;
 
     pthread_mutex_lock(&jobs->lock);
     job = find(jobs, id);
-    if (job) {
-        *ret = job->info;
-        if (ret->state == QD_JOB_RUNNING) {
-            ret->seconds = (double)(now - job->started_us) / 1e6;
-            if (isfinite(ret->eta_seconds))
-                ret->eta_seconds = fmax(0, ret->eta_seconds - (double)(now - job->told_us) / 1e6);
-        }
-    }
+    if (job)
+        *ret = info_of(job);
     pthread_mutex_unlock(&jobs->lock);
     return job ? QD_OK : qd_error_set(err, QD_NOT_FOUND, "no job %ld", id);
+}
+
+static int compare_newest_first(const void *a, const void *b)
+{
+    const struct qd_job_info *x = a, *y = b;
+
+    return (x->id < y->id) - (x->id > y->id);
+}
+
+int qd_jobs_list(struct qd_jobs *jobs, struct qd_job_info ret[QD_MAX_JOBS])
+{
+    int n = 0;
+
+    pthread_mutex_lock(&jobs->lock);
+    for (int i = 0; i < QD_MAX_JOBS; i++)
+        if (is_told_about(&jobs->table[i]))
+            ret[n++] = info_of(&jobs->table[i]);
+    pthread_mutex_unlock(&jobs->lock);
+    qsort(ret, (size_t)n, sizeof(*ret), compare_newest_first);
+    return n;
 }
 
 enum qd_status qd_jobs_cancel(struct qd_jobs *jobs, long id, struct qd_error *err)

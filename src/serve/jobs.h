@@ -9,8 +9,11 @@
 
 struct qd_jobs;
 
+/* Running or remembered; a finished one is forgotten for a newer one. */
+#define QD_MAX_JOBS 64
+
 enum qd_job_kind {
-    QD_JOB_RECALIBRATE, /* entry, method, images; may be looked up and cancelled until MAX_JOBS newer ones came */
+    QD_JOB_RECALIBRATE, /* entry, method, images; may be looked up and cancelled while remembered */
     QD_JOB_ROLLBACK,    /* entry, generation */
     QD_JOB_LOAD,        /* name, version */
     QD_JOB_UNLOAD,      /* name, version */
@@ -67,5 +70,7 @@ enum qd_status qd_jobs_start(struct qd_jobs *jobs, const struct qd_job_order *or
 /* Of recalibrations. QD_NOT_FOUND: no such job. */
 enum qd_status qd_jobs_get(struct qd_jobs *jobs, long id, struct qd_job_info *ret, struct qd_error *err);
 enum qd_status qd_jobs_cancel(struct qd_jobs *jobs, long id, struct qd_error *err);
+/* Copies of the recalibrations that run or are remembered, the newest first; how many. */
+int qd_jobs_list(struct qd_jobs *jobs, struct qd_job_info ret[QD_MAX_JOBS]);
 
 #endif

@@ -91,6 +91,13 @@ struct printer {
     bool monitors;
 };
 
+/* What a row of the table says of a metric. */
+struct metric {
+    const char *name, *type, *help;
+    void (*print)(struct printer *p, const struct metric *metric);
+    size_t at; /* where a printer of several metrics finds this one; else 0 */
+};
+
 #define PRINT(p, ...)                                                                                                  \
     do {                                                                                                               \
         if ((p)->status == QD_OK)                                                                                      \
@@ -130,27 +137,27 @@ static void print_histogram(struct printer *p, const char *name, const char *mor
     PRINT(p, "%s_count{%s%s} %llu\n", name, p->label, more, total);
 }
 
-static void print_requests(struct printer *p, const char *name)
+static void print_requests(struct printer *p, const struct metric *metric)
 {
     for (int code = 100; code < QD_N_CODES; code++) {
         unsigned long long n = atomic_load(&p->entry->metrics->requests[code]);
 
         if (n || code == 200)
-            PRINT(p, "%s{%s,code=\"%d\"} %llu\n", name, p->label, code, n);
+            PRINT(p, "%s{%s,code=\"%d\"} %llu\n", metric->name, p->label, code, n);
     }
 }
 
-static void print_images(struct printer *p, const char *name)
+static void print_images(struct printer *p, const struct metric *metric)
 {
-    PRINT(p, "%s{%s} %llu\n", name, p->label, (unsigned long long)atomic_load(&p->entry->metrics->images));
+    PRINT(p, "%s{%s} %llu\n", metric->name, p->label, (unsigned long long)atomic_load(&p->entry->metrics->images));
 }
 
-static void print_request_seconds(struct printer *p, const char *name)
+static void print_request_seconds(struct printer *p, const struct metric *metric)
 {
-    print_histogram(p, name, "", &p->entry->metrics->request_us, 1e-4, 18, 1e-6);
+    print_histogram(p, metric->name, "", &p->entry->metrics->request_us, 1e-4, 18, 1e-6);
 }
 
-static void print_stage_seconds(struct printer *p, const char *name)
+static void print_stage_seconds(struct printer *p, const struct metric *metric)
 {
     static const char *const stages[QD_N_STAGES] = {"queue", "decode", "compute", "respond"};
 
@@ -158,30 +165,30 @@ static void print_stage_seconds(struct printer *p, const char *name)
         char more[32];
 
         snprintf(more, sizeof(more), ",stage=\"%s\"", stages[s]);
-        print_histogram(p, name, more, &p->entry->metrics->stage_us[s], 1e-4, 18, 1e-6);
+        print_histogram(p, metric->name, more, &p->entry->metrics->stage_us[s], 1e-4, 18, 1e-6);
     }
 }
 
-static void print_batch_size(struct printer *p, const char *name)
+static void print_batch_size(struct printer *p, const struct metric *metric)
 {
-    print_histogram(p, name, "", &p->entry->metrics->batch_size, 1, 7, 1);
+    print_histogram(p, metric->name, "", &p->entry->metrics->batch_size, 1, 7, 1);
 }
 
-static void print_queue(struct printer *p, const char *name)
+static void print_queue(struct printer *p, const struct metric *metric)
 {
-    PRINT(p, "%s{%s} %lld\n", name, p->label, (long long)atomic_load(&p->entry->metrics->queue_images));
+    PRINT(p, "%s{%s} %lld\n", metric->name, p->label, (long long)atomic_load(&p->entry->metrics->queue_images));
 }
 
-static void print_rejected(struct printer *p, const char *name)
+static void print_rejected(struct printer *p, const struct metric *metric)
 {
     static const char *const reasons[QD_N_REJECTS] = {"queue_full", "deadline", "unavailable", "invalid", "client_gone"};
 
     for (int r = 0; r < QD_N_REJECTS; r++)
-        PRINT(p, "%s{%s,reason=\"%s\"} %llu\n", name, p->label, reasons[r],
+        PRINT(p, "%s{%s,reason=\"%s\"} %llu\n", metric->name, p->label, reasons[r],
               (unsigned long long)atomic_load(&p->entry->metrics->rejected[r]));
 }
 
-static void print_accuracy(struct printer *p, const char *name)
+static void print_accuracy(struct printer *p, const struct metric *metric)
 {
     const struct qd_accuracy *a;
 
@@ -189,75 +196,68 @@ static void print_accuracy(struct printer *p, const char *name)
         return;
     a = qd_model_evaluation(p->model);
     a = a ? a : &p->model->result.scales->gate;
-    PRINT(p, "%s{%s,precision=\"int8\",metric=\"agreement\"} %.6g\n", name, p->label, a->agreement);
+    PRINT(p, "%s{%s,precision=\"int8\",metric=\"agreement\"} %.6g\n", metric->name, p->label, a->agreement);
     if (isfinite(a->fp32_top1)) {
-        PRINT(p, "%s{%s,precision=\"fp32\",metric=\"top1\"} %.6g\n", name, p->label, a->fp32_top1);
-        PRINT(p, "%s{%s,precision=\"int8\",metric=\"top1\"} %.6g\n", name, p->label, a->int8_top1);
+        PRINT(p, "%s{%s,precision=\"fp32\",metric=\"top1\"} %.6g\n", metric->name, p->label, a->fp32_top1);
+        PRINT(p, "%s{%s,precision=\"int8\",metric=\"top1\"} %.6g\n", metric->name, p->label, a->int8_top1);
     }
 }
 
-static void print_sqnr(struct printer *p, const char *name)
+static void print_sqnr(struct printer *p, const struct metric *metric)
 {
     if (p->model)
-        PRINT(p, "%s{%s} %.6g\n", name, p->label, p->model->result.scales->gate.sqnr_db);
+        PRINT(p, "%s{%s} %.6g\n", metric->name, p->label, p->model->result.scales->gate.sqnr_db);
 }
 
-static void print_layer_sqnr(struct printer *p, const char *name)
+static void print_layer_value(struct printer *p, const struct metric *metric, const char *layer, double value)
+{
+    char escaped[1024];
+
+    escape_label(layer, escaped, sizeof(escaped));
+    if (isfinite(value))
+        PRINT(p, "%s{%s,layer=\"%s\"} %.6g\n", metric->name, p->label, escaped, value);
+}
+
+static void print_layer_sqnr(struct printer *p, const struct metric *metric)
 {
     for (size_t i = 0; p->model && i < p->model->result.scales->n_values; i++) {
         const struct qd_value_scale *v = &p->model->result.scales->values[i];
-        char layer[1024];
 
-        escape_label(v->name, layer, sizeof(layer));
-        if (isfinite(v->cumulative_db))
-            PRINT(p, "%s{%s,layer=\"%s\"} %.6g\n", name, p->label, layer, v->cumulative_db);
+        print_layer_value(p, metric, v->name, v->cumulative_db);
     }
 }
 
-static void print_gate(struct printer *p, const char *name)
+static void print_gate(struct printer *p, const struct metric *metric)
 {
     if (p->model)
-        PRINT(p, "%s{%s} %d\n", name, p->label, p->model->result.scales->gate_passed);
+        PRINT(p, "%s{%s} %d\n", metric->name, p->label, p->model->result.scales->gate_passed);
 }
 
-static void print_generation(struct printer *p, const char *name)
+static void print_generation(struct printer *p, const struct metric *metric)
 {
     if (p->model)
-        PRINT(p, "%s{%s} %d\n", name, p->label, p->model->generation);
+        PRINT(p, "%s{%s} %d\n", metric->name, p->label, p->model->generation);
 }
 
-static void print_timestamp(struct printer *p, const char *name)
+static void print_timestamp(struct printer *p, const struct metric *metric)
 {
     if (p->model)
-        PRINT(p, "%s{%s} %.3f\n", name, p->label, (double)p->model->calibrated_unix_us / 1e6);
+        PRINT(p, "%s{%s} %.3f\n", metric->name, p->label, (double)p->model->calibrated_unix_us / 1e6);
 }
 
-static void print_calibration_seconds(struct printer *p, const char *name)
+static void print_calibration_seconds(struct printer *p, const struct metric *metric)
 {
     if (p->model)
-        PRINT(p, "%s{%s} %.6g\n", name, p->label, p->model->result.seconds);
+        PRINT(p, "%s{%s} %.6g\n", metric->name, p->label, p->model->result.seconds);
 }
 
 /* Counters of the name, so that they go on over a swap; but no longer than something serves. */
-static void print_shadow_counter(struct printer *p, const char *name, atomic_ullong *count)
+static void print_shadow(struct printer *p, const struct metric *metric)
 {
+    atomic_ullong *count = (void *)((char *)p->entry->metrics + metric->at);
+
     if (p->model && p->monitors)
-        PRINT(p, "%s{%s} %llu\n", name, p->label, (unsigned long long)atomic_load(count));
-}
-
-static void print_shadow_images(struct printer *p, const char *name)
-{
-    print_shadow_counter(p, name, &p->entry->metrics->shadow_images);
-}
-
-static void print_shadow_agreements(struct printer *p, const char *name)
-{
-    print_shadow_counter(p, name, &p->entry->metrics->shadow_agreements);
-}
-
-static void print_shadow_dropped(struct printer *p, const char *name)
-{
-    print_shadow_counter(p, name, &p->entry->metrics->shadow_dropped);
+        PRINT(p, "%s{%s} %llu\n", metric->name, p->label, (unsigned long long)atomic_load(count));
 }
 
 /* What the monitor saw of the model: gauges, which begin anew with each generation. NULL before the first picture. */
@@ -266,93 +266,64 @@ static const struct qd_live *live_of(const struct printer *p)
     return p->model ? atomic_load(&p->model->live) : NULL;
 }
 
-static void print_live(struct printer *p, const char *name, size_t offset)
+static double double_at(const void *figures, size_t at)
 {
+    double value;
+
+    memcpy(&value, (const char *)figures + at, sizeof(value));
+    return value;
+}
+
+static void print_live(struct printer *p, const struct metric *metric)
+{
+    const struct qd_live *live = live_of(p);
     struct qd_live_figures figures;
     double value;
 
-    if (!live_of(p))
+    if (!live)
         return;
-    qd_live_read(live_of(p), &figures);
-    memcpy(&value, (const char *)&figures + offset, sizeof(value));
+    qd_live_read(live, &figures);
+    value = double_at(&figures, metric->at);
     if (isfinite(value))
-        PRINT(p, "%s{%s} %.6g\n", name, p->label, value);
+        PRINT(p, "%s{%s} %.6g\n", metric->name, p->label, value);
 }
 
-static void print_shadow_agreement(struct printer *p, const char *name)
-{
-    print_live(p, name, offsetof(struct qd_live_figures, agreement));
-}
-
-static void print_shadow_sqnr(struct printer *p, const char *name)
-{
-    print_live(p, name, offsetof(struct qd_live_figures, sqnr_db));
-}
-
-static void print_drift(struct printer *p, const char *name)
-{
-    print_live(p, name, offsetof(struct qd_live_figures, drift));
-}
-
-static void print_live_layers(struct printer *p, const char *name, size_t offset)
+static void print_live_layers(struct printer *p, const struct metric *metric)
 {
     const struct qd_live *live = live_of(p);
 
     for (int i = 0; live && i < qd_live_n_layers(live); i++) {
         struct qd_live_layer figures;
-        char layer[1024];
-        double value;
 
         qd_live_layer(live, i, &figures);
-        escape_label(figures.name, layer, sizeof(layer));
-        memcpy(&value, (const char *)&figures + offset, sizeof(value));
-        if (isfinite(value))
-            PRINT(p, "%s{%s,layer=\"%s\"} %.6g\n", name, p->label, layer, value);
+        print_layer_value(p, metric, figures.name, double_at(&figures, metric->at));
     }
 }
 
-static void print_saturation(struct printer *p, const char *name)
-{
-    print_live_layers(p, name, offsetof(struct qd_live_layer, saturation));
-}
-
-static void print_saturation_baseline(struct printer *p, const char *name)
-{
-    print_live_layers(p, name, offsetof(struct qd_live_layer, baseline));
-}
-
-static void print_layer_drift(struct printer *p, const char *name)
-{
-    print_live_layers(p, name, offsetof(struct qd_live_layer, drift));
-}
-
-static const struct {
-    const char *name, *type, *help;
-    void (*print)(struct printer *p, const char *name);
-} qd_metric_defs[] = {
-    {"quantd_requests_total", "counter", "Inference requests by HTTP status.", print_requests},
-    {"quantd_images_total", "counter", "Pictures that went through the network.", print_images},
-    {"quantd_request_seconds", "histogram", "Time from a request's last byte to its answer.", print_request_seconds},
-    {"quantd_stage_seconds", "histogram", "Time of a request's stages; decode and compute are per batch.", print_stage_seconds},
-    {"quantd_batch_size", "histogram", "Pictures per run of the network.", print_batch_size},
-    {"quantd_queue_images", "gauge", "Pictures waiting.", print_queue},
-    {"quantd_rejected_total", "counter", "Requests refused, by reason.", print_rejected},
-    {"quantd_model_accuracy", "gauge", "Share of right answers on the evaluation set, and agreement with fp32.", print_accuracy},
-    {"quantd_model_sqnr_db", "gauge", "Output SQNR of int8 against fp32 on held-out pictures.", print_sqnr},
-    {"quantd_layer_sqnr_db", "gauge", "SQNR of each tensor of the int8 run against the fp32 run.", print_layer_sqnr},
-    {"quantd_model_gate_passed", "gauge", "1 when the scales in use passed their gate.", print_gate},
-    {"quantd_calibration_generation", "gauge", "Which calibration of this model is in use.", print_generation},
-    {"quantd_calibration_timestamp_seconds", "gauge", "When the scales in use were put in place.", print_timestamp},
-    {"quantd_calibration_seconds", "gauge", "How long the last calibration (or its cache) took.", print_calibration_seconds},
-    {"quantd_shadow_images_total", "counter", "Served pictures that ran in fp32 too.", print_shadow_images},
-    {"quantd_shadow_agreements_total", "counter", "Those for which int8 had served the same top class.", print_shadow_agreements},
-    {"quantd_shadow_dropped_total", "counter", "Served pictures that should have, but the monitor was busy.", print_shadow_dropped},
-    {"quantd_shadow_agreement_ratio", "gauge", "Share of agreements among the last 1000 or so.", print_shadow_agreement},
-    {"quantd_shadow_sqnr_db", "gauge", "Output SQNR of what was served against fp32, over the same.", print_shadow_sqnr},
-    {"quantd_drift", "gauge", "Population stability index of live activations against calibration, of the layer that drifts most: below 0.1 alike, above 0.25 changed.", print_drift},
-    {"quantd_layer_drift", "gauge", "The same of each tensor.", print_layer_drift},
-    {"quantd_layer_saturation_ratio", "gauge", "Share of a tensor's values beyond its levels, live.", print_saturation},
-    {"quantd_layer_saturation_baseline_ratio", "gauge", "The same of the pictures of the calibration.", print_saturation_baseline},
+static const struct metric qd_metric_defs[] = {
+    {"quantd_requests_total", "counter", "Inference requests by HTTP status.", print_requests, 0},
+    {"quantd_images_total", "counter", "Pictures that went through the network.", print_images, 0},
+    {"quantd_request_seconds", "histogram", "Time from a request's last byte to its answer.", print_request_seconds, 0},
+    {"quantd_stage_seconds", "histogram", "Time of a request's stages; decode and compute are per batch.", print_stage_seconds, 0},
+    {"quantd_batch_size", "histogram", "Pictures per run of the network.", print_batch_size, 0},
+    {"quantd_queue_images", "gauge", "Pictures waiting.", print_queue, 0},
+    {"quantd_rejected_total", "counter", "Requests refused, by reason.", print_rejected, 0},
+    {"quantd_model_accuracy", "gauge", "Share of right answers on the evaluation set, and agreement with fp32.", print_accuracy, 0},
+    {"quantd_model_sqnr_db", "gauge", "Output SQNR of int8 against fp32 on held-out pictures.", print_sqnr, 0},
+    {"quantd_layer_sqnr_db", "gauge", "SQNR of each tensor of the int8 run against the fp32 run.", print_layer_sqnr, 0},
+    {"quantd_model_gate_passed", "gauge", "1 when the scales in use passed their gate.", print_gate, 0},
+    {"quantd_calibration_generation", "gauge", "Which calibration of this model is in use.", print_generation, 0},
+    {"quantd_calibration_timestamp_seconds", "gauge", "When the scales in use were put in place.", print_timestamp, 0},
+    {"quantd_calibration_seconds", "gauge", "How long the last calibration (or its cache) took.", print_calibration_seconds, 0},
+    {"quantd_shadow_images_total", "counter", "Served pictures that ran in fp32 too.", print_shadow, offsetof(struct qd_metrics, shadow_images)},
+    {"quantd_shadow_agreements_total", "counter", "Those for which int8 had served the same top class.", print_shadow, offsetof(struct qd_metrics, shadow_agreements)},
+    {"quantd_shadow_dropped_total", "counter", "Served pictures that should have, but the monitor was busy.", print_shadow, offsetof(struct qd_metrics, shadow_dropped)},
+    {"quantd_shadow_agreement_ratio", "gauge", "Share of agreements among the last 1000 or so.", print_live, offsetof(struct qd_live_figures, agreement)},
+    {"quantd_shadow_sqnr_db", "gauge", "Output SQNR of what was served against fp32, over the same.", print_live, offsetof(struct qd_live_figures, sqnr_db)},
+    {"quantd_drift", "gauge", "Population stability index of live activations against calibration, of the layer that drifts most: below 0.1 alike, above 0.25 changed.", print_live, offsetof(struct qd_live_figures, drift)},
+    {"quantd_layer_drift", "gauge", "The same of each tensor.", print_live_layers, offsetof(struct qd_live_layer, drift)},
+    {"quantd_layer_saturation_ratio", "gauge", "Share of a tensor's values beyond its levels, live.", print_live_layers, offsetof(struct qd_live_layer, saturation)},
+    {"quantd_layer_saturation_baseline_ratio", "gauge", "The same of the pictures of the calibration.", print_live_layers, offsetof(struct qd_live_layer, baseline)},
 };
 
 /* When the system was started, seconds since 1970; 0 where it does not say. */
@@ -426,8 +397,9 @@ enum qd_status qd_metrics_print(struct qd_registry *registry, const char *isa, s
                         .monitors = qd_registry_options(registry)->monitor_every > 0};
 
     for (size_t m = 0; m < QD_ARRAY_SIZE(qd_metric_defs); m++) {
-        PRINT(&p, "# HELP %s %s\n# TYPE %s %s\n", qd_metric_defs[m].name, qd_metric_defs[m].help, qd_metric_defs[m].name,
-              qd_metric_defs[m].type);
+        const struct metric *metric = &qd_metric_defs[m];
+
+        PRINT(&p, "# HELP %s %s\n# TYPE %s %s\n", metric->name, metric->help, metric->name, metric->type);
         for (int i = 0; i < qd_registry_n_entries(registry); i++) {
             struct qd_entry_status status;
             char name[2 * QD_MODEL_NAME_SIZE];
@@ -440,7 +412,7 @@ enum qd_status qd_metrics_print(struct qd_registry *registry, const char *isa, s
             p.model = qd_entry_model(p.entry);
             escape_label(p.entry->name, name, sizeof(name));
             snprintf(p.label, sizeof(p.label), "model=\"%s\"", name);
-            qd_metric_defs[m].print(&p, qd_metric_defs[m].name);
+            metric->print(&p, metric);
             qd_model_unref(p.model);
         }
     }

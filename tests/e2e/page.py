@@ -155,6 +155,8 @@ def check_facts(browser):
               server)
     text = browser.run(card("broken") + ".textContent")
     tap.check("a model that failed, and why", "failed" in text and "not an ONNX" in text, text)
+    text = browser.run("(n => !n.hidden && n.textContent)(document.getElementById('no-labels'))")
+    tap.check("  what top-1 needs, where a model has none", text and "labelled pictures" in text and "evaluation_images" in text, text)
     text = browser.run(card(HOSTILE) + ".textContent")
     tap.check("a gate that failed, and why", "Gate failed: agreement with fp32 is" in text and "worst tensor" in text, text)
 

@@ -1,37 +1,40 @@
 /* Which layer hurts: /models/NAME/layers as a table, worst first. */
 const firstLayers = 12;
 
-/* title, text of a cell, key to sort by, whether the largest comes first; no key: not in the list of orders. */
+/*
+ * title, text of a cell; key to sort by (none: not in the list of orders), isDescending: the largest comes first. Of a live
+ * column the layers' field and the series that fills it: it is there only while that is measured.
+ */
 const layerColumns = [
-  ['#', l => String(l.number), l => l.number],
-  ['layer', l => tail(l.name, 34)],
-  ['SQNR, dB', l => fixed(l.cumulative_sqnr_db, 1), l => l.cumulative_sqnr_db],
-  ['alone', l => fixed(l.sqnr_db, 1)],
-  ['sensitivity, nats', l => short(l.sensitivity_kl), l => l.sensitivity_kl, true],
-  ['runs in', l => l.precision],
-  ['clipped', l => percent(l.clip_ratio, 3), l => l.clip_ratio, true],
-  ['clipped now', l => percent(l.saturation, 3), l => l.saturation, true],
-  ['drift now', l => short(l.drift), l => l.drift, true],
-  ['operator', l => l.op],
-  ['M\u00a0MACs', l => l.macs ? (l.macs / 1e6).toFixed(2) : none],
+  {title: '#', text: l => String(l.number), key: l => l.number, order: 'order of running'},
+  {title: 'layer', text: l => tail(l.name, 34), isText: true, isName: true},
+  {title: 'SQNR, dB', text: l => fixed(l.cumulative_sqnr_db, 1), key: l => l.cumulative_sqnr_db, hasBar: true},
+  {title: 'alone', text: l => fixed(l.sqnr_db, 1)},
+  {title: 'sensitivity, nats', text: l => short(l.sensitivity_kl), key: l => l.sensitivity_kl, isDescending: true},
+  {title: 'runs in', text: l => l.precision, isText: true},
+  {title: 'clipped', text: l => percent(l.clip_ratio, 3), key: l => l.clip_ratio, isDescending: true},
+  {title: 'clipped now', text: l => percent(l.saturation, 3), key: l => l.saturation, isDescending: true,
+   field: 'saturation', series: 'quantd_layer_saturation_ratio'},
+  {title: 'drift now', text: l => short(l.drift), key: l => l.drift, isDescending: true,
+   field: 'drift', series: 'quantd_layer_drift'},
+  {title: 'operator', text: l => l.op, isText: true},
+  {title: 'M\u00a0MACs', text: l => l.macs ? (l.macs / 1e6).toFixed(2) : none},
 ];
-const bySqnr = 2, isText = i => [1, 5, 9].includes(i);
-/* Columns that are there only while they are measured: number, key, series. */
-const liveColumns = [[7, 'saturation', 'quantd_layer_saturation_ratio'], [8, 'drift', 'quantd_layer_drift']];
+const liveColumns = layerColumns.filter(c => c.series), sortColumns = layerColumns.filter(c => c.key);
+const worstFirst = layerColumns.find(c => c.hasBar);
 
 class Layers {
   constructor(model)
   {
     this.model = model;
-    this.order = bySqnr;
+    this.order = worstFirst;
     this.isLong = false;
     this.layers = [];
     this.live = liveColumns.map(() => []);
     this.summary = make('summary', {}, 'Layers');
     this.text = make('p', {class: 'note'}, 'One moment.');
-    this.select = make('select', {name: 'order'}, ...layerColumns.flatMap(
-                           ([title, , key], i) => key ? [make('option', {value: i}, i ? title : 'order of running')] : []));
-    this.select.value = String(bySqnr);
+    this.select = make('select', {name: 'order'}, ...sortColumns.map(c => make('option', {}, c.order || c.title)));
+    this.select.selectedIndex = sortColumns.indexOf(worstFirst);
     this.more = make('button', {type: 'button'});
     this.table = make('table');
     this.tools = make('div', {class: 'tools', hidden: ''}, make('label', {}, 'Sort by ', this.select), this.more);
@@ -39,7 +42,7 @@ class Layers {
                         make('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Layers of ' + model},
                              this.table));
     this.select.addEventListener('change', () => {
-      this.order = Number(this.select.value);
+      this.order = sortColumns[this.select.selectedIndex];
       this.draw();
     });
     this.more.addEventListener('click', () => {
@@ -53,7 +56,7 @@ class Layers {
   {
     const sqnr = metrics.all('quantd_layer_sqnr_db', {model: this.model}).sort((a, b) => a.value - b.value)[0];
     const before = JSON.stringify(this.live);
-    this.live = liveColumns.map(([, , series]) => metrics.all(series, {model: this.model}));
+    this.live = liveColumns.map(c => metrics.all(c.series, {model: this.model}));
     this.details.hidden = model.generation === undefined;
     say(this.summary, 'Layers' + (sqnr ? `: the worst is ${tail(sqnr.labels.layer, 48)}, ${decibels(sqnr.value)}` : ''));
     if (this.generation !== model.generation) {
@@ -95,35 +98,34 @@ class Layers {
   }
   sorted()
   {
-    const [, , key, largest] = layerColumns[this.order];
+    const {key, isDescending} = this.order;
     return [...this.layers].sort((a, b) => {
       const x = key(a), y = key(b);
-      return known(x) && known(y) ? (x - y) * (largest ? -1 : 1) || a.number - b.number
+      return known(x) && known(y) ? (x - y) * (isDescending ? -1 : 1) || a.number - b.number
                                   : known(y) - known(x) || a.number - b.number;
     });
   }
   draw()
   {
     for (const l of this.layers)
-      liveColumns.forEach(([, key], i) => {
+      liveColumns.forEach((c, i) => {
         const now = this.live[i].find(s => s.labels.layer === l.tensor || s.labels.layer === l.name);
-        l[key] = now && now.value;
+        l[c.field] = now && now.value;
       });
-    const absent = liveColumns.filter((c, i) => !this.live[i].length).map(c => c[0]);
-    const shown = layerColumns.map((c, i) => [c, i]).filter(([, i]) => !absent.includes(i));
+    const shown = layerColumns.filter(c => !c.series || this.live[liveColumns.indexOf(c)].length);
     const most = Math.max(...this.layers.map(l => l.cumulative_sqnr_db).filter(known), 1);
     const list = this.sorted().slice(0, this.isLong ? undefined : firstLayers);
-    const cell = (l, [, text], i) => {
-      if (i === 1)
-        return make('th', {scope: 'row', class: 'text', title: l.name + (l.why_fp32 ? '\nin fp32: ' + l.why_fp32 : '')}, text(l));
-      return make('td', {class: isText(i) ? 'text' : ''},
-                  ...(i === bySqnr && known(l.cumulative_sqnr_db) ? [bar(l.cumulative_sqnr_db / most)] : []), text(l));
+    const cell = (l, c) => {
+      if (c.isName)
+        return make('th', {scope: 'row', class: 'text', title: l.name + (l.why_fp32 ? '\nin fp32: ' + l.why_fp32 : '')}, c.text(l));
+      return make('td', {class: c.isText ? 'text' : ''},
+                  ...(c.hasBar && known(c.key(l)) ? [bar(c.key(l) / most)] : []), c.text(l));
     };
-    const sort = i => i !== this.order ? {} : {'aria-sort': layerColumns[i][3] ? 'descending' : 'ascending'};
+    const sort = c => c !== this.order ? {} : {'aria-sort': c.isDescending ? 'descending' : 'ascending'};
     this.table.replaceChildren(
-        make('thead', {}, make('tr', {}, ...shown.map(([[title], i]) => make('th', {
-                                             scope: 'col', class: isText(i) ? 'text' : '', ...sort(i)}, title)))),
-        make('tbody', {}, ...list.map(l => make('tr', {}, ...shown.map(([c, i]) => cell(l, c, i))))));
+        make('thead', {}, make('tr', {}, ...shown.map(c => make('th', {scope: 'col', class: c.isText ? 'text' : '', ...sort(c)},
+                                                                c.title)))),
+        make('tbody', {}, ...list.map(l => make('tr', {}, ...shown.map(c => cell(l, c))))));
     this.more.hidden = this.layers.length <= firstLayers;
     say(this.more, this.isLong ? `Show ${firstLayers}` : `Show all ${this.layers.length}`);
   }
