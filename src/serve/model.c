@@ -254,7 +254,8 @@ static enum qd_status load_images(struct qd_model *model, const struct qd_model_
     if (!folder)
         return qd_error_set(
             err, QD_NOT_FOUND,
-            "no calibration pictures: name a folder in model.json (calibration.images) or with --calibration");
+            "no calibration pictures: expected a folder 'calibration' beside the versions, or the name of one in model.json "
+            "(calibration.images) or with --calibration");
     model->images_folder = qd_strdup(folder);
     status = qd_image_set_load(folder, NULL, 0, ret, err);
     return status == QD_OK ? QD_OK : qd_error_context(err, status, "calibration");

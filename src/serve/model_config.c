@@ -261,6 +261,43 @@ static enum qd_status read_json(struct qd_model_config *c, const char *path, str
     return status == QD_OK ? QD_OK : qd_error_context(err, status, "'%s'", path);
 }
 
+/* name NULL: yes. */
+static bool is_there(const char *folder, const char *name)
+{
+    char path[4096];
+
+    return !name || (snprintf(path, sizeof(path), "%s/%s", folder, name) < (int)sizeof(path) &&
+                     (qd_is_file(path) || qd_is_folder(path)));
+}
+
+/* What lies in the folder under its usual name, where model.json names no other. */
+static enum qd_status use_usual_names(struct qd_model_config *c, struct qd_error *err)
+{
+    const struct {
+        const char *name, *beside; /* beside: has to be there, too, or NULL */
+        bool is_named;
+        enum qd_status (*read)(struct qd_model_config *c, const json_t *value, struct qd_error *err);
+    } usual[] = {
+        {"labels.txt", NULL, c->labels != NULL, read_labels},
+        {"calibration", NULL, c->calibration_folder != NULL, read_calibration_images},
+        {"evaluation", c->evaluation_labels ? NULL : "evaluation.tsv", c->evaluation_folder != NULL,
+         read_evaluation_images},
+        {"evaluation.tsv", "evaluation", c->evaluation_folder || c->evaluation_labels, read_evaluation_labels},
+    };
+    enum qd_status status = QD_OK;
+
+    for (size_t i = 0; i < QD_ARRAY_SIZE(usual) && status == QD_OK; i++) {
+        json_t *name = json_string(usual[i].name);
+
+        if (!name)
+            return qd_error_set(err, QD_NO_MEMORY, "no memory for model.json");
+        if (!usual[i].is_named && is_there(c->folder, usual[i].name) && is_there(c->folder, usual[i].beside))
+            status = usual[i].read(c, name, err);
+        json_decref(name);
+    }
+    return status == QD_OK ? QD_OK : qd_error_context(err, status, "'%s'", c->folder);
+}
+
 /* The sub-folder of that version that holds model.onnx; wanted 0: the highest. */
 static enum qd_status find_version(struct qd_model_config *c, int wanted, struct qd_error *err)
 {
@@ -347,6 +384,8 @@ enum qd_status qd_model_config_load(const char *path, int version, struct qd_mod
     else if (qd_is_file(json_path))
         status = read_json(c, json_path, err);
     qd_free(json_path);
+    if (status == QD_OK)
+        status = use_usual_names(c, err);
     if (status == QD_OK)
         status = c->onnx_path ? use_named(c, version, err) : find_version(c, version, err);
     return status;

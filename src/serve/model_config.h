@@ -1,5 +1,7 @@
 /*
  * model.json: what a model's folder says about itself. Every key is optional; an unknown one is an error with a hint.
+ * labels.txt, calibration/, and evaluation/ with evaluation.tsv, are taken where they lie in the folder and model.json
+ * names no others. The reference is docs/quantd-model.json.5.
  */
 #ifndef QD_SERVE_MODEL_CONFIG_H
 #define QD_SERVE_MODEL_CONFIG_H

@@ -101,7 +101,18 @@ static void add_files(const char *folder, struct qd_hasher *hasher)
     free(list);
 }
 
-/* What model.json names beside the folder: the network's own folder, the labels wherever they came from. */
+/* Whether a folder of pictures is there, not what is in it. */
+static void add_folder(const char *path, struct qd_hasher *hasher)
+{
+    bool is_there = path && qd_is_folder(path);
+
+    qd_hasher_add(hasher, &is_there, sizeof(is_there));
+}
+
+/*
+ * What model.json names beside the folder: the network's own folder, the labels wherever they came from, and which
+ * folders of pictures are there.
+ */
 static void add_named(const char *folder, int version, struct qd_hasher *hasher)
 {
     struct qd_model_config config;
@@ -117,6 +128,8 @@ static void add_named(const char *folder, int version, struct qd_hasher *hasher)
         for (size_t i = 0; i < config.n_labels; i++)
             if (config.labels[i])
                 qd_hasher_add(hasher, config.labels[i], strlen(config.labels[i]) + 1);
+        add_folder(config.calibration_folder, hasher);
+        add_folder(config.evaluation_folder, hasher);
     }
     qd_model_config_done(&config);
 }
