@@ -313,8 +313,9 @@ static void run_floats(const struct conv_q8 *conv, const struct qd_q8_run *run, 
         float *out = (float *)(void *)((uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0]);
 
         n = pixels - first < params->m - m ? pixels - first : params->m - m;
-        if (conv->s.rows)
-            copy_rows(in, n, params->n, params->n_begin, params->n_end, out + (ptrdiff_t)first * params->n);
+        if (conv->s.rows || pixels == 1)
+            copy_rows(in, n, params->n, params->n_begin, params->n_end,
+                      out + (ptrdiff_t)group * conv->n_group + (ptrdiff_t)first * params->n);
         else
             scatter(in, n, params->n, first, pixels, params->n_begin, params->n_end,
                     out + (ptrdiff_t)group * conv->n_group * pixels);
