@@ -62,7 +62,7 @@ typedef void multiply_function(const struct qd_conv_params *params, const struct
         const struct qd_conv_params *params, const struct qd_requant_vnni *q, const struct block *block, int n0,       \
         const int8_t *weights, sums_row *sums)                                                                         \
     {                                                                                                                  \
-        multiply(params, q, block, n0, weights, sums, pieces, rows, vectors, finish);                                  \
+        multiply(params, q, block, n0, weights, sums, pieces, rows, vectors, finish, false);                           \
     }
 #define MULTIPLY_ROWS(vectors, finish)                                                                                 \
     MULTIPLY(1, 1, vectors, finish)                                                                                    \
@@ -82,11 +82,30 @@ MULTIPLY_ROWS(1, TO_BYTES)
 MULTIPLY_ROWS(2, TO_BYTES)
 MULTIPLY_ROWS(1, TO_BYTES_WITH_RESIDUAL)
 MULTIPLY_ROWS(2, TO_BYTES_WITH_RESIDUAL)
-/* The others' pixels are few, and go through the sums. */
-#define MULTIPLY_WHOLE(finish) MULTIPLY(2, 7, 1, finish) MULTIPLY(2, 7, 2, finish)
-MULTIPLY_WHOLE(TO_LEAKY)
-MULTIPLY_WHOLE(TO_HARDSWISH)
-MULTIPLY_WHOLE(TO_PIECEWISE)
+MULTIPLY(2, 7, 1, TO_LEAKY)
+MULTIPLY(2, 7, 2, TO_LEAKY)
+MULTIPLY(2, 7, 1, TO_HARDSWISH)
+MULTIPLY(2, 7, 2, TO_HARDSWISH)
+MULTIPLY(2, 7, 1, TO_PIECEWISE)
+MULTIPLY(2, 7, 2, TO_PIECEWISE)
+/* Where all columns exist, as most often: without the many branches that a tail takes. */
+#define MULTIPLY_WHOLE(vectors, finish)                                                                                \
+    static void multiply_whole_##vectors##_##finish(const struct qd_conv_params *params,                               \
+                                                    const struct qd_requant_vnni *q, const struct block *block,        \
+                                                    int n0, const int8_t *weights, sums_row *sums)                     \
+    {                                                                                                                  \
+        multiply(params, q, block, n0, weights, sums, 2, 7, vectors, finish, true);                                    \
+    }
+MULTIPLY_WHOLE(1, TO_BYTES)
+MULTIPLY_WHOLE(2, TO_BYTES)
+MULTIPLY_WHOLE(1, TO_BYTES_WITH_RESIDUAL)
+MULTIPLY_WHOLE(2, TO_BYTES_WITH_RESIDUAL)
+MULTIPLY_WHOLE(1, TO_LEAKY)
+MULTIPLY_WHOLE(2, TO_LEAKY)
+MULTIPLY_WHOLE(1, TO_HARDSWISH)
+MULTIPLY_WHOLE(2, TO_HARDSWISH)
+MULTIPLY_WHOLE(1, TO_PIECEWISE)
+MULTIPLY_WHOLE(2, TO_PIECEWISE)
 
 #define BY_ROWS(vectors, finish)                                                                                       \
     {                                                                                                                  \
@@ -101,16 +120,26 @@ MULTIPLY_WHOLE(TO_PIECEWISE)
              multiply_2_6_##vectors##_##finish,                                                                        \
              multiply_2_7_##vectors##_##finish},                                                                       \
     }
-#define WHOLE(vectors, finish) {[1] = {[PIECE - 1] = multiply_2_7_##vectors##_##finish}}
+#define ONLY_PAIR(vectors, finish)                                                                                     \
+    {                                                                                                                  \
+        [1] = {[PIECE - 1] = multiply_2_7_##vectors##_##finish }                                                       \
+    }
 /* By vectors - 1, pieces - 1 and rows - 1. */
 static multiply_function *const to_sums[2][2][PIECE] = {BY_ROWS(1, TO_SUMS), BY_ROWS(2, TO_SUMS)};
 /* The same by finish; NULL where there is no such form. */
 static multiply_function *const to_bytes[N_FINISH][2][2][PIECE] = {
     [TO_BYTES] = {BY_ROWS(1, TO_BYTES), BY_ROWS(2, TO_BYTES)},
     [TO_BYTES_WITH_RESIDUAL] = {BY_ROWS(1, TO_BYTES_WITH_RESIDUAL), BY_ROWS(2, TO_BYTES_WITH_RESIDUAL)},
-    [TO_LEAKY] = {WHOLE(1, TO_LEAKY), WHOLE(2, TO_LEAKY)},
-    [TO_HARDSWISH] = {WHOLE(1, TO_HARDSWISH), WHOLE(2, TO_HARDSWISH)},
-    [TO_PIECEWISE] = {WHOLE(1, TO_PIECEWISE), WHOLE(2, TO_PIECEWISE)},
+    [TO_LEAKY] = {ONLY_PAIR(1, TO_LEAKY), ONLY_PAIR(2, TO_LEAKY)},
+    [TO_HARDSWISH] = {ONLY_PAIR(1, TO_HARDSWISH), ONLY_PAIR(2, TO_HARDSWISH)},
+    [TO_PIECEWISE] = {ONLY_PAIR(1, TO_PIECEWISE), ONLY_PAIR(2, TO_PIECEWISE)},
+};
+static multiply_function *const whole_pair[N_FINISH][2] = {
+    [TO_BYTES] = {multiply_whole_1_TO_BYTES, multiply_whole_2_TO_BYTES},
+    [TO_BYTES_WITH_RESIDUAL] = {multiply_whole_1_TO_BYTES_WITH_RESIDUAL, multiply_whole_2_TO_BYTES_WITH_RESIDUAL},
+    [TO_LEAKY] = {multiply_whole_1_TO_LEAKY, multiply_whole_2_TO_LEAKY},
+    [TO_HARDSWISH] = {multiply_whole_1_TO_HARDSWISH, multiply_whole_2_TO_HARDSWISH},
+    [TO_PIECEWISE] = {multiply_whole_1_TO_PIECEWISE, multiply_whole_2_TO_PIECEWISE},
 };
 
 static void finish_row_f32(const struct qd_requant *requant, const int32_t *sums, int n0, int n, float *out)
@@ -263,13 +292,15 @@ struct panel {
     const struct qd_requant_vnni *q;
     const int8_t *weights;
     multiply_function *const (*to_bytes)[PIECE], *const (*to_sums)[PIECE];
+    multiply_function *pair; /* of two whole pieces, to bytes; or NULL */
     finish_function *finish;
     int n0, n;
 };
 
 static void run_block(const struct panel *panel, struct block *block, int n_pieces, int rows)
 {
-    multiply_function *function = panel->to_bytes[n_pieces - 1][rows - 1];
+    multiply_function *function =
+        n_pieces == 2 && rows == PIECE ? panel->pair : panel->to_bytes[n_pieces - 1][rows - 1];
     sums_row sums[2 * PIECE] __attribute__((aligned(64)));
 
     if (function) {
@@ -282,7 +313,7 @@ static void run_block(const struct panel *panel, struct block *block, int n_piec
         for (int i = 0; i < n_pieces; i++) {
             block->piece[i].m = rows;
             panel->finish(panel->params, panel->q, &block->piece[i], &sums[PIECE * i], panel->n0, panel->n);
-            block->piece[i] = piece_after(panel->params, &block->piece[i], 2 * PIECE);
+            piece_after(panel->params, &block->piece[i], 2 * PIECE, &block->piece[i]);
         }
     }
 }
@@ -290,10 +321,13 @@ static void run_block(const struct panel *panel, struct block *block, int n_piec
 /* m pixels from the strip's pixel number at, each half of them a piece if there are two; count times. */
 static void run_neighbours(const struct panel *panel, const struct strip *strip, int at, int m, int n_pieces, int count)
 {
-    struct block block = {.count = count, .run_begin = strip->run_begin, .run_end = strip->run_end};
+    struct block block;
 
-    block.piece[0] = piece_after(panel->params, &strip->piece, at);
-    block.piece[1] = piece_after(panel->params, &block.piece[0], m / 2);
+    piece_after(panel->params, &strip->piece, at, &block.piece[0]);
+    piece_after(panel->params, &strip->piece, at + m / 2, &block.piece[1]);
+    block.count = count;
+    block.run_begin = strip->run_begin;
+    block.run_end = strip->run_end;
     run_block(panel, &block, n_pieces, m / n_pieces);
 }
 
@@ -328,15 +362,17 @@ static void run_strips(const struct qd_conv_params *p, const struct qd_requant_v
                        int n_strips, int n0)
 {
     int vectors = vectors_of(p->n - n0);
+    enum finish finish = finish_of(p);
     struct panel panel = {.params = p,
                           .q = q,
                           .weights = (const int8_t *)p->weights + panel_offset(n0, p->n_runs, p->run_k),
-                          .to_bytes = to_bytes[finish_of(p)][vectors - 1],
+                          .to_bytes = to_bytes[finish][vectors - 1],
                           .to_sums = to_sums[vectors - 1],
                           .finish = finish_function_of(p),
                           .n0 = n0,
                           .n = p->n_end - n0 < PANEL ? p->n_end - n0 : PANEL};
 
+    panel.pair = p->n - n0 >= 16 * vectors ? whole_pair[finish][vectors - 1] : panel.to_bytes[1][PIECE - 1];
     for (int i = 0; i < n_strips; i++) {
         if (i + 1 < n_strips && are_pair(&strips[i], &strips[i + 1])) {
             struct block block = {{strips[i].piece, strips[i + 1].piece}, 1, strips[i].run_begin, strips[i].run_end};

@@ -158,7 +158,7 @@ ALWAYS_INLINE_VNNI void store_four(const struct qd_requant_vnni *r, __m512i a, _
             piece##p.residual += params->residual_steps.x;                                                             \
     }
 /* The next pixel's place. */
-#define OUT(p) (piece##p.out += out_step, piece##p.out - out_step)
+#define OUT(p) next_out(&piece##p, out_step)
 /* Two pieces: the same pixel of both; one: two neighbours. */
 #define FINISH_BOTH(r)                                                                                                 \
     if (rows > r) {                                                                                                    \
@@ -187,18 +187,24 @@ ALWAYS_INLINE_VNNI void store_four(const struct qd_requant_vnni *r, __m512i a, _
     if (piece##p.residual)                                                                                             \
         piece##p.residual += PIECE * params->residual_steps.x;
 
-/* The piece n pixels on. */
-static inline struct piece piece_after(const struct qd_conv_params *params, const struct piece *piece, int n)
+/* The piece n pixels on; field by field, since what was just written in parts is slow to read as a whole. */
+static inline void piece_after(const struct qd_conv_params *params, const struct piece *piece, int n, struct piece *ret)
 {
-    struct piece ret = *piece;
+    ret->in = piece->in + n * params->in_steps.x;
+    ret->out = piece->out ? piece->out + n * params->out_steps.x : NULL;
+    ret->residual = piece->residual ? piece->residual + n * params->residual_steps.x : NULL;
+    ret->m = piece->m;
+    ret->first = piece->first + n;
+}
 
-    ret.in += n * params->in_steps.x;
-    ret.first += n;
-    if (piece->out)
-        ret.out += n * params->out_steps.x;
-    if (piece->residual)
-        ret.residual += n * params->residual_steps.x;
-    return ret;
+/* gcc would work out all pixels' places in front of the products, and spill them. */
+ALWAYS_INLINE_VNNI uint8_t *next_out(struct piece *piece, ptrdiff_t step)
+{
+    uint8_t *out = piece->out;
+
+    piece->out += step;
+    __asm__("" : "+r"(piece->out));
+    return out;
 }
 
 static inline struct piece piece_at(const struct piece *piece, int n0, const bool residual)
@@ -212,17 +218,18 @@ static inline struct piece piece_at(const struct piece *piece, int n0, const boo
     return ret;
 }
 
-/* rows of each of the pieces. The sums have names: gcc spills arrays of them. */
+/* rows of each of the pieces; whole: all columns of the vectors exist. The sums have names: gcc spills arrays of them. */
 ALWAYS_INLINE_VNNI void multiply(const struct qd_conv_params *params, const struct qd_requant_vnni *all,
                                  const struct block *block, int n0, const int8_t *weights, sums_row *sums,
-                                 const int pieces, const int rows, const int vectors, const enum finish finish)
+                                 const int pieces, const int rows, const int vectors, const enum finish finish,
+                                 const bool whole)
 {
     static const enum qd_requant_act acts[N_FINISH] = {
         [TO_LEAKY] = QD_REQUANT_LEAKY, [TO_HARDSWISH] = QD_REQUANT_HARDSWISH, [TO_PIECEWISE] = QD_REQUANT_PIECEWISE};
     const bool residual = finish == TO_BYTES_WITH_RESIDUAL;
     const struct columns columns = {params->requant->mult + n0, params->requant->offset + n0,
                                     params->requant->slope + n0};
-    const int n = params->n - n0, run_quads = quads(params->run_k);
+    const int n = whole ? 16 * vectors : params->n - n0, run_quads = quads(params->run_k);
     const ptrdiff_t step = params->in_steps.x, out_step = params->out_steps.x;
     struct piece piece0 = piece_at(&block->piece[0], n0, residual);
     struct piece piece1 = piece_at(&block->piece[pieces - 1], n0, residual);
