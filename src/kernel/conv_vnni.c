@@ -19,7 +19,10 @@
 #include "kernel/pixels.h"
 
 #define BLOCK (64 * PIECE) /* pixels that go through all panels before the next ones: they stay in L2 */
+#define STRIP (8 * 2 * PIECE)
 #define MAX_STRIPS 64
+#define MAX_PANELS 8
+#define WEIGHTS_IN_L1 16384
 
 static int vectors_of(int n)
 {
@@ -57,89 +60,81 @@ void qd_conv_pack_vnni(void *packed, const int8_t *w, int n, int n_runs, int run
 typedef void multiply_function(const struct qd_conv_params *params, const struct qd_requant_vnni *q,
                                const struct block *block, int n0, const int8_t *weights, sums_row *sums);
 
-#define MULTIPLY(pieces, rows, vectors, finish)                                                                        \
-    static void multiply_##pieces##_##rows##_##vectors##_##finish(                                                     \
+#define MULTIPLY(name, m, vectors, finish, whole)                                                                      \
+    static void multiply_##name##_##m##_##vectors##_##finish(                                                          \
         const struct qd_conv_params *params, const struct qd_requant_vnni *q, const struct block *block, int n0,       \
         const int8_t *weights, sums_row *sums)                                                                         \
     {                                                                                                                  \
-        multiply(params, q, block, n0, weights, sums, pieces, rows, vectors, finish, false);                           \
+        multiply(params, q, block, n0, weights, sums, m, vectors, finish, whole);                                      \
     }
-#define MULTIPLY_ROWS(vectors, finish)                                                                                 \
-    MULTIPLY(1, 1, vectors, finish)                                                                                    \
-    MULTIPLY(1, 2, vectors, finish)                                                                                    \
-    MULTIPLY(1, 3, vectors, finish)                                                                                    \
-    MULTIPLY(1, 4, vectors, finish)                                                                                    \
-    MULTIPLY(1, 5, vectors, finish)                                                                                    \
-    MULTIPLY(1, 6, vectors, finish)                                                                                    \
-    MULTIPLY(1, 7, vectors, finish)                                                                                    \
-    MULTIPLY(2, 4, vectors, finish)                                                                                    \
-    MULTIPLY(2, 5, vectors, finish)                                                                                    \
-    MULTIPLY(2, 6, vectors, finish)                                                                                    \
-    MULTIPLY(2, 7, vectors, finish)
-MULTIPLY_ROWS(1, TO_SUMS)
-MULTIPLY_ROWS(2, TO_SUMS)
-MULTIPLY_ROWS(1, TO_BYTES)
-MULTIPLY_ROWS(2, TO_BYTES)
-MULTIPLY_ROWS(1, TO_BYTES_WITH_RESIDUAL)
-MULTIPLY_ROWS(2, TO_BYTES_WITH_RESIDUAL)
-MULTIPLY(2, 7, 1, TO_LEAKY)
-MULTIPLY(2, 7, 2, TO_LEAKY)
-MULTIPLY(2, 7, 1, TO_HARDSWISH)
-MULTIPLY(2, 7, 2, TO_HARDSWISH)
-MULTIPLY(2, 7, 1, TO_PIECEWISE)
-MULTIPLY(2, 7, 2, TO_PIECEWISE)
-/* Where all columns exist, as most often: without the many branches that a tail takes. */
-#define MULTIPLY_WHOLE(vectors, finish)                                                                                \
-    static void multiply_whole_##vectors##_##finish(const struct qd_conv_params *params,                               \
-                                                    const struct qd_requant_vnni *q, const struct block *block,        \
-                                                    int n0, const int8_t *weights, sums_row *sums)                     \
-    {                                                                                                                  \
-        multiply(params, q, block, n0, weights, sums, 2, 7, vectors, finish, true);                                    \
-    }
-MULTIPLY_WHOLE(1, TO_BYTES)
-MULTIPLY_WHOLE(2, TO_BYTES)
-MULTIPLY_WHOLE(1, TO_BYTES_WITH_RESIDUAL)
-MULTIPLY_WHOLE(2, TO_BYTES_WITH_RESIDUAL)
-MULTIPLY_WHOLE(1, TO_LEAKY)
-MULTIPLY_WHOLE(2, TO_LEAKY)
-MULTIPLY_WHOLE(1, TO_HARDSWISH)
-MULTIPLY_WHOLE(2, TO_HARDSWISH)
-MULTIPLY_WHOLE(1, TO_PIECEWISE)
-MULTIPLY_WHOLE(2, TO_PIECEWISE)
+#define MULTIPLY_EACH(vectors, finish)                                                                                 \
+    MULTIPLY(whole, 1, vectors, finish, true)                                                                          \
+    MULTIPLY(whole, 2, vectors, finish, true)                                                                          \
+    MULTIPLY(whole, 3, vectors, finish, true)                                                                          \
+    MULTIPLY(whole, 4, vectors, finish, true)                                                                          \
+    MULTIPLY(whole, 5, vectors, finish, true)                                                                          \
+    MULTIPLY(whole, 6, vectors, finish, true)                                                                          \
+    MULTIPLY(whole, 7, vectors, finish, true)                                                                          \
+    MULTIPLY(whole, 8, vectors, finish, true)                                                                          \
+    MULTIPLY(whole, 9, vectors, finish, true)                                                                          \
+    MULTIPLY(whole, 10, vectors, finish, true)                                                                         \
+    MULTIPLY(whole, 11, vectors, finish, true)                                                                         \
+    MULTIPLY(whole, 12, vectors, finish, true)                                                                         \
+    MULTIPLY(whole, 13, vectors, finish, true)                                                                         \
+    MULTIPLY(whole, 14, vectors, finish, true)
+#define MULTIPLY_PART(finish) MULTIPLY(part, 14, 1, finish, false) MULTIPLY(part, 14, 2, finish, false)
+MULTIPLY_EACH(1, TO_SUMS)
+MULTIPLY_EACH(2, TO_SUMS)
+MULTIPLY_EACH(1, TO_BYTES)
+MULTIPLY_EACH(2, TO_BYTES)
+MULTIPLY_EACH(1, TO_BYTES_WITH_RESIDUAL)
+MULTIPLY_EACH(2, TO_BYTES_WITH_RESIDUAL)
+MULTIPLY(whole, 14, 1, TO_LEAKY, true)
+MULTIPLY(whole, 14, 2, TO_LEAKY, true)
+MULTIPLY(whole, 14, 1, TO_HARDSWISH, true)
+MULTIPLY(whole, 14, 2, TO_HARDSWISH, true)
+MULTIPLY(whole, 14, 1, TO_PIECEWISE, true)
+MULTIPLY(whole, 14, 2, TO_PIECEWISE, true)
+MULTIPLY_PART(TO_BYTES)
+MULTIPLY_PART(TO_BYTES_WITH_RESIDUAL)
+MULTIPLY_PART(TO_LEAKY)
+MULTIPLY_PART(TO_HARDSWISH)
+MULTIPLY_PART(TO_PIECEWISE)
 
-#define BY_ROWS(vectors, finish)                                                                                       \
+#define EACH(vectors, finish)                                                                                          \
     {                                                                                                                  \
-        {multiply_1_1_##vectors##_##finish, multiply_1_2_##vectors##_##finish, multiply_1_3_##vectors##_##finish,      \
-         multiply_1_4_##vectors##_##finish, multiply_1_5_##vectors##_##finish, multiply_1_6_##vectors##_##finish,      \
-         multiply_1_7_##vectors##_##finish},                                                                           \
-            {NULL,                                                                                                     \
-             NULL,                                                                                                     \
-             NULL,                                                                                                     \
-             multiply_2_4_##vectors##_##finish,                                                                        \
-             multiply_2_5_##vectors##_##finish,                                                                        \
-             multiply_2_6_##vectors##_##finish,                                                                        \
-             multiply_2_7_##vectors##_##finish},                                                                       \
+        multiply_whole_1_##vectors##_##finish, multiply_whole_2_##vectors##_##finish,                                  \
+            multiply_whole_3_##vectors##_##finish, multiply_whole_4_##vectors##_##finish,                              \
+            multiply_whole_5_##vectors##_##finish, multiply_whole_6_##vectors##_##finish,                              \
+            multiply_whole_7_##vectors##_##finish, multiply_whole_8_##vectors##_##finish,                              \
+            multiply_whole_9_##vectors##_##finish, multiply_whole_10_##vectors##_##finish,                             \
+            multiply_whole_11_##vectors##_##finish, multiply_whole_12_##vectors##_##finish,                            \
+            multiply_whole_13_##vectors##_##finish, multiply_whole_14_##vectors##_##finish                             \
     }
-#define ONLY_PAIR(vectors, finish)                                                                                     \
+#define ONLY_14(name, finish)                                                                                          \
     {                                                                                                                  \
-        [1] = {[PIECE - 1] = multiply_2_7_##vectors##_##finish }                                                       \
+        {[13] = multiply_##name##_14_1_##finish},                                                                      \
+        {                                                                                                              \
+            [13] = multiply_##name##_14_2_##finish                                                                     \
+        }                                                                                                              \
     }
-/* By vectors - 1, pieces - 1 and rows - 1. */
-static multiply_function *const to_sums[2][2][PIECE] = {BY_ROWS(1, TO_SUMS), BY_ROWS(2, TO_SUMS)};
-/* The same by finish; NULL where there is no such form. */
-static multiply_function *const to_bytes[N_FINISH][2][2][PIECE] = {
-    [TO_BYTES] = {BY_ROWS(1, TO_BYTES), BY_ROWS(2, TO_BYTES)},
-    [TO_BYTES_WITH_RESIDUAL] = {BY_ROWS(1, TO_BYTES_WITH_RESIDUAL), BY_ROWS(2, TO_BYTES_WITH_RESIDUAL)},
-    [TO_LEAKY] = {ONLY_PAIR(1, TO_LEAKY), ONLY_PAIR(2, TO_LEAKY)},
-    [TO_HARDSWISH] = {ONLY_PAIR(1, TO_HARDSWISH), ONLY_PAIR(2, TO_HARDSWISH)},
-    [TO_PIECEWISE] = {ONLY_PAIR(1, TO_PIECEWISE), ONLY_PAIR(2, TO_PIECEWISE)},
-};
-static multiply_function *const whole_pair[N_FINISH][2] = {
-    [TO_BYTES] = {multiply_whole_1_TO_BYTES, multiply_whole_2_TO_BYTES},
-    [TO_BYTES_WITH_RESIDUAL] = {multiply_whole_1_TO_BYTES_WITH_RESIDUAL, multiply_whole_2_TO_BYTES_WITH_RESIDUAL},
-    [TO_LEAKY] = {multiply_whole_1_TO_LEAKY, multiply_whole_2_TO_LEAKY},
-    [TO_HARDSWISH] = {multiply_whole_1_TO_HARDSWISH, multiply_whole_2_TO_HARDSWISH},
-    [TO_PIECEWISE] = {multiply_whole_1_TO_PIECEWISE, multiply_whole_2_TO_PIECEWISE},
+/* By vectors - 1 and pixels - 1. */
+static multiply_function *const to_sums[2][2 * PIECE] = {EACH(1, TO_SUMS), EACH(2, TO_SUMS)};
+/*
+ * The same by whether all columns of the vectors exist, and by finish. The branches that a tail of columns takes are
+ * many. What is NULL is rare, and goes through the sums.
+ */
+static multiply_function *const to_bytes[2][N_FINISH][2][2 * PIECE] = {
+    {[TO_BYTES] = ONLY_14(part, TO_BYTES),
+     [TO_BYTES_WITH_RESIDUAL] = ONLY_14(part, TO_BYTES_WITH_RESIDUAL),
+     [TO_LEAKY] = ONLY_14(part, TO_LEAKY),
+     [TO_HARDSWISH] = ONLY_14(part, TO_HARDSWISH),
+     [TO_PIECEWISE] = ONLY_14(part, TO_PIECEWISE)},
+    {[TO_BYTES] = {EACH(1, TO_BYTES), EACH(2, TO_BYTES)},
+     [TO_BYTES_WITH_RESIDUAL] = {EACH(1, TO_BYTES_WITH_RESIDUAL), EACH(2, TO_BYTES_WITH_RESIDUAL)},
+     [TO_LEAKY] = ONLY_14(whole, TO_LEAKY),
+     [TO_HARDSWISH] = ONLY_14(whole, TO_HARDSWISH),
+     [TO_PIECEWISE] = ONLY_14(whole, TO_PIECEWISE)},
 };
 
 static void finish_row_f32(const struct qd_requant *requant, const int32_t *sums, int n0, int n, float *out)
@@ -159,8 +154,7 @@ struct column_vectors {
     __m512 mult[2], offset[2], slope[2];
 };
 
-ALWAYS_INLINE_VNNI void load_columns(const struct qd_requant *requant, int n0, int n,
-                                     struct column_vectors *ret)
+ALWAYS_INLINE_VNNI void load_columns(const struct qd_requant *requant, int n0, int n, struct column_vectors *ret)
 {
     for (int j = 0; j < 2; j++) {
         int at = n0 + (n > 16 ? 16 * j : 0);
@@ -217,6 +211,7 @@ typedef void finish_function(const struct qd_conv_params *p, const struct qd_req
         else                                                                                                           \
             finish_bytes(p, q, piece, sums, n0, n, act, false);                                                        \
     }
+FINISH(linear, QD_REQUANT_LINEAR)
 FINISH(leaky, QD_REQUANT_LEAKY)
 FINISH(hardswish, QD_REQUANT_HARDSWISH)
 FINISH(piecewise, QD_REQUANT_PIECEWISE)
@@ -246,10 +241,10 @@ static enum finish finish_of(const struct qd_conv_params *p)
     return by_act[p->requant->act];
 }
 
-/* From the sums on. A linear activation never comes here. */
+/* From the sums on. */
 static finish_function *finish_function_of(const struct qd_conv_params *p)
 {
-    static finish_function *const by_act[] = {[QD_REQUANT_LINEAR] = NULL,
+    static finish_function *const by_act[] = {[QD_REQUANT_LINEAR] = finish_linear,
                                               [QD_REQUANT_LEAKY] = finish_leaky,
                                               [QD_REQUANT_HARDSWISH] = finish_hardswish,
                                               [QD_REQUANT_PIECEWISE] = finish_piecewise,
@@ -286,110 +281,124 @@ static struct strip take_strip(const struct qd_conv_params *p, struct qd_pixel *
     return strip;
 }
 
-/* One panel of columns, for any number of blocks. */
+/* A panel of columns, for any number of blocks. */
 struct panel {
     const struct qd_conv_params *params;
     const struct qd_requant_vnni *q;
     const int8_t *weights;
-    multiply_function *const (*to_bytes)[PIECE], *const (*to_sums)[PIECE];
-    multiply_function *pair; /* of two whole pieces, to bytes; or NULL */
+    multiply_function *const *to_bytes, *const *to_sums;
     finish_function *finish;
     int n0, n;
 };
 
-static void run_block(const struct panel *panel, struct block *block, int n_pieces, int rows)
+static struct panel panel_of(const struct qd_conv_params *p, const struct qd_requant_vnni *q, int n0)
 {
-    multiply_function *function =
-        n_pieces == 2 && rows == PIECE ? panel->pair : panel->to_bytes[n_pieces - 1][rows - 1];
+    int vectors = vectors_of(p->n - n0);
+    struct panel panel = {.params = p,
+                          .q = q,
+                          .weights = (const int8_t *)p->weights + panel_offset(n0, p->n_runs, p->run_k),
+                          .to_bytes = to_bytes[p->n - n0 >= 16 * vectors][finish_of(p)][vectors - 1],
+                          .to_sums = to_sums[vectors - 1],
+                          .finish = finish_function_of(p),
+                          .n0 = n0,
+                          .n = p->n_end - n0 < PANEL ? p->n_end - n0 : PANEL};
+
+    return panel;
+}
+
+/* Through a buffer of sums, block by block. m pixels in all, where there are two pieces. */
+static void run_sums(const struct panel *panel, struct block *block, int m)
+{
+    int n_pieces = m > PIECE ? 2 : 1, rows = (m + n_pieces - 1) / n_pieces;
     sums_row sums[2 * PIECE] __attribute__((aligned(64)));
 
-    if (function) {
-        function(panel->params, panel->q, block, panel->n0, panel->weights, sums);
-        return;
-    }
-    function = panel->to_sums[n_pieces - 1][rows - 1];
-    for (; block->count > 0; block->count--) {
-        function(panel->params, panel->q, block, panel->n0, panel->weights, sums);
+    block->piece[0].m = rows;
+    block->piece[1].m = m - rows;
+    for (int count = block->count; count > 0; count--) {
+        block->count = 1;
+        panel->to_sums[m - 1](panel->params, panel->q, block, panel->n0, panel->weights, sums);
         for (int i = 0; i < n_pieces; i++) {
-            block->piece[i].m = rows;
             panel->finish(panel->params, panel->q, &block->piece[i], &sums[PIECE * i], panel->n0, panel->n);
             piece_after(panel->params, &block->piece[i], 2 * PIECE, &block->piece[i]);
         }
     }
 }
 
-/* m pixels from the strip's pixel number at, each half of them a piece if there are two; count times. */
-static void run_neighbours(const struct panel *panel, const struct strip *strip, int at, int m, int n_pieces, int count)
+static void run_block(const struct panel *panel, struct block *block, int m)
+{
+    if (panel->to_bytes[m - 1])
+        panel->to_bytes[m - 1](panel->params, panel->q, block, panel->n0, panel->weights, NULL);
+    else
+        run_sums(panel, block, m);
+}
+
+/* m pixels from the strip's pixel number at, count times. */
+static void run_neighbours(const struct panel *panel, const struct strip *strip, int at, int m, int count)
 {
     struct block block;
 
     piece_after(panel->params, &strip->piece, at, &block.piece[0]);
-    piece_after(panel->params, &strip->piece, at + m / 2, &block.piece[1]);
+    piece_after(panel->params, &strip->piece, at + (m + 1) / 2, &block.piece[1]);
     block.count = count;
     block.run_begin = strip->run_begin;
     block.run_end = strip->run_end;
-    run_block(panel, &block, n_pieces, m / n_pieces);
+    run_block(panel, &block, m);
 }
 
 static void run_strip(const struct panel *panel, const struct strip *strip)
 {
-    int count = strip->piece.m / (2 * PIECE), at = count * 2 * PIECE, rest = strip->piece.m - at;
+    int count = strip->piece.m / (2 * PIECE), rest = strip->piece.m % (2 * PIECE);
 
     if (count > 0)
-        run_neighbours(panel, strip, 0, 2 * PIECE, 2, count);
-    if (rest > PIECE && rest % 2 == 0) {
-        run_neighbours(panel, strip, at, rest, 2, 1);
-        return;
-    }
-    /* Halves: one pixel alone would wait for each of its products. */
-    if (rest > PIECE) {
-        run_neighbours(panel, strip, at, rest / 2, 1, 1);
-        at += rest / 2;
-        rest -= rest / 2;
-    }
+        run_neighbours(panel, strip, 0, 2 * PIECE, count);
     if (rest > 0)
-        run_neighbours(panel, strip, at, rest, 1, 1);
+        run_neighbours(panel, strip, count * 2 * PIECE, rest, 1);
 }
 
-/* Two strips that are a piece each, of the same runs. */
+/* Two strips that are a piece each. */
+static void run_two(const struct panel *panel, const struct strip *a, const struct strip *b)
+{
+    struct block block = {{a->piece, b->piece}, 1, a->run_begin, a->run_end};
+
+    run_block(panel, &block, 2 * PIECE);
+}
+
+/* May they be worked on together? They are of the same runs, too. */
 static bool are_pair(const struct strip *a, const struct strip *b)
 {
     return a->piece.m == PIECE && b->piece.m == PIECE && a->run_begin == b->run_begin && a->run_end == b->run_end;
 }
 
-/* One panel of all strips. */
-static void run_strips(const struct qd_conv_params *p, const struct qd_requant_vnni *q, const struct strip *strips,
-                       int n_strips, int n0)
+/* All strips, each of them by some panels. */
+static void run_strips(const struct panel *panels, int n_panels, const struct strip *strips, int n_strips)
 {
-    int vectors = vectors_of(p->n - n0);
-    enum finish finish = finish_of(p);
-    struct panel panel = {.params = p,
-                          .q = q,
-                          .weights = (const int8_t *)p->weights + panel_offset(n0, p->n_runs, p->run_k),
-                          .to_bytes = to_bytes[finish][vectors - 1],
-                          .to_sums = to_sums[vectors - 1],
-                          .finish = finish_function_of(p),
-                          .n0 = n0,
-                          .n = p->n_end - n0 < PANEL ? p->n_end - n0 : PANEL};
-
-    panel.pair = p->n - n0 >= 16 * vectors ? whole_pair[finish][vectors - 1] : panel.to_bytes[1][PIECE - 1];
     for (int i = 0; i < n_strips; i++) {
         if (i + 1 < n_strips && are_pair(&strips[i], &strips[i + 1])) {
-            struct block block = {{strips[i].piece, strips[i + 1].piece}, 1, strips[i].run_begin, strips[i].run_end};
-
-            run_block(&panel, &block, 2, PIECE);
+            for (int j = 0; j < n_panels; j++)
+                run_two(&panels[j], &strips[i], &strips[i + 1]);
             i++;
             continue;
         }
-        run_strip(&panel, &strips[i]);
+        for (int j = 0; j < n_panels; j++)
+            run_strip(&panels[j], &strips[i]);
     }
+}
+
+/* As many panels at a time as stay in L1 beside the pixels: then what they write of a pixel meets there, too. */
+static int panels_at_a_time(const struct qd_conv_params *p)
+{
+    int size = PANEL * 4 * quads(p->run_k) * p->n_runs;
+
+    return size * MAX_PANELS <= WEIGHTS_IN_L1 ? MAX_PANELS : size * 2 <= WEIGHTS_IN_L1 ? WEIGHTS_IN_L1 / size : 1;
 }
 
 void qd_conv_vnni(const struct qd_conv_params *params)
 {
     const struct qd_requant_vnni q = qd_requant_vnni_of(params->requant);
+    int at_a_time = panels_at_a_time(params), strip_limit = at_a_time > 1 ? STRIP : BLOCK;
     struct qd_conv_params flat = *params;
     struct strip strips[MAX_STRIPS];
+    struct panel panels[MAX_PANELS];
     struct qd_pixel pixel;
 
     qd_pixels_flatten(&flat);
@@ -398,11 +407,16 @@ void qd_conv_vnni(const struct qd_conv_params *params)
         int n_strips = 0;
 
         for (int m = 0; n_strips < MAX_STRIPS && m < BLOCK && first < flat.m; n_strips++) {
-            strips[n_strips] = take_strip(&flat, &pixel, first, BLOCK - m);
+            strips[n_strips] = take_strip(&flat, &pixel, first, BLOCK - m < strip_limit ? BLOCK - m : strip_limit);
             m += strips[n_strips].piece.m;
             first += strips[n_strips].piece.m;
         }
-        for (int n0 = flat.n_begin; n0 < flat.n_end; n0 += PANEL)
-            run_strips(&flat, &q, strips, n_strips, n0);
+        for (int n0 = flat.n_begin; n0 < flat.n_end;) {
+            int n_panels = 0;
+
+            for (; n_panels < at_a_time && n0 < flat.n_end; n0 += PANEL)
+                panels[n_panels++] = panel_of(&flat, &q, n0);
+            run_strips(panels, n_panels, strips, n_strips);
+        }
     }
 }

@@ -1,6 +1,6 @@
 /*
- * The inner kernel of conv_vnni.c: blocks of pixels times one panel of columns, and what then becomes of the sums. Static
- * inline only: included by files built for AVX-512 VNNI.
+ * The inner kernel of conv_vnni.c: blocks of pixels times one panel of columns, and what then becomes of the sums.
+ * Static inline only: included by files built for AVX-512 VNNI.
  */
 #ifndef QD_KERNEL_MULTIPLY_VNNI_H
 #define QD_KERNEL_MULTIPLY_VNNI_H
@@ -20,8 +20,8 @@ struct piece {
 };
 
 /*
- * Pixels that are worked on together: one piece or two of equally many. count > 1: as many blocks, each 2 * PIECE
- * neighbours of the one before.
+ * Pixels that are worked on together: one piece, or two of which the first may be longer by one. count > 1: as many
+ * blocks, each 2 * PIECE pixels after the one before.
  */
 struct block {
     struct piece piece[2];
@@ -123,12 +123,13 @@ ALWAYS_INLINE_VNNI void store_four(const struct qd_requant_vnni *r, __m512i a, _
 #define ZERO(p, r) __m512i s##p##r##0 = _mm512_setzero_si512(), s##p##r##1 = s##p##r##0;
 /* Rows 0, 3 and 6 have pointers of their own: the others are one or two steps from them. */
 #define POINT(p)                                                                                                       \
-    const uint8_t *a##p##0 = pieces > p ? piece##p.in + params->run_offset[run] : NULL;                                \
-    const uint8_t *a##p##3 = pieces > p ? a##p##0 + 3 * step : NULL, *a##p##6 = pieces > p ? a##p##3 + 3 * step : NULL;
+    const uint8_t *a##p##0 = rows##p > 0 ? piece##p.in + params->run_offset[run] : NULL;                               \
+    const uint8_t *a##p##3 = rows##p > 0 ? a##p##0 + 3 * step : NULL,                                                  \
+                  *a##p##6 = rows##p > 0 ? a##p##3 + 3 * step : NULL;
 #define AT(p, r) ((r) < 3 ? a##p##0 + (r)*step : (r) < 6 ? a##p##3 + ((r)-3) * step : a##p##6)
 /* Row r's share of one step: four of A's bytes against the four in each column. */
 #define STEP(p, r)                                                                                                     \
-    if (pieces > p && rows > r) {                                                                                      \
+    if (rows##p > r) {                                                                                                 \
         int32_t quad;                                                                                                  \
         __m512i x;                                                                                                     \
         memcpy(&quad, AT(p, r), sizeof(quad));                                                                         \
@@ -138,19 +139,19 @@ ALWAYS_INLINE_VNNI void store_four(const struct qd_requant_vnni *r, __m512i a, _
             s##p##r##1 = _mm512_dpbusd_epi32(s##p##r##1, x, w1);                                                       \
     }
 #define MOVE_ON(p)                                                                                                     \
-    if (pieces > p) {                                                                                                  \
+    if (rows##p > 0) {                                                                                                 \
         a##p##0 += 4;                                                                                                  \
         a##p##3 += 4;                                                                                                  \
         a##p##6 += 4;                                                                                                  \
     }
 #define STORE(p, r)                                                                                                    \
-    if (pieces > p && rows > r) {                                                                                      \
+    if (rows##p > r) {                                                                                                 \
         _mm512_storeu_si512(sums[PIECE * p + r], s##p##r##0);                                                          \
         if (vectors > 1)                                                                                               \
             _mm512_storeu_si512(sums[PIECE * p + r] + 16, s##p##r##1);                                                 \
     }
 #define REQUANT(p, r)                                                                                                  \
-    if (pieces > p && rows > r) {                                                                                      \
+    if (rows##p > r) {                                                                                                 \
         s##p##r##0 = requant_vector(&q, s##p##r##0, &columns, 0, piece##p.residual);                                   \
         if (vectors > 1)                                                                                               \
             s##p##r##1 = requant_vector(&q, s##p##r##1, &columns, 16, piece##p.residual);                              \
@@ -159,27 +160,31 @@ ALWAYS_INLINE_VNNI void store_four(const struct qd_requant_vnni *r, __m512i a, _
     }
 /* The next pixel's place. */
 #define OUT(p) next_out(&piece##p, out_step)
-/* Two pieces: the same pixel of both; one: two neighbours. */
+/* Two pieces: the same pixel of both, if the second one has it; one: two neighbours. */
 #define FINISH_BOTH(r)                                                                                                 \
-    if (rows > r) {                                                                                                    \
+    if (rows0 > r) {                                                                                                   \
         REQUANT(0, r)                                                                                                  \
-        REQUANT(1, r) store_two(&q, s0##r##0, s0##r##1, s1##r##0, s1##r##1, OUT(0), OUT(1), n);                        \
+        REQUANT(1, r)                                                                                                  \
+        store_two(&q, s0##r##0, s0##r##1, s1##r##0, s1##r##1, OUT(0), rows1 > r ? OUT(1) : NULL, n);                   \
     }
 #define FINISH_FOUR(r, next)                                                                                           \
-    if (rows > next) {                                                                                                 \
+    if (rows1 > next) {                                                                                                \
         uint8_t *const out[4] = {OUT(0), OUT(1), OUT(0), OUT(1)};                                                      \
         REQUANT(0, r)                                                                                                  \
-        REQUANT(1, r) REQUANT(0, next) REQUANT(1, next)                                                                \
-            store_four(&q, s0##r##0, s1##r##0, s0##next##0, s1##next##0, out, n);                                      \
+        REQUANT(1, r)                                                                                                  \
+        REQUANT(0, next)                                                                                               \
+        REQUANT(1, next)                                                                                               \
+        store_four(&q, s0##r##0, s1##r##0, s0##next##0, s1##next##0, out, n);                                          \
     } else {                                                                                                           \
         FINISH_BOTH(r)                                                                                                 \
+        FINISH_BOTH(next)                                                                                              \
     }
 #define FINISH_TWO(r, next)                                                                                            \
-    if (rows > r) {                                                                                                    \
+    if (rows0 > r) {                                                                                                   \
         uint8_t *first = OUT(0);                                                                                       \
         REQUANT(0, r)                                                                                                  \
         REQUANT(0, next)                                                                                               \
-        store_two(&q, s0##r##0, s0##r##1, s0##next##0, s0##next##1, first, rows > next ? OUT(0) : NULL, n);            \
+        store_two(&q, s0##r##0, s0##r##1, s0##next##0, s0##next##1, first, rows0 > next ? OUT(0) : NULL, n);           \
     }
 #define NEXT_BLOCK(p)                                                                                                  \
     piece##p.in += 2 * PIECE * step;                                                                                   \
@@ -218,21 +223,22 @@ static inline struct piece piece_at(const struct piece *piece, int n0, const boo
     return ret;
 }
 
-/* rows of each of the pieces; whole: all columns of the vectors exist. The sums have names: gcc spills arrays of them. */
+/* m pixels, in two pieces where one does not hold them; whole: all columns of the vectors exist. The sums have names:
+ * gcc spills arrays of them. */
 ALWAYS_INLINE_VNNI void multiply(const struct qd_conv_params *params, const struct qd_requant_vnni *all,
-                                 const struct block *block, int n0, const int8_t *weights, sums_row *sums,
-                                 const int pieces, const int rows, const int vectors, const enum finish finish,
-                                 const bool whole)
+                                 const struct block *block, int n0, const int8_t *weights, sums_row *sums, const int m,
+                                 const int vectors, const enum finish finish, const bool whole)
 {
     static const enum qd_requant_act acts[N_FINISH] = {
         [TO_LEAKY] = QD_REQUANT_LEAKY, [TO_HARDSWISH] = QD_REQUANT_HARDSWISH, [TO_PIECEWISE] = QD_REQUANT_PIECEWISE};
     const bool residual = finish == TO_BYTES_WITH_RESIDUAL;
+    const int rows0 = m > PIECE ? (m + 1) / 2 : m, rows1 = m - rows0;
     const struct columns columns = {params->requant->mult + n0, params->requant->offset + n0,
                                     params->requant->slope + n0};
     const int n = whole ? 16 * vectors : params->n - n0, run_quads = quads(params->run_k);
     const ptrdiff_t step = params->in_steps.x, out_step = params->out_steps.x;
     struct piece piece0 = piece_at(&block->piece[0], n0, residual);
-    struct piece piece1 = piece_at(&block->piece[pieces - 1], n0, residual);
+    struct piece piece1 = piece_at(&block->piece[rows1 > 0], n0, residual);
     struct qd_requant_vnni q = *all;
 
     q.act = acts[finish];
@@ -262,12 +268,12 @@ ALWAYS_INLINE_VNNI void multiply(const struct qd_conv_params *params, const stru
             EACH_ROW(STORE, 1)
             return;
         }
-        if (pieces == 2 && vectors == 1) {
+        if (rows1 > 0 && vectors == 1) {
             FINISH_FOUR(0, 1)
             FINISH_FOUR(2, 3)
             FINISH_FOUR(4, 5)
             FINISH_BOTH(6)
-        } else if (pieces == 2) {
+        } else if (rows1 > 0) {
             FINISH_BOTH(0)
             FINISH_BOTH(1)
             FINISH_BOTH(2)
@@ -279,7 +285,7 @@ ALWAYS_INLINE_VNNI void multiply(const struct qd_conv_params *params, const stru
             FINISH_TWO(0, 1)
             FINISH_TWO(2, 3)
             FINISH_TWO(4, 5)
-            if (rows > 6) {
+            if (rows0 > 6) {
                 REQUANT(0, 6)
                 store_two(&q, s060, s061, s060, s061, OUT(0), NULL, n);
             }
