@@ -19,10 +19,11 @@
 #include "kernel/pixels.h"
 
 #define BLOCK (64 * PIECE) /* pixels that go through all panels before the next ones: they stay in L2 */
-#define STRIP (8 * 2 * PIECE)
 #define MAX_STRIPS 64
-#define MAX_PANELS 8
+/* Panels of at most so many bytes take turns on strips of at most so many pixels. */
 #define WEIGHTS_IN_L1 16384
+#define MAX_PANELS 8
+#define STRIP (8 * 2 * PIECE)
 
 static int vectors_of(int n)
 {
@@ -259,7 +260,7 @@ struct strip {
     int run_begin, run_end;
 };
 
-/* At most BLOCK pixels of the row, from the call's pixel number `first`; the pixel moves behind them. */
+/* At most limit pixels of the row, from the call's pixel number `first`; the pixel moves behind them. */
 static struct strip take_strip(const struct qd_conv_params *p, struct qd_pixel *pixel, int first, int limit)
 {
     int m = p->out_w - pixel->x < p->m - first ? p->out_w - pixel->x : p->m - first;
@@ -387,9 +388,9 @@ static void run_strips(const struct panel *panels, int n_panels, const struct st
 /* As many panels at a time as stay in L1 beside the pixels: then what they write of a pixel meets there, too. */
 static int panels_at_a_time(const struct qd_conv_params *p)
 {
-    int size = PANEL * 4 * quads(p->run_k) * p->n_runs;
+    int64_t size = (int64_t)PANEL * 4 * quads(p->run_k) * p->n_runs, n = WEIGHTS_IN_L1 / size;
 
-    return size * MAX_PANELS <= WEIGHTS_IN_L1 ? MAX_PANELS : size * 2 <= WEIGHTS_IN_L1 ? WEIGHTS_IN_L1 / size : 1;
+    return n < 1 ? 1 : n > MAX_PANELS ? MAX_PANELS : (int)n;
 }
 
 void qd_conv_vnni(const struct qd_conv_params *params)
