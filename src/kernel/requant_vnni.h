@@ -10,7 +10,9 @@
 
 #include "kernel/kernel.h"
 
+#ifndef ALWAYS_INLINE_VNNI /* tests/kernel/emulate_avx512.h has another */
 #define ALWAYS_INLINE_VNNI static inline __attribute__((always_inline))
+#endif
 
 struct qd_requant_vnni {
     __m512 residual_mult, zero;

@@ -313,8 +313,9 @@ static void run_floats(const struct conv_q8 *conv, const struct qd_q8_run *run, 
         float *out = (float *)(void *)((uint8_t *)run->outputs[0] + (size_t)image * run->output_pitch[0]);
 
         n = pixels - first < params->m - m ? pixels - first : params->m - m;
-        if (conv->s.rows)
-            copy_rows(in, n, params->n, params->n_begin, params->n_end, out + (ptrdiff_t)first * params->n);
+        if (conv->s.rows || pixels == 1)
+            copy_rows(in, n, params->n, params->n_begin, params->n_end,
+                      out + (ptrdiff_t)group * conv->n_group + (ptrdiff_t)first * params->n);
         else
             scatter(in, n, params->n, first, pixels, params->n_begin, params->n_end,
                     out + (ptrdiff_t)group * conv->n_group * pixels);
@@ -359,7 +360,7 @@ static void run_pixels(const struct conv_q8 *conv, const struct qd_q8_run *run, 
 
 /*
  * Threads share the pixels, or the output channels where there is more to read of weights than of activations: then
- * each reads its part of the weights alone. Why a rule and not a search: docs/adr/0001.
+ * each reads its part of the weights alone, but for shares too unequal. Why a rule and not a search: docs/adr/0001.
  */
 static void run_dense(const struct conv_q8 *conv, const struct qd_q8_run *run, int thread, int n_threads)
 {
@@ -367,8 +368,9 @@ static void run_dense(const struct conv_q8 *conv, const struct qd_q8_run *run, i
     int64_t panels_begin = 0, panels_end = (conv->n_group + QD_CONV_PANEL - 1) / QD_CONV_PANEL;
     int64_t weights = (int64_t)conv->n_group * conv->params.n_runs * conv->params.run_k;
     int64_t activations = pixels * (conv->s.c / conv->s.group + conv->n_group);
-    bool by_channels =
-        panels_end % n_threads == 0 ? weights > activations : pixels < 4 * n_threads && panels_end > n_threads;
+    int64_t most = (panels_end + n_threads - 1) / n_threads * QD_CONV_PANEL * n_threads; /* if all had the most */
+    bool even = panels_end % n_threads == 0 && most - conv->n_group <= conv->n_group / 12;
+    bool by_channels = even ? weights > activations : pixels < 4 * n_threads && panels_end >= n_threads;
 
     if (by_channels) {
         end = pixels;

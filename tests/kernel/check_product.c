@@ -36,6 +36,11 @@ static int conv_sizes(struct check *check, struct qd_conv_params *p)
         n = check_between(check, 1, 20);
         k = check_between(check, 3000, 12000);
     }
+    if (check_chance(check, 50)) { /* more pixels than go through the weights together */
+        m = check_between(check, 300, 1500);
+        n = check_between(check, 1, 40);
+        k = check_between(check, 1, 40);
+    }
     p->n = n;
     p->n_runs = check_chance(check, 2) ? 1 : check_between(check, 1, 12);
     p->run_k = (k + p->n_runs - 1) / p->n_runs;

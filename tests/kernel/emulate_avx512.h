@@ -12,6 +12,9 @@
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
 
+/* Once and with its sizes as arguments: a copy of the inner kernels per size would take minutes to compile. */
+#define ALWAYS_INLINE_VNNI static __attribute__((noinline, noclone, unused))
+
 /* The emulated kernels stand beside the real ones of the library. */
 #define qd_conv_pack_size_vnni qd_conv_pack_size_emulated
 #define qd_conv_pack_vnni qd_conv_pack_emulated
