@@ -416,6 +416,36 @@ const char *qd_stage_name(int i)
     return i >= 0 && (size_t)i < QD_ARRAY_SIZE(stages) ? stages[i].name : NULL;
 }
 
+/* The stage of that name, or -1. */
+static int find_stage(const char *name, size_t length)
+{
+    for (size_t i = 0; i < QD_ARRAY_SIZE(stages); i++)
+        if (strlen(stages[i].name) == length && memcmp(stages[i].name, name, length) == 0)
+            return (int)i;
+    return -1;
+}
+
+enum qd_status qd_stages_named(const char *list, unsigned *ret, struct qd_error *err)
+{
+    char known[160] = "";
+    unsigned bits = 0;
+
+    for (size_t i = 0; i < QD_ARRAY_SIZE(stages); i++)
+        snprintf(known + strlen(known), sizeof(known) - strlen(known), "%s%s", i ? ", " : "", stages[i].name);
+    for (const char *name = list, *end; name; name = *end ? end + 1 : NULL) {
+        size_t length = strcspn(name, ",");
+        int stage = find_stage(name, length);
+
+        end = name + length;
+        if (stage < 0)
+            return qd_error_set(err, QD_INVALID, "expected some of %s, found '%.*s'", known,
+                                length < 40 ? (int)length : 40, name);
+        bits |= 1u << stage;
+    }
+    *ret = bits;
+    return QD_OK;
+}
+
 /* One stage, undone where it did not gain. */
 static enum qd_status run_stage(struct qd_refinement *r, const struct stage *stage, struct qd_error *err)
 {
