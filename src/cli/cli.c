@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/progress.h"
+#include "quant/refine.h"
 #include "util/name.h"
 
 static const struct qd_command *const qd_commands[] = {
@@ -162,6 +163,14 @@ enum qd_status qd_cli_model_options(const struct qd_cli_options *cli, struct qd_
         if (end == cli->stages || *end || n > 31)
             return qd_error_set(err, QD_INVALID, "--stages: expected 0 to 31, found '%.40s'", cli->stages);
         ret->skipped_stages = ~0u << n;
+    }
+    if (cli->without) {
+        unsigned without;
+        enum qd_status status = qd_stages_named(cli->without, &without, err);
+
+        if (status != QD_OK)
+            return qd_error_context(err, status, "--without");
+        ret->skipped_stages |= without;
     }
     return qd_kernels_named(isa, &ret->kernels, err);
 }

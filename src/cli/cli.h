@@ -24,7 +24,7 @@ struct qd_cli_options {
     const char *path;
     bool json;
     const char *images, *labels, *calibration, *method, *isa, *precision, *cache, *output, *profile, *stages, *plot;
-    const char *qdq, *ncnn_table, *tensorrt_cache, *accelerator, *size, *decode;
+    const char *without, *qdq, *ncnn_table, *tensorrt_cache, *accelerator, *size, *decode;
     size_t limit, evaluation_limit, n_golden;
     int tensorrt_version, batch, threads, repeats, weight_bits, activation_bits, multiplier_bits;
     bool compare, layers;
@@ -50,8 +50,10 @@ struct qd_cli_flag {
         {"--activation-bits", "N", "4 to 8", QD_FLAG_INT, offsetof(struct qd_cli_options, activation_bits)},           \
         {"--multiplier-bits", "N", "1 (shifts) to 24, of requantisation multipliers", QD_FLAG_INT,                     \
          offsetof(struct qd_cli_options, multiplier_bits)},                                                            \
+        {"--stages", "N", "only the first N stages of adlq", QD_FLAG_TEXT, offsetof(struct qd_cli_options, stages)},   \
     {                                                                                                                  \
-        "--stages", "N", "only the first N stages of adlq", QD_FLAG_TEXT, offsetof(struct qd_cli_options, stages)      \
+        "--without", "LIST", "stages of adlq to leave out, as 'bias correction,global'", QD_FLAG_TEXT,                 \
+            offsetof(struct qd_cli_options, without)                                                                   \
     }
 
 /*

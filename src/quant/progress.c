@@ -31,6 +31,7 @@ static const struct {
     {"global", 2, 0, CALIBRATION, true, false},
     {"measuring sensitivity", 90, 0, CALIBRATION, true, true},
     {"trying scales", 5, 2.9, CALIBRATION, true, true},
+    {"class scale", 1, 0.2, CALIBRATION, true, false},
     {"comparing int8 with fp32", 0, 0.4, COMPARED, false, true},
     {"measuring layers", 12, 0, CALIBRATION, false, true},
 };

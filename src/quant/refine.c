@@ -13,6 +13,8 @@
 #define GLOBAL_LAYERS 16      /* whose scales the last stage tries, the most sensitive first */
 #define STEP_SPLITS 3         /* how often tensors whose steps do not gain together are tried in halves */
 #define SENSITIVITY_IMAGES 16 /* that it measures sensitivity on */
+#define CLASS_STEPS 4         /* quarters of an octave by which the scale of the classes' tensor is tried wider */
+#define CLASS_LOSS_DB 0.2     /* that it may cost */
 
 struct stage {
     const char *name;
@@ -405,15 +407,115 @@ static enum qd_status descend_globally(struct qd_refinement *r, char *text, size
     return status;
 }
 
+/*
+ * The layer whose bytes become the classes by operators without weights: a mean over the picture, copies. -1: none, or
+ * it gives the classes itself, as floats.
+ */
+static int layer_of_classes(const struct qd_refinement *r)
+{
+    const struct qd_graph *graph = r->graph;
+    int classes = qd_logits_of(graph, 0), v = classes;
+
+    while (r->error.has_classes && v != QD_NO_VALUE && graph->values[v].producer >= 0) {
+        const struct qd_node *node = &graph->nodes[graph->values[v].producer];
+        const struct qd_layer_statistics *l = qd_layer_of(r->statistics, graph->values[v].producer);
+
+        if (l)
+            return v == classes ? -1 : (int)(l - r->statistics->layers);
+        for (int i = 1; i < node->n_inputs; i++)
+            if (node->inputs[i] != QD_NO_VALUE && !graph->values[node->inputs[i]].data)
+                return -1;
+        v = node->n_inputs ? node->inputs[0] : QD_NO_VALUE;
+        if (v == QD_NO_VALUE || qd_graph_n_uses(graph, v) != 1)
+            return -1;
+    }
+    return -1;
+}
+
+/* Whether a's classes are likelier than b's on both halves, at hardly more noise. */
+static bool is_likelier(const struct qd_network_error *a, const struct qd_network_error *b)
+{
+    for (int half = 0; half < 2; half++)
+        if (!(a->kl[half] < b->kl[half] && a->db[half] > b->db[half] - CLASS_LOSS_DB))
+            return false;
+    return a->n_refused <= b->n_refused;
+}
+
+/*
+ * Where the classes are means over bytes, the least squared error clips what few pixels say of the likeliest class: one
+ * value in many, but the one that the answer rests on. KL knows which class that is.
+ */
+static enum qd_status widen_classes(struct qd_refinement *r, char *text, size_t size, struct qd_error *err)
+{
+    int l = layer_of_classes(r), step = moves_whole_octaves(r) ? CLASS_STEPS : 1;
+    struct qd_value_scale *s = l >= 0 ? scale_of(r, l) : NULL;
+    struct qd_network_error before = r->error;
+    float start = s ? s->q.scale : 1, best = start;
+
+    for (int i = step; s && i <= CLASS_STEPS; i += step) {
+        struct qd_network_error error;
+        enum qd_status status;
+
+        s->q.scale = start * exp2f((float)i / CLASS_STEPS);
+        status = qd_scales_apply(r->scales, r->graph, err);
+        if (status == QD_OK)
+            status = measure(r, r->statistics->n_kept, &error, err);
+        if (status != QD_OK)
+            return status;
+        if (!is_likelier(&error, &before) || !(error.kl[0] + error.kl[1] < r->error.kl[0] + r->error.kl[1]))
+            continue;
+        r->error = error;
+        best = s->q.scale;
+    }
+    if (!s) {
+        snprintf(text, size, "no bytes that classes are means of");
+        return QD_OK;
+    }
+    snprintf(text, size, "the scale of '%.50s' times %.2f", s->name, (double)(best / start));
+    s->q.scale = best;
+    return QD_OK;
+}
+
 static const struct stage stages[] = {
     {"weights", round_weights, false},          {"channel steps", free_steps, true},
     {"equalisation", equalise, true},           {"greedy scales", search_scales, false},
     {"bias correction", correct_biases, false}, {"global", descend_globally, true},
+    {"class scale", widen_classes, true},
 };
 
 const char *qd_stage_name(int i)
 {
     return i >= 0 && (size_t)i < QD_ARRAY_SIZE(stages) ? stages[i].name : NULL;
+}
+
+/* The stage of that name, or -1. */
+static int find_stage(const char *name, size_t length)
+{
+    for (size_t i = 0; i < QD_ARRAY_SIZE(stages); i++)
+        if (strlen(stages[i].name) == length && memcmp(stages[i].name, name, length) == 0)
+            return (int)i;
+    return -1;
+}
+
+enum qd_status qd_stages_named(const char *list, unsigned *ret, struct qd_error *err)
+{
+    char known[160] = "";
+    unsigned bits = 0;
+
+    for (size_t i = 0; i < QD_ARRAY_SIZE(stages); i++)
+        snprintf(known + strlen(known), sizeof(known) - strlen(known), "%s%s", i ? ", " : "", stages[i].name);
+    for (const char *name = list, *end; name; name = *end ? end + 1 : NULL) {
+        size_t length = strcspn(name, ",");
+        int stage = find_stage(name, length);
+
+        end = name + length;
+        if (stage < 0)
+            return qd_error_set(err, QD_INVALID, "expected some of %s, found '%.*s'", known,
+                                length < 40 ? (int)length : 40, name);
+        bits |= 1u << stage;
+    }
+    *ret = bits;
+    return QD_OK;
 }
 
 /* One stage, undone where it did not gain. */

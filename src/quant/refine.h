@@ -27,4 +27,8 @@ enum qd_status qd_refine(struct qd_refinement *refinement, struct qd_error *err)
 /* The stages' names in their order, NULL past the end: number i is bit i of skipped_stages. */
 const char *qd_stage_name(int i);
 
+/* The bits of the stages in a list, as "bias correction,global". QD_INVALID: one that there is not; the text names all.
+ */
+enum qd_status qd_stages_named(const char *list, unsigned *ret, struct qd_error *err);
+
 #endif

@@ -1,7 +1,7 @@
 #!/bin/sh
 # quantd calibrate --compare: a row for every method, the same in text, JSON and Markdown.
 . "${QD_SRC:?}/tests/e2e/lib.sh"
-echo 1..9
+echo 1..13
 methods=$("$quantd" calibrate --help | sed -n 's/.*calibration method: //p' | tr -d ,)
 few="--limit 12 --evaluate 20"
 "$quantd" calibrate "$model" --compare $few --output "$work/table.md" >"$work/body" 2>&1
@@ -28,6 +28,15 @@ for r in rows:
 ' "$work/body" "$methods"
 "$quantd" calibrate "$work/m" --limit 12 >"$work/body" 2>&1
 check "  which does stop a calibration" body_has "gate.required is set"
+# Weights of 4 bits: the gate lets them pass, and not where the correction of biases is left out.
+sed -i 's/"min_sqnr_db":99/"min_sqnr_db":23/' "$work/m/model.json"
+"$quantd" calibrate "$work/m" --weight-bits 4 >"$work/body" 2>&1
+check "4 bits pass a gate" test $? = 0
+"$quantd" calibrate "$work/m" --weight-bits 4 --without "bias correction,global" >"$work/body" 2>&1
+check "  which refuses them with biases not corrected" test $? = 1
+check "    and says what is missing" body_has "(at least 23.0 wanted)"
+"$quantd" calibrate "$work/m" --without "bias correction,glob" >"$work/body" 2>&1
+check "a stage that there is not" body_has "--without: expected some of weights, channel steps, equalisation, "
 "$quantd" calibrate "$model" --output "$work/x.md" >"$work/body" 2>&1
 check "--output alone is refused" body_has "expected --compare"
 "$quantd" calibrate "$model" --method magic >"$work/body" 2>&1

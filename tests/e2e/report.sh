@@ -27,7 +27,7 @@ lines = [l.replace("\033[K", "") for l in text.decode().split("\r") if l.strip("
 assert lines and all(len(l) < 90 for l in lines), lines
 assert all(re.search(r"\[#* *\] +\d+ %  \d+:\d\d(, about \d+ (s|min) left)?$", l) for l in lines), lines
 ' "$quantd" calibrate "$model" --limit 60
-stages_stand() { for s in weights 'channel steps' equalisation 'greedy scales' 'bias correction' global; do
+stages_stand() { for s in weights 'channel steps' equalisation 'greedy scales' 'bias correction' global 'class scale'; do
     grep -qE "^  $s +(kept|undone) +[-0-9.]+, +[-0-9.]+ -> " "$work/table" || { echo "no $s"; return 1; }; done; }
 check "each stage, kept or undone, before and after" stages_stand
 check "the worst, the most sensitive, time and memory" sh -c 'grep -q "^worst layers: .* dB; " "$1" && grep -q "^most sensitive: .* KL " "$1" &&

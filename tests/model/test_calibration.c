@@ -10,6 +10,7 @@
 
 #include "image/image.h"
 #include "quant/known_answers.h"
+#include "quant/refine.h"
 #include "serve/model.h"
 #include "tests/unit/scratch.h"
 #include "util/file.h"
@@ -143,6 +144,29 @@ START_TEST(test_gate_refuses_mutants)
                 ck_assert_msg(!gate_passes(model, threshold, &bad), "layer %s: passed", scales->layers[l].name);
         }
     }
+    qd_model_unref(model);
+}
+END_TEST
+
+/* Weights of 4 bits, whose rounding shifts what layers give: 2.5 dB, which the gate asks for, are the correction's. */
+START_TEST(test_gate_needs_bias_correction)
+{
+    struct qd_model_options options = {.n_threads = 2, .max_batch = 8, .limits = {100000000}, .weight_bits = 4};
+    struct qd_error err = {""};
+    struct qd_accuracy accuracy;
+    struct qd_model *model;
+    double corrected;
+
+    find_source();
+    ck_assert_ok(qd_kernels_init(&options.kernels, &err), &err);
+    ck_assert_ok(qd_model_load(source, &options, &model, &err), &err);
+    ck_assert(gate_passes(model, -INFINITY, &accuracy));
+    corrected = accuracy.sqnr_db;
+    qd_model_unref(model);
+    ck_assert_ok(qd_stages_named("bias correction", &options.skipped_stages, &err), &err);
+    ck_assert_ok(qd_model_load(source, &options, &model, &err), &err);
+    ck_assert(!gate_passes(model, corrected - 1, &accuracy));
+    ck_assert_msg(accuracy.sqnr_db < corrected - 2, "%.1f dB without, %.1f dB with", accuracy.sqnr_db, corrected);
     qd_model_unref(model);
 }
 END_TEST
@@ -332,4 +356,5 @@ START_TEST(test_known_answers)
 END_TEST
 
 QD_UNIT_MAIN("calibration", test_same_bytes, test_powers_of_two, test_profile_needs_adlq, test_misfits_change_nothing,
-             test_gate_refuses_mutants, test_gate_refuses_other_normalisation, test_known_answers)
+             test_gate_refuses_mutants, test_gate_needs_bias_correction, test_gate_refuses_other_normalisation,
+             test_known_answers)
