@@ -14,7 +14,7 @@ size_t qd_window_blocks_f32_scratch(const struct qd_conv_f32_params *p)
     const struct qd_window_f32 *w = &p->window;
     size_t columns =
         (size_t)(p->out_w - 1) * (size_t)w->stride_w + (size_t)(w->kernel_w - 1) * (size_t)w->dilation_w + 1;
-    size_t rows = (size_t)(w->kernel_h - 1) * (size_t)w->dilation_h + 1;
+    size_t rows = (size_t)(w->kernel_h - 1) * (size_t)w->dilation_h + 2;
 
     return (qd_window_blocks_f32_rows(p) + rows * columns * QD_F32_BLOCK) * sizeof(float);
 }

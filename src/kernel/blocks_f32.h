@@ -33,8 +33,8 @@ static inline bool blocks_need_padding(const struct qd_conv_f32_params *p)
  * Columns [-pad_left, columns - pad_left) of one row whose pixels are lanes floats, pads where they are outside. in:
  * the row, NULL where all of it is padding.
  */
-static inline void blocks_copy_row(const float *in, int w, int lanes, int pad_left, ptrdiff_t columns,
-                                   const float *pads, float *out)
+static inline __attribute__((always_inline)) void blocks_copy_row(const float *in, int w, int lanes, int pad_left,
+                                                                  ptrdiff_t columns, const float *pads, float *out)
 {
     ptrdiff_t begin = !in ? columns : pad_left < columns ? pad_left : columns;
     ptrdiff_t end = begin + w < columns ? begin + w : columns;

@@ -41,7 +41,7 @@ static inline size_t qd_strip_f32_taps(const struct qd_conv_f32_params *p)
 /* The same for the rows' places of depthwise and pool on blocks (window_blocks_f32.h). */
 static inline size_t qd_window_blocks_f32_rows(const struct qd_conv_f32_params *p)
 {
-    return ((size_t)p->window.kernel_h * sizeof(float *) / sizeof(float) + QD_F32_BLOCK - 1) / QD_F32_BLOCK *
+    return (2 * (size_t)p->window.kernel_h * sizeof(float *) / sizeof(float) + QD_F32_BLOCK - 1) / QD_F32_BLOCK *
            QD_F32_BLOCK;
 }
 

@@ -3,7 +3,7 @@
  * (vector_*.h). Static inline only.
  *
  * Block by block and row by row. Where taps lie outside, each row of the input is copied once, with its padding, into a
- * ring of as many as a window is high.
+ * ring of as many as a window is high; of a wide row only its ends are, and what is between is read where it lies.
  */
 #ifndef QD_KERNEL_WINDOW_BLOCKS_F32_H
 #define QD_KERNEL_WINDOW_BLOCKS_F32_H
@@ -24,6 +24,7 @@ struct stretch {
     const float *weights;                   /* [kernel_h * kernel_w][BLOCK] */
     VECTOR first;                           /* what a chain begins with */
     float *out;
+    const struct qd_activation *clip; /* done on the registers; NULL: none, or it is done on what is stored */
 };
 
 /* Tap by tap: any window. */
@@ -81,6 +82,8 @@ static inline __attribute__((always_inline)) void run_stretch(const struct stret
         else
             add_any_row(s, row, w, n, pool, sums);
     }
+    for (int i = 0; i < n && s->clip; i++)
+        sums[i] = vector_min(vector_all(s->clip->max), vector_max(vector_all(s->clip->min), sums[i]));
     for (int i = 0; i < n; i++)
         vector_store(s->out + i * BLOCK, sums[i]);
 }
@@ -135,51 +138,108 @@ static const struct stretch_form *find_form(const struct qd_window_f32 *w, bool 
     return form;
 }
 
-/* The rows under one block's outputs. */
+/* The rows under one block's outputs: copied ones for outputs [0, inner) and [end, out_w), for others the picture's. */
 struct ring {
     const float *in; /* the block */
     const float *pads;
-    float *memory;    /* NULL: the picture's own rows do */
+    float *memory;    /* columns pixels a row; behind the ring a row of padding. NULL: no tap lies outside */
     int span, filled; /* rows [.., filled) are there, counted from the first of padding */
     ptrdiff_t columns;
+    int inner, end;
+    const float **copies, **rows; /* by the window's row; both have their columns counted from the first of padding, */
+    ptrdiff_t shift;              /* but rows begins so many floats later */
 };
 
-static void find_rows(const struct qd_conv_f32_params *p, struct ring *ring, int y, const float **rows)
+/* Rows of few stretches are copied whole: their ends alone would be most of them. */
+#define WIDE (4 * STRETCH)
+
+static void begin_ring(const struct qd_conv_f32_params *p, struct ring *ring)
+{
+    const struct qd_window_f32 *w = &p->window;
+    ptrdiff_t last = p->w - 1 + w->pad_left - (ptrdiff_t)(w->kernel_w - 1) * w->dilation_w;
+
+    ring->span = (int)blocks_span(1, 1, w->kernel_h, w->dilation_h);
+    ring->columns = blocks_span(p->out_w, w->stride_w, w->kernel_w, w->dilation_w);
+    ring->shift = (ptrdiff_t)w->pad_left * BLOCK;
+    ring->inner = ring->memory ? p->out_w : 0;
+    ring->end = p->out_w;
+    if (!ring->memory || p->out_w <= WIDE)
+        return;
+    ring->inner = (w->pad_left + w->stride_w - 1) / w->stride_w;
+    ring->end = last < 0 ? 0 : last / w->stride_w + 1 < p->out_w ? (int)(last / w->stride_w) + 1 : p->out_w;
+    if (ring->inner >= ring->end)
+        ring->inner = ring->end = p->out_w;
+    for (ptrdiff_t x = 0; x < ring->columns; x++)
+        memcpy(ring->memory + (ring->span * ring->columns + x) * BLOCK, ring->pads, BLOCK * sizeof(float));
+}
+
+/* Row i of the input, counted from the first of padding, as far as outputs read its copy. */
+static void copy_ends(const struct qd_conv_f32_params *p, const struct ring *ring, int i)
+{
+    const struct qd_window_f32 *w = &p->window;
+    int in_y = i - w->pad_top;
+    const float *in = in_y >= 0 && in_y < p->h ? ring->in + (ptrdiff_t)in_y * p->w * BLOCK : NULL;
+    float *copy = ring->memory + i % ring->span * ring->columns * BLOCK;
+    ptrdiff_t left = ring->inner ? blocks_span(ring->inner, w->stride_w, w->kernel_w, w->dilation_w) : 0;
+    ptrdiff_t right = (ptrdiff_t)ring->end * w->stride_w, skipped = right - w->pad_left;
+
+    blocks_copy_row(in, p->w, BLOCK, w->pad_left, left, ring->pads, copy);
+    if (ring->end == p->out_w)
+        return;
+    copy += right * BLOCK;
+    if (skipped < 0 || skipped > p->w) /* padding in front of it is left: from the first column on */
+        blocks_copy_row(in, p->w, BLOCK, w->pad_left, ring->columns, ring->pads, copy - right * BLOCK);
+    else
+        blocks_copy_row(in ? in + skipped * BLOCK : NULL, (int)(p->w - skipped), BLOCK, 0, ring->columns - right,
+                        ring->pads, copy);
+}
+
+static void find_rows(const struct qd_conv_f32_params *p, struct ring *ring, int y)
 {
     const struct qd_window_f32 *w = &p->window;
     int first = y * w->stride_h;
 
-    for (int i = ring->filled > first ? ring->filled : first; i < first + ring->span && ring->memory; i++) {
-        int in_y = i - w->pad_top;
-
-        blocks_copy_row(in_y >= 0 && in_y < p->h ? ring->in + (ptrdiff_t)in_y * p->w * BLOCK : NULL, p->w, BLOCK,
-                        w->pad_left, ring->columns, ring->pads, ring->memory + i % ring->span * ring->columns * BLOCK);
-    }
+    for (int i = ring->filled > first ? ring->filled : first; i < first + ring->span && ring->memory; i++)
+        copy_ends(p, ring, i);
     ring->filled = first + ring->span;
     for (int ky = 0; ky < w->kernel_h; ky++) {
-        int i = first + ky * w->dilation_h;
+        int i = first + ky * w->dilation_h, in_y = i - w->pad_top;
 
-        rows[ky] = ring->memory ? ring->memory + i % ring->span * ring->columns * BLOCK
-                                : ring->in + (ptrdiff_t)i * p->w * BLOCK;
+        ring->rows[ky] = in_y >= 0 && in_y < p->h ? ring->in + (ptrdiff_t)in_y * p->w * BLOCK
+                                                  : ring->memory + (ring->span * ring->columns) * BLOCK;
+        ring->copies[ky] = ring->memory ? ring->memory + i % ring->span * ring->columns * BLOCK : NULL;
     }
 }
 
-/* One row of one block's outputs. */
-static void run_stretches(const struct stretch *row, const struct stretch_form *form, int out_w, const float *first)
+/* Outputs [begin, end) of one row of a block. at: where output 0's first tap lies in the rows. */
+static inline void run_stretches(struct stretch *s, const struct stretch_form *form, float *out, int begin, int end,
+                                 ptrdiff_t at)
+{
+    for (int x = begin, n; x < end; x += n) {
+        int left = end - x, pieces = (left + STRETCH - 1) / STRETCH;
+
+        n = (left + pieces - 1) / pieces;
+        s->at = (ptrdiff_t)x * s->step * BLOCK + at;
+        s->out = out + (ptrdiff_t)x * BLOCK;
+        form->run[n - 1](s);
+    }
+}
+
+static void run_block_row(const struct stretch *row, const struct stretch_form *form, const struct ring *ring,
+                          int out_w, const float *first)
 {
     for (int v = 0; v < BLOCK_VECTORS; v++) {
         struct stretch s = *row;
+        float *out;
 
         s.first = first ? vector_load(first + v * LANES) : vector_all(form->pool ? -INFINITY : 0);
-        s.weights = row->weights + v * LANES;
-        for (int x = 0, n; x < out_w; x += n) {
-            int left = out_w - x, pieces = (left + STRETCH - 1) / STRETCH;
-
-            n = (left + pieces - 1) / pieces;
-            s.at = (ptrdiff_t)x * s.step * BLOCK + v * LANES;
-            s.out = row->out + (ptrdiff_t)x * BLOCK + v * LANES;
-            form->run[n - 1](&s);
-        }
+        s.weights += v * LANES;
+        out = row->out + v * LANES;
+        s.rows = ring->rows;
+        run_stretches(&s, form, out, ring->inner, ring->end, v * LANES - ring->shift);
+        s.rows = ring->copies;
+        run_stretches(&s, form, out, 0, ring->inner, v * LANES);
+        run_stretches(&s, form, out, ring->end, out_w, v * LANES);
     }
 }
 
@@ -187,31 +247,34 @@ static inline void run_window_blocks(const struct qd_conv_f32_params *p, bool po
 {
     const struct qd_window_f32 *w = &p->window;
     const struct stretch_form *form = find_form(w, pool);
-    const float **rows = p->scratch;
     float *memory = (float *)p->scratch + qd_window_blocks_f32_rows(p), pads[BLOCK];
     ptrdiff_t pixels = (ptrdiff_t)p->out_h * p->out_w, taps = (ptrdiff_t)w->kernel_h * w->kernel_w;
     bool padded = blocks_need_padding(p);
-    struct stretch s = {
-        .rows = rows, .kernel_h = w->kernel_h, .kernel_w = w->kernel_w, .step = w->stride_w, .dilation = w->dilation_w};
+    struct stretch s = {.kernel_h = w->kernel_h,
+                        .kernel_w = w->kernel_w,
+                        .step = w->stride_w,
+                        .dilation = w->dilation_w,
+                        .clip = !pool && p->act && p->act->kind == QD_ACT_CLIP && !p->residual ? p->act : NULL};
 
     for (int c = 0; c < p->c; c += BLOCK) {
         struct ring ring = {.in = p->in + (ptrdiff_t)c * p->h * p->w,
                             .pads = pads,
                             .memory = padded ? memory : NULL,
-                            .span = (int)blocks_span(1, 1, w->kernel_h, w->dilation_h),
-                            .columns = blocks_span(p->out_w, w->stride_w, w->kernel_w, w->dilation_w)};
+                            .rows = p->scratch,
+                            .copies = (const float **)p->scratch + w->kernel_h};
 
         blocks_pads(p, c, BLOCK, pads);
         for (int i = 0; i < BLOCK && pool; i++)
             pads[i] = -INFINITY;
+        begin_ring(p, &ring);
         s.weights = pool ? pads : p->weights + c * taps;
         for (int y = 0; y < p->out_h; y++) {
             ptrdiff_t at = c * pixels + (ptrdiff_t)y * p->out_w * BLOCK;
 
-            find_rows(p, &ring, y, rows);
+            find_rows(p, &ring, y);
             s.out = p->out + at;
-            run_stretches(&s, form, p->out_w, !pool && p->bias ? p->bias + c : NULL);
-            if (p->act && !pool)
+            run_block_row(&s, form, &ring, p->out_w, !pool && p->bias ? p->bias + c : NULL);
+            if (p->act && !pool && !s.clip)
                 run_activate(p->act, p->residual ? p->residual + at : NULL, s.out, (size_t)p->out_w * BLOCK);
         }
     }
