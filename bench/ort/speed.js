@@ -99,6 +99,9 @@ async function main() {
                                : null;
   const ratio = (name) => (result[name] ? result[name].best / result.quantd_int8.best : null);
   result.ratios = { ort_int8: ratio('ort_int8'), ort_fp32: ratio('ort_fp32'), quantd_fp32: ratio('quantd_fp32') };
+  // fp32 against fp32: of the best times, and the median of the rounds' own ratios.
+  result.ratios.fp32 = result.ort_fp32 && result.ort_fp32.best / result.quantd_fp32.best;
+  result.ratios.fp32_rounds = result.ort_fp32 && median(rounds.ort_fp32.map((x, i) => x.best / rounds.quantd_fp32[i].best));
   if (options.json) {
     console.log(JSON.stringify(result));
     return;

@@ -32,19 +32,46 @@ static void round_given(const struct qd_value *value, const struct qd_view *view
         x[i] = (float)(qd_q8_byte(x[i], value->q) - value->q.zero_point) * value->q.scale;
 }
 
-static void run_node_f32(struct qd_frame *frame, const struct qd_node *node, int image, int thread)
+/*
+ * A float step on blocks, or one that reads values which lie so: an input in the other order is turned round into the
+ * step's scratch first. Returns the floats of output 0.
+ */
+static int64_t orient_views(const struct qd_frame *frame, const struct qd_step *step, struct qd_view *in,
+                            const struct qd_view *out, const struct qd_f32_run *run)
 {
+    const struct qd_plan *plan = frame->plan;
+    const struct qd_node *node = &plan->graph->nodes[step->node];
+    float *room = (float *)(void *)((uint8_t *)run->scratch + step->own_scratch);
+
+    for (int i = 0; i < node->n_inputs; i++) {
+        bool wants = i < QD_BLOCKS_INPUTS && (step->blocks >> i & 1);
+        const struct qd_shape *shape = in[i].shape;
+
+        if (!in[i].data || plan->in_blocks[node->inputs[i]] == wants)
+            continue;
+        (wants ? run->kernels->f32->to_blocks : run->kernels->f32->from_blocks)(
+            in[i].data, room, (int)shape->dims[1], (size_t)(shape->dims[2] * shape->dims[3]));
+        in[i].data = room;
+        room += qd_blocks_count(shape);
+    }
+    return step->blocks & QD_BLOCKS_OUTPUT ? (int64_t)qd_blocks_count(out[0].shape) : qd_shape_count(out[0].shape);
+}
+
+static void run_node_f32(struct qd_frame *frame, const struct qd_step *step, int image, int thread)
+{
+    const struct qd_node *node = &frame->plan->graph->nodes[step->node];
     struct qd_view *in = frame->views + (size_t)thread * (size_t)(frame->plan->max_views + 1);
     struct qd_view *out = in + node->n_inputs;
-    struct qd_f32_run run = {frame->plan->options.kernels, frame->scratch + (size_t)thread * frame->plan->scratch_size};
+    struct qd_f32_run run = {frame->plan->options.kernels, frame->scratch + (size_t)thread * frame->plan->scratch_size,
+                             step->blocks_prepared};
     int64_t count;
 
     for (int i = 0; i < node->n_inputs; i++)
         set_view(frame, node->inputs[i], image, &in[i]);
     for (int i = 0; i < node->n_outputs; i++)
         set_view(frame, node->outputs[i], image, &out[i]);
-    node->op->run_f32(node, in, out, &run);
-    count = qd_shape_count(out[0].shape);
+    count = orient_views(frame, step, in, out, &run);
+    (step->blocks ? node->op->blocks->run : node->op->run_f32)(node, in, out, &run);
     if (out[0].dtype == QD_F32 && !(node->op->flags & QD_OP_FINISHES_F32) &&
         (node->residual >= 0 || node->act.kind != QD_ACT_NONE))
         run.kernels->f32->activate(&node->act, node->residual >= 0 ? in[node->residual].data : NULL, out[0].data,
@@ -205,7 +232,7 @@ static void point_to_images(const struct qd_frame *frame, int s, const struct im
         in[i] = NULL;
         if (run->inputs[i])
             in[i] = qd_frame_image(frame, &plan->places[form][node->inputs[i]],
-                             number_in(&plan->places[form][node->inputs[i]], images, 0));
+                                   number_in(&plan->places[form][node->inputs[i]], images, 0));
     }
     for (int i = 0; i < node->n_outputs; i++) {
         enum qd_form form = i == 0 && step->output_f32 ? QD_FORM_F32 : QD_FORM_Q8;
@@ -213,7 +240,7 @@ static void point_to_images(const struct qd_frame *frame, int s, const struct im
         out[i] = NULL;
         if (run->outputs[i])
             out[i] = qd_frame_image(frame, &plan->places[form][node->outputs[i]],
-                              number_in(&plan->places[form][node->outputs[i]], images, 0));
+                                    number_in(&plan->places[form][node->outputs[i]], images, 0));
     }
     run->inputs = (const uint8_t *const *)in;
     run->outputs = out;
@@ -249,7 +276,7 @@ static void run_step(struct qd_frame *frame, int s, const struct images *images,
     }
     /* Float steps: whole images, so that a sum's order never depends on the number of threads. */
     for (int image = thread; image < images->n; image += n_threads)
-        run_node_f32(frame, &plan->graph->nodes[step->node], image, thread);
+        run_node_f32(frame, step, image, thread);
 }
 
 /*
@@ -328,7 +355,8 @@ void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_
         return;
     /* Whoever still wakes from the last barrier adds its wait to the next run's. */
     waited_ns = qd_barrier_waited_ns(&frame->barrier);
-    qd_team_learn(&frame->team, n_threads, n_images, qd_now_ns() - start_ns, (waited_ns - frame->waited_ns) / n_threads);
+    qd_team_learn(&frame->team, n_threads, n_images, qd_now_ns() - start_ns,
+                  (waited_ns - frame->waited_ns) / n_threads);
     frame->waited_ns = waited_ns;
 }
 

@@ -113,7 +113,22 @@ const float *qd_frame_output(const struct qd_frame *frame, int output, int image
 
 const float *qd_frame_value_f32(const struct qd_frame *frame, int value, int image)
 {
+    if (frame->plan->in_blocks[value])
+        return NULL;
     return qd_frame_place(frame, QD_FORM_F32, value, image);
+}
+
+const float *qd_frame_read_f32(const struct qd_frame *frame, int value, int image, float *room)
+{
+    const struct qd_plan *plan = frame->plan;
+    const struct qd_shape *shape = &plan->graph->values[value].shape;
+    const float *floats = qd_frame_place(frame, QD_FORM_F32, value, image);
+
+    if (!floats || !plan->in_blocks[value])
+        return floats;
+    plan->options.kernels->f32->from_blocks(floats, room, (int)shape->dims[1],
+                                            (size_t)(shape->dims[2] * shape->dims[3]));
+    return room;
 }
 
 void qd_copy_rows(const struct qd_place *place, uint8_t *image, uint8_t *rows, bool to_rows)

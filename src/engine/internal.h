@@ -33,6 +33,9 @@ struct qd_step {
     int node;  /* index, or -1 for conversions */
     int value; /* what a conversion converts; a node's first output */
     bool output_f32;
+    unsigned blocks; /* a float step on blocks: what its operator says of its inputs and output; else 0 */
+    const void *blocks_prepared;
+    size_t own_scratch; /* bytes of scratch in front of those for inputs in another order */
     void *prepared;
     const char *why_f32;
     size_t scratch_size;      /* per thread */
@@ -60,6 +63,7 @@ struct qd_plan {
     struct qd_step *steps;
     int n_steps;
     struct qd_place *places[QD_N_FORMS]; /* by value */
+    bool *in_blocks;                     /* by value: its floats lie in blocks of channels */
     bool *joined;  /* by node: its inputs are parts of its output, or its output its input: nothing to do */
     int n_refused; /* nodes that run in float because layout or prepare said no */
     int depth_steps;
@@ -91,6 +95,19 @@ const char *qd_why_not_scales(const struct qd_graph *graph, const struct qd_node
  */
 enum qd_status qd_step_prepare(const struct qd_plan *plan, struct qd_step *step, struct qd_arena *arena,
                                struct qd_error *err);
+
+/* Decides which values lie in blocks (plan->in_blocks), and what steps take (by node, into ret_takes). */
+void qd_blocks_plan(struct qd_plan *plan, unsigned *ret_takes);
+
+/* Sets blocks and what belongs to it of a float step. */
+enum qd_status qd_blocks_prepare(struct qd_plan *plan, struct qd_step *step, unsigned takes, struct qd_error *err);
+
+/* Whether a value's floats can be in blocks at all: a picture of more than one pixel. */
+static inline bool qd_can_lie_in_blocks(const struct qd_value *value)
+{
+    return value->dtype == QD_F32 && value->shape.n_dims == 4 && value->shape.dims[0] == 1 &&
+           value->shape.dims[2] * value->shape.dims[3] > 1;
+}
 
 /* Chooses depth_steps, and gives each place its offset in the slab or the slots. */
 enum qd_status qd_places_plan(struct qd_plan *plan, struct qd_error *err);

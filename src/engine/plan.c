@@ -15,6 +15,7 @@ struct builder {
     const char *why;      /* of the last refusal */
     const char **why_f32;
     bool *output_f32;
+    unsigned *takes_blocks;
     bool *has[QD_N_FORMS]; /* forms that exist so far, by value */
     bool *by_q8, *by_f32;  /* readers of a value */
 };
@@ -110,8 +111,9 @@ static void touch(struct builder *b, enum qd_form form, int value, int step)
 
     place->used = true;
     if (form == QD_FORM_F32 && !place->steps.image) {
-        int64_t count = qd_shape_count(&b->graph->values[value].shape);
-        size_t bytes = (size_t)count * qd_dtype_size(b->graph->values[value].dtype);
+        const struct qd_shape *shape = &b->graph->values[value].shape;
+        size_t count = plan->in_blocks[value] ? qd_blocks_count(shape) : (size_t)qd_shape_count(shape);
+        size_t bytes = count * qd_dtype_size(b->graph->values[value].dtype);
 
         place->steps.image = (ptrdiff_t)((bytes + QD_ALIGNMENT - 1) / QD_ALIGNMENT * QD_ALIGNMENT);
     }
@@ -214,10 +216,8 @@ static enum qd_status add_node_step(struct builder *b, int n, int *ret_refused, 
     }
     if (node->n_inputs + node->n_outputs > plan->max_views)
         plan->max_views = node->n_inputs + node->n_outputs;
-    if (!b->node_q8[n]) {
-        step->scratch_size = node->op->scratch_f32 ? node->op->scratch_f32(graph, node) : 0;
-        return QD_OK;
-    }
+    if (!b->node_q8[n])
+        return qd_blocks_prepare(plan, step, b->takes_blocks[n], err);
     status = qd_step_prepare(plan, step, plan->options.in_order ? &step->arena : &plan->arena, err);
     if (status == QD_UNSUPPORTED) {
         *ret_refused = n;
@@ -321,10 +321,13 @@ static enum qd_status build(struct builder *b, int *ret_refused, struct qd_error
     b->output_f32 = qd_arena_array(&scratch, n_nodes, sizeof(bool));
     b->by_q8 = qd_arena_array(&scratch, n_values, sizeof(bool));
     b->by_f32 = qd_arena_array(&scratch, n_values, sizeof(bool));
+    b->takes_blocks = qd_arena_array(&scratch, n_nodes, sizeof(*b->takes_blocks));
     plan->joined = qd_arena_array(&plan->arena, n_nodes, sizeof(bool));
+    plan->in_blocks = qd_arena_array(&plan->arena, n_values, sizeof(bool));
     /* At most one conversion to each form of each value besides the nodes. */
     plan->steps = qd_arena_array(&plan->arena, n_nodes + QD_N_FORMS * n_values, sizeof(struct qd_step));
-    complete = b->node_q8 && b->why_f32 && b->output_f32 && b->by_q8 && b->by_f32 && plan->joined && plan->steps;
+    complete = b->node_q8 && b->why_f32 && b->output_f32 && b->by_q8 && b->by_f32 && b->takes_blocks && plan->joined &&
+               plan->in_blocks && plan->steps;
     for (int form = 0; form < QD_N_FORMS; form++) {
         b->has[form] = qd_arena_array(&scratch, n_values, sizeof(bool));
         plan->places[form] = qd_arena_array(&plan->arena, n_values, sizeof(struct qd_place));
@@ -334,6 +337,7 @@ static enum qd_status build(struct builder *b, int *ret_refused, struct qd_error
         status = no_memory(err);
     } else {
         decide_precisions(b);
+        qd_blocks_plan(plan, b->takes_blocks);
         status = qd_layout_plan(plan, b->node_q8, ret_refused, &b->why, err);
         if (status == QD_OK)
             status = add_steps(b, ret_refused, err);

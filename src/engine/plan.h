@@ -20,6 +20,8 @@ struct qd_plan_options {
     int max_batch;               /* images per run */
     const struct qd_kernels *kernels;
     bool keep_all; /* every value stays readable after a run (calibration, reports): no memory shared */
+    bool blocks; /* F32: pictures lie in blocks of channels from step to step where the operators can, which is faster;
+                    qd_frame_read_f32 reads them */
     bool in_order; /* step by step over all images, nothing depth first: a calibration looks and changes things between
                       steps */
 };
@@ -88,8 +90,8 @@ const float *qd_frame_output(const struct qd_frame *frame, int output, int image
 void qd_frame_run(struct qd_frame *frame, int n_images, int n_threads);
 
 /*
- * How many of n_threads the next run had better have: all, or one where the cores are contended. The run counts from here:
- * whatever the same threads do before qd_frame_run_share, decoding say, belongs to it.
+ * How many of n_threads the next run had better have: all, or one where the cores are contended. The run counts from
+ * here: whatever the same threads do before qd_frame_run_share, decoding say, belongs to it.
  */
 int qd_frame_team(struct qd_frame *frame, int n_threads);
 
@@ -107,11 +109,18 @@ void qd_frame_run_step(struct qd_frame *frame, int step, int n_images, int n_thr
 void qd_frame_run_share(struct qd_frame *frame, int n_images, int thread, int n_threads);
 
 /*
- * With keep_all: value's elements of one image after a run: f32 in ONNX order where a float form exists (else NULL), or
- * a copy of its bytes in ret (NHWC without gaps) where a quantized form exists (else false).
+ * With keep_all: value's elements of one image after a run: f32 in ONNX order where a float form exists (else NULL;
+ * also where it lies in blocks), or a copy of its bytes in ret (NHWC without gaps) where a quantized form exists (else
+ * false).
  */
 const float *qd_frame_value_f32(const struct qd_frame *frame, int value, int image);
 bool qd_frame_copy_q8(const struct qd_frame *frame, int value, int image, uint8_t *ret);
+
+/*
+ * The same floats in ONNX order whatever their order in the frame: where they lie, or in room, which holds as many (a
+ * room per thread). NULL: the value has no float form.
+ */
+const float *qd_frame_read_f32(const struct qd_frame *frame, int value, int image, float *room);
 
 /*
  * With in_order, between two steps. Bytes of a Q8 step's input as that step is about to read it: NHWC without gaps (the

@@ -44,7 +44,7 @@ enum qd_status qd_integer_probe(const struct qd_integer_build *build, const stru
     struct qd_arena scratch = {0};
     struct qd_view *views =
         qd_arena_array(&scratch, (size_t)(node->n_inputs + node->n_outputs), sizeof(struct qd_view));
-    struct qd_f32_run run = {build->kernels, NULL};
+    struct qd_f32_run run = {.kernels = build->kernels};
     struct qd_node plain = *node;
 
     run.scratch = qd_arena_alloc(&scratch, node->op->scratch_f32 ? node->op->scratch_f32(graph, node) : 1);

@@ -22,6 +22,11 @@ static const struct qd_kernels_f32 f32_scalar = {
     .max_pool = qd_max_pool_f32_scalar,
     .matvec = qd_matvec_f32_scalar,
     .activate = qd_activate_f32_scalar,
+    .conv_blocks = qd_conv_blocks_f32_scalar,
+    .depthwise_blocks = qd_depthwise_blocks_f32_scalar,
+    .max_pool_blocks = qd_max_pool_blocks_f32_scalar,
+    .to_blocks = qd_to_blocks_f32_scalar,
+    .from_blocks = qd_from_blocks_f32_scalar,
 };
 
 static const struct qd_kernels kernels_scalar = {
@@ -54,6 +59,11 @@ static const struct qd_kernels_f32 f32_avx2 = {
     .max_pool = qd_max_pool_f32_avx2,
     .matvec = qd_matvec_f32_avx2,
     .activate = qd_activate_f32_avx2,
+    .conv_blocks = qd_conv_blocks_f32_avx2,
+    .depthwise_blocks = qd_depthwise_blocks_f32_avx2,
+    .max_pool_blocks = qd_max_pool_blocks_f32_avx2,
+    .to_blocks = qd_to_blocks_f32_avx2,
+    .from_blocks = qd_from_blocks_f32_avx2,
 };
 
 static const struct qd_kernels_f32 f32_avx512 = {
@@ -62,6 +72,11 @@ static const struct qd_kernels_f32 f32_avx512 = {
     .max_pool = qd_max_pool_f32_avx512,
     .matvec = qd_matvec_f32_avx512,
     .activate = qd_activate_f32_avx512,
+    .conv_blocks = qd_conv_blocks_f32_avx512,
+    .depthwise_blocks = qd_depthwise_blocks_f32_avx512,
+    .max_pool_blocks = qd_max_pool_blocks_f32_avx512,
+    .to_blocks = qd_to_blocks_f32_avx512,
+    .from_blocks = qd_from_blocks_f32_avx512,
 };
 
 static const struct qd_kernels kernels_avx2 = {

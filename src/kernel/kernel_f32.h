@@ -11,9 +11,17 @@
 #ifndef QD_KERNEL_KERNEL_F32_H
 #define QD_KERNEL_KERNEL_F32_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "kernel/activation.h"
+
+/*
+ * The kernels whose names end in blocks take pictures of another order: blocks of QD_F32_BLOCK channels, each
+ * [h][w][QD_F32_BLOCK]; what the last block has past c is any numbers, read and written as the others are. Weights and
+ * biases for them are packed (qd_f32_pack_blocks). The same chains, so the same floats.
+ */
+#define QD_F32_BLOCK 16
 
 /* A window over rows and columns. */
 struct qd_window_f32 {
@@ -39,7 +47,8 @@ struct qd_conv_f32_params {
     const struct qd_activation *act;
     const float *residual; /* as out; NULL: none; else act is not NULL */
     int n, out_h, out_w;
-    void *scratch; /* qd_conv_f32_scratch bytes, 64-byte aligned */
+    bool in_planes; /* conv_blocks: in lies [c][h][w] all the same, for few channels */
+    void *scratch;  /* the kernel's qd_..._scratch bytes, 64-byte aligned */
 };
 
 /*
@@ -70,10 +79,28 @@ struct qd_kernels_f32 {
     void (*matvec)(const struct qd_matvec_f32_params *params);
     /* x[i] = act(x[i] + residual[i]), or act(x[i]) where residual is NULL; activate_f32.h has the formulas. */
     void (*activate)(const struct qd_activation *act, const float *residual, float *x, size_t n);
+    /* conv, depthwise and max_pool on blocks: in (but see in_planes), out and residual; pad is [c]. */
+    void (*conv_blocks)(const struct qd_conv_f32_params *params);
+    void (*depthwise_blocks)(const struct qd_conv_f32_params *params);
+    void (*max_pool_blocks)(const struct qd_conv_f32_params *params);
+    /* [c][pixels] to blocks of c, zeros past it, and back. */
+    void (*to_blocks)(const float *in, float *out, int c, size_t pixels);
+    void (*from_blocks)(const float *in, float *out, int c, size_t pixels);
 };
 
 /* The bytes of scratch that conv and depthwise need in any tier; only sizes and window are read. */
 size_t qd_conv_f32_scratch(const struct qd_conv_f32_params *params);
 size_t qd_depthwise_f32_scratch(const struct qd_conv_f32_params *params);
+/* The same of conv_blocks, and of depthwise_blocks and max_pool_blocks; in_planes is read too. */
+size_t qd_conv_blocks_f32_scratch(const struct qd_conv_f32_params *params);
+size_t qd_window_blocks_f32_scratch(const struct qd_conv_f32_params *params);
+
+static inline size_t qd_f32_blocks(size_t c)
+{
+    return (c + QD_F32_BLOCK - 1) / QD_F32_BLOCK;
+}
+
+/* rows[n][k] to [blocks of n][k][QD_F32_BLOCK], zeros past n: weights, and with k 1 a bias. */
+void qd_f32_pack_blocks(const float *rows, int n, size_t k, float *packed);
 
 #endif

@@ -34,7 +34,12 @@
     void qd_depthwise_f32_##tier(const struct qd_conv_f32_params *params);                                             \
     void qd_max_pool_f32_##tier(const struct qd_conv_f32_params *params);                                              \
     void qd_matvec_f32_##tier(const struct qd_matvec_f32_params *params);                                              \
-    void qd_activate_f32_##tier(const struct qd_activation *act, const float *residual, float *x, size_t n)
+    void qd_activate_f32_##tier(const struct qd_activation *act, const float *residual, float *x, size_t n);           \
+    void qd_conv_blocks_f32_##tier(const struct qd_conv_f32_params *params);                                           \
+    void qd_depthwise_blocks_f32_##tier(const struct qd_conv_f32_params *params);                                      \
+    void qd_max_pool_blocks_f32_##tier(const struct qd_conv_f32_params *params);                                       \
+    void qd_to_blocks_f32_##tier(const float *in, float *out, int c, size_t pixels);                                   \
+    void qd_from_blocks_f32_##tier(const float *in, float *out, int c, size_t pixels)
 
 QD_F32_TIER(scalar);
 QD_F32_TIER(avx2);

@@ -112,4 +112,9 @@ static inline float vector_even(float a, float b)
     return a;
 }
 
+static inline void vector_transpose(float rows[1])
+{
+    (void)rows;
+}
+
 #endif

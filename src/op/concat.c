@@ -71,6 +71,39 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
     qd_move_run_views(node, in, out, node->n_inputs, move_of);
 }
 
+/* Side by side in whole blocks. */
+static unsigned blocks_take(const struct qd_graph *graph, const struct qd_node *node)
+{
+    const struct concat_params *params = node->params;
+
+    if (params->axis != 1 || node->n_inputs > QD_BLOCKS_INPUTS)
+        return 0;
+    for (int i = 0; i < node->n_inputs; i++) {
+        const struct qd_value *in = qd_node_input(graph, node, i);
+
+        if (in->dtype != QD_F32 || in->shape.n_dims != 4 || in->shape.dims[0] != 1 || in->shape.dims[1] % QD_F32_BLOCK)
+            return 0;
+    }
+    return ((1u << node->n_inputs) - 1) | QD_BLOCKS_OUTPUT;
+}
+
+static void run_blocks(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                       const struct qd_f32_run *run)
+{
+    float *y = out[0].data;
+
+    (void)run;
+    for (int i = 0; i < node->n_inputs; i++) {
+        size_t n = qd_blocks_count(in[i].shape);
+
+        if (n)
+            memcpy(y, in[i].data, n * sizeof(float));
+        y += n;
+    }
+}
+
+static const struct qd_op_blocks blocks = {blocks_take, NULL, NULL, run_blocks};
+
 static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
 {
     for (int i = 0; i < node->n_inputs; i++)
@@ -104,6 +137,7 @@ const struct qd_op qd_op_concat = {
     .parse = parse,
     .infer = infer,
     .run_f32 = run_f32,
+    .blocks = &blocks,
     .joins_at = joins_at,
     .supports_q8 = supports_q8,
     .prepare_q8 = prepare_q8,

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "op/conv_f32.h"
 #include "op/conv_q8.h"
 #include "op/ops.h"
 #include "op/window.h"
@@ -63,22 +64,22 @@ static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct
     return qd_op_set_output(graph, node, 0, QD_F32, &out, err);
 }
 
-static bool is_depthwise(const struct qd_shape *in, const struct qd_shape *w, int64_t group)
+bool qd_conv_is_depthwise(const struct qd_shape *in, const struct qd_shape *w, int64_t group)
 {
     return group == in->dims[1] && w->dims[0] == group && in->n_dims < 5;
 }
 
-/* One image and the first group; data apart. Of a window with depth the taps of an output are so many channels. */
-static struct qd_conv_f32_params params_of(const struct qd_conv_attrs *attrs, const struct qd_shape *in,
-                                           const struct qd_shape *w, const struct qd_shape *out)
+struct qd_conv_f32_params qd_conv_f32_params_of(const struct qd_conv_attrs *attrs, const struct qd_shape *in,
+                                                const struct qd_shape *w, const struct qd_shape *out)
 {
     return (struct qd_conv_f32_params){
-        .c = (int)(is_depthwise(in, w, attrs->group) ? in->dims[1] : w->dims[1] * attrs->window.kernel[QD_AXIS_D]),
+        .c = (int)(qd_conv_is_depthwise(in, w, attrs->group) ? in->dims[1]
+                                                             : w->dims[1] * attrs->window.kernel[QD_AXIS_D]),
         .h = (int)qd_axis_size(in, QD_AXIS_H),
         .w = (int)qd_axis_size(in, QD_AXIS_W),
         .window = qd_window_f32_of(&attrs->window),
         .pad = attrs->pad_value,
-        .n = (int)(is_depthwise(in, w, attrs->group) ? in->dims[1] : w->dims[0] / attrs->group),
+        .n = (int)(qd_conv_is_depthwise(in, w, attrs->group) ? in->dims[1] : w->dims[0] / attrs->group),
         .out_h = (int)qd_axis_size(out, QD_AXIS_H),
         .out_w = (int)qd_axis_size(out, QD_AXIS_W),
     };
@@ -99,9 +100,9 @@ static size_t scratch_f32(const struct qd_graph *graph, const struct qd_node *no
 {
     const struct qd_conv_attrs *attrs = node->params;
     const struct qd_shape *in = &graph->values[node->inputs[0]].shape, *w = &graph->values[node->inputs[1]].shape;
-    struct qd_conv_f32_params params = params_of(attrs, in, w, &graph->values[node->outputs[0]].shape);
+    struct qd_conv_f32_params params = qd_conv_f32_params_of(attrs, in, w, &graph->values[node->outputs[0]].shape);
 
-    if (is_depthwise(in, w, attrs->group))
+    if (qd_conv_is_depthwise(in, w, attrs->group))
         return qd_depthwise_f32_scratch(&params);
     return qd_conv_f32_scratch(&params) + (in->n_dims == 5 ? deep_in(&params) + deep_out(&params) : 0) * sizeof(float);
 }
@@ -168,11 +169,11 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
                     const struct qd_f32_run *run)
 {
     const struct qd_conv_attrs *attrs = node->params;
-    struct qd_conv_f32_params first = params_of(attrs, in[0].shape, in[1].shape, out[0].shape);
+    struct qd_conv_f32_params first = qd_conv_f32_params_of(attrs, in[0].shape, in[1].shape, out[0].shape);
     int64_t n_images = in[0].shape->dims[0], groups = attrs->group;
     int64_t depth = qd_axis_size(in[0].shape, QD_AXIS_D), out_depth = qd_axis_size(out[0].shape, QD_AXIS_D);
     int64_t taps = attrs->window.kernel[QD_AXIS_D];
-    bool depthwise = is_depthwise(in[0].shape, in[1].shape, groups);
+    bool depthwise = qd_conv_is_depthwise(in[0].shape, in[1].shape, groups);
     const float *residual = node->residual >= 0 ? in[node->residual].data : NULL;
 
     first.act = residual || node->act.kind != QD_ACT_NONE ? &node->act : NULL;
@@ -274,6 +275,7 @@ const struct qd_op qd_op_conv = {
     .infer = infer,
     .scratch_f32 = scratch_f32,
     .run_f32 = run_f32,
+    .blocks = &qd_conv_blocks,
     .fuses = qd_conv_q8_fuses,
     .macs = macs,
     .layer = layer,

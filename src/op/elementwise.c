@@ -182,6 +182,36 @@ void qd_elementwise_run_f32(const struct qd_node *node, const struct qd_view *in
         f->finish(out[0].data, out[0].dtype, count, node->n_inputs);
 }
 
+static unsigned blocks_take(const struct qd_graph *graph, const struct qd_node *node)
+{
+    const struct qd_value *out = qd_node_output(graph, node, 0);
+
+    for (int i = 0; i < node->n_inputs; i++) {
+        const struct qd_value *in = qd_node_input(graph, node, i);
+
+        if (node->n_inputs > QD_BLOCKS_INPUTS || !in || in->data || in->dtype != QD_F32 || in->shape.dims[0] != 1 ||
+            !qd_shape_equal(&in->shape, &out->shape))
+            return 0;
+    }
+    return out->dtype == QD_F32 && out->shape.n_dims == 4 ? ((1u << node->n_inputs) - 1) | QD_BLOCKS_OUTPUT : 0;
+}
+
+static void run_blocks(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                       const struct qd_f32_run *run)
+{
+    struct qd_shape flat = {.n_dims = 1, .dims = {(int64_t)qd_blocks_count(out[0].shape)}};
+    struct qd_view ins[QD_BLOCKS_INPUTS], outs[] = {out[0]};
+
+    for (int i = 0; i < node->n_inputs; i++) {
+        ins[i] = in[i];
+        ins[i].shape = &flat;
+    }
+    outs[0].shape = &flat;
+    qd_elementwise_run_f32(node, ins, outs, run);
+}
+
+const struct qd_op_blocks qd_elementwise_blocks = {blocks_take, NULL, NULL, run_blocks};
+
 int64_t qd_elementwise_constants(const struct qd_value *constant, const struct qd_shape *out, int channel)
 {
     int64_t count = qd_shape_count(&constant->shape), strides[QD_MAX_DIMS];
@@ -272,7 +302,7 @@ static enum qd_status prepare_table(struct qd_q8_prepare *prepare, struct qd_err
     int at = table_operand(graph, node);
     struct qd_qparams q = qd_q8_input(prepare, at);
     struct qd_view *in = qd_arena_array(prepare->arena, (size_t)node->n_inputs, sizeof(*in));
-    struct qd_f32_run run = {prepare->kernels, NULL};
+    struct qd_f32_run run = {.kernels = prepare->kernels};
     float x[256], y[256];
     struct qd_view out = {QD_F32, &bytes, y};
 

@@ -12,6 +12,9 @@
 
 #define QD_MAX_OPERANDS 3
 
+/* On blocks of channels: operands of one shape, none constant, element by element as they lie. */
+extern const struct qd_op_blocks qd_elementwise_blocks;
+
 /* n elements: out[i] = f(in[0][i * stride[0]], in[1][i * stride[1]], ...), strides 0 or 1. */
 struct qd_row {
     const void *in[QD_MAX_OPERANDS]; /* NULL: an optional operand that is absent */

@@ -142,6 +142,36 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
     run->kernels->f32->max_pool(&params);
 }
 
+static unsigned blocks_take(const struct qd_graph *graph, const struct qd_node *node)
+{
+    const struct qd_value *in = qd_node_input(graph, node, 0);
+
+    return in->dtype == QD_F32 && in->shape.n_dims == 4 && in->shape.dims[0] == 1 && !has_indices(node)
+               ? 1u | QD_BLOCKS_OUTPUT
+               : 0;
+}
+
+static size_t blocks_scratch(const struct qd_graph *graph, const struct qd_node *node)
+{
+    struct qd_conv_f32_params params =
+        params_of(node, &graph->values[node->inputs[0]].shape, &graph->values[node->outputs[0]].shape);
+
+    return qd_window_blocks_f32_scratch(&params);
+}
+
+static void run_blocks(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                       const struct qd_f32_run *run)
+{
+    struct qd_conv_f32_params params = params_of(node, in[0].shape, out[0].shape);
+
+    params.in = in[0].data;
+    params.out = out[0].data;
+    params.scratch = run->scratch;
+    run->kernels->f32->max_pool_blocks(&params);
+}
+
+static const struct qd_op_blocks blocks = {blocks_take, NULL, blocks_scratch, run_blocks};
+
 static enum qd_status infer(struct qd_graph *graph, struct qd_node *node, struct qd_error *err)
 {
     const struct qd_value *in = qd_node_input(graph, node, 0);
@@ -175,6 +205,7 @@ const struct qd_op qd_op_max_pool = {
     .infer = infer,
     .scratch_f32 = scratch_f32,
     .run_f32 = run_f32,
+    .blocks = &blocks,
     .supports_q8 = supports_q8,
     .prepare_q8 = prepare_q8,
     .run_q8 = qd_pool_run_q8,
@@ -194,6 +225,7 @@ const struct qd_op qd_op_global_max_pool = {
     .infer = infer,
     .scratch_f32 = scratch_f32,
     .run_f32 = run_f32,
+    .blocks = &blocks,
     .supports_q8 = supports_q8,
     .prepare_q8 = prepare_q8,
     .run_q8 = qd_pool_run_q8,

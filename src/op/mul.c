@@ -30,6 +30,46 @@ static bool is_product(const struct qd_graph *graph, const struct qd_node *node)
     return !a->data && !b->data && (qd_shape_equal(&a->shape, &b->shape) || gate_operand(graph, node) >= 0);
 }
 
+/* A gate's own picture is one pixel, which lies the same in both orders but for what a block has past c. */
+static unsigned blocks_take(const struct qd_graph *graph, const struct qd_node *node)
+{
+    const struct qd_value *a = qd_node_input(graph, node, 0), *b = qd_node_input(graph, node, 1);
+    int gate;
+
+    if (qd_shape_equal(&a->shape, &b->shape))
+        return qd_elementwise_blocks.takes(graph, node);
+    gate = a->data || b->data || a->dtype != QD_F32 || a->shape.n_dims != 4 || b->shape.n_dims != 4 ||
+                   a->shape.dims[0] != 1 || b->shape.dims[0] != 1
+               ? -1
+               : gate_operand(graph, node);
+    return gate < 0 ? 0 : (1u << (1 - gate)) | QD_BLOCKS_OUTPUT;
+}
+
+static void run_blocks(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                       const struct qd_f32_run *run)
+{
+    bool first = in[0].shape->dims[2] * in[0].shape->dims[3] == 1;
+    const float *gate = in[first ? 0 : 1].data, *x = in[first ? 1 : 0].data;
+    int64_t c = out[0].shape->dims[1], pixels = out[0].shape->dims[2] * out[0].shape->dims[3];
+    float *y = out[0].data;
+
+    if (qd_shape_equal(in[0].shape, in[1].shape)) {
+        qd_elementwise_blocks.run(node, in, out, run);
+        return;
+    }
+    for (int64_t b = 0; b < c; b += QD_F32_BLOCK) {
+        float mult[QD_F32_BLOCK] = {0};
+
+        for (int64_t i = 0; i < QD_F32_BLOCK && b + i < c; i++)
+            mult[i] = gate[b + i];
+        for (int64_t p = 0; p < pixels; p++, x += QD_F32_BLOCK, y += QD_F32_BLOCK)
+            for (int i = 0; i < QD_F32_BLOCK; i++)
+                y[i] = x[i] * mult[i];
+    }
+}
+
+static const struct qd_op_blocks blocks = {blocks_take, NULL, NULL, run_blocks};
+
 static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node)
 {
     return is_product(graph, node) || qd_elementwise_supports_q8(graph, node);
@@ -176,6 +216,7 @@ const struct qd_op qd_op_mul = {
     .functions = &functions,
     .infer = qd_elementwise_infer_swapped,
     .run_f32 = qd_elementwise_run_f32,
+    .blocks = &blocks,
     .fuses = qd_elementwise_fuses,
     .supports_q8 = supports_q8,
     .channel_steps = channel_steps,

@@ -31,8 +31,36 @@ struct qd_q8_padding {
 /* One run in float: what there is beside the tensors. */
 struct qd_f32_run {
     const struct qd_kernels *kernels;
-    void *scratch; /* scratch_f32's bytes, this thread's, 64-byte aligned */
+    void *scratch;        /* scratch_f32's bytes, this thread's, 64-byte aligned */
+    const void *prepared; /* in blocks: what the form's prepare made */
 };
+
+/* What of a node lies in blocks: bit i, input i below QD_BLOCKS_INPUTS; and whether blocks may begin here. */
+#define QD_BLOCKS_INPUTS 24
+#define QD_BLOCKS_BEGIN (1u << 30)
+#define QD_BLOCKS_OUTPUT (1u << 31)
+
+/*
+ * An operator's float run on pictures that lie in blocks of channels (kernel_f32.h), for plans that keep them so from
+ * step to step. The same floats as run_f32's.
+ */
+struct qd_op_blocks {
+    /* Which inputs, and whether output 0. 0: this node cannot. Inputs are of rank 4, [1,c,h,w]. */
+    unsigned (*takes)(const struct qd_graph *graph, const struct qd_node *node);
+    /* *ret lives in the arena: packed weights. NULL: there is nothing to prepare. */
+    enum qd_status (*prepare)(const struct qd_graph *graph, const struct qd_node *node, struct qd_arena *arena,
+                              const void **ret, struct qd_error *err);
+    size_t (*scratch)(const struct qd_graph *graph, const struct qd_node *node); /* NULL: none */
+    /* As run_f32; shapes are those of the pictures, data is where their blocks lie. */
+    void (*run)(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
+                const struct qd_f32_run *run);
+};
+
+/* Floats of a picture in blocks. */
+static inline size_t qd_blocks_count(const struct qd_shape *shape)
+{
+    return qd_f32_blocks((size_t)shape->dims[1]) * QD_F32_BLOCK * (size_t)(shape->dims[2] * shape->dims[3]);
+}
 
 /* What prepare_q8 gets and gives. */
 struct qd_q8_prepare {
@@ -122,6 +150,8 @@ struct qd_op {
      * applied by the caller, but where QD_OP_FINISHES_F32 says otherwise. */
     void (*run_f32)(const struct qd_node *node, const struct qd_view *in, const struct qd_view *out,
                     const struct qd_f32_run *run);
+
+    const struct qd_op_blocks *blocks; /* NULL: none */
 
     /* True when this node is a plain elementwise activation that others may absorb; fills *ret. NULL: never. */
     bool (*as_activation)(const struct qd_graph *graph, const struct qd_node *node, struct qd_activation *ret);

@@ -186,8 +186,10 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
         run_mirrored(params, in, out);
         return;
     }
-    for (int64_t i = 0; i < count; i++)
-        memcpy((uint8_t *)out[0].data + (size_t)i * size, params->fill, size);
+    if (count)
+        memcpy(out[0].data, params->fill, size);
+    for (int64_t n = 1; n < count; n *= 2) /* what is filled, once more behind itself */
+        memcpy((uint8_t *)out[0].data + (size_t)n * size, out[0].data, (size_t)(n < count - n ? n : count - n) * size);
     qd_move_run_views(node, in, out, 1, move_of);
 }
 

@@ -275,19 +275,6 @@ static double sqnr_db(double signal, double noise)
     return noise > 0 ? 10 * log10(signal / noise) : 100;
 }
 
-/* Of any activation; at least 1. */
-static int64_t largest_count(const struct qd_graph *graph)
-{
-    int64_t largest = 1;
-
-    for (int v = 0; v < graph->n_values; v++) {
-        int64_t count = graph->values[v].data ? 0 : qd_shape_count(&graph->values[v].shape);
-
-        largest = count > largest ? count : largest;
-    }
-    return largest;
-}
-
 /* What qd_measure_layers works with. */
 struct layers {
     struct evaluation evaluation;
@@ -303,7 +290,7 @@ static enum qd_status prepare_layers(struct layers *l, const struct qd_graph *gr
 {
     struct qd_plan_options options = {
         .precision = QD_PRECISION_F32, .max_batch = BATCH, .kernels = kernels, .keep_all = true};
-    size_t size = (size_t)largest_count(graph);
+    size_t size = (size_t)qd_largest_count(graph);
     enum qd_status status;
 
     l->values = qd_arena_array(&l->arena, scales->n_values + 1, sizeof(*l->values));

@@ -56,7 +56,8 @@ static struct qd_plan_options plan_options(const struct qd_pipeline_options *opt
 {
     return (struct qd_plan_options){.precision = precision,
                                     .max_batch = options->max_batch > 8 ? options->max_batch : 8,
-                                    .kernels = options->kernels};
+                                    .kernels = options->kernels,
+                                    .blocks = true};
 }
 
 static enum qd_status remake_int8(const struct qd_graph *graph, const struct qd_pipeline_options *options,
@@ -110,11 +111,11 @@ static void judge(const struct qd_pipeline_options *options, struct qd_scales *s
     scales->gate_text[0] = 0; /* a cached verdict may be from other thresholds */
     scales->gate_passed = !scales->gate.n_images || passes(options, &scales->gate);
     if (!scales->gate_passed)
-        snprintf(
-            scales->gate_text, sizeof(scales->gate_text),
-            "agreement with fp32 is %.3f (at least %.3f wanted), output SQNR %.1f dB%s; worst tensor '%.40s' at %.1f dB",
-            scales->gate.agreement, options->min_agreement, scales->gate.sqnr_db, wanted, worst ? worst->name : "?",
-            worst ? worst->cumulative_db : (double)NAN);
+        snprintf(scales->gate_text, sizeof(scales->gate_text),
+                 "agreement with fp32 is %.3f (at least %.3f wanted), output SQNR %.1f dB%s; worst tensor '%.40s' at "
+                 "%.1f dB",
+                 scales->gate.agreement, options->min_agreement, scales->gate.sqnr_db, wanted,
+                 worst ? worst->name : "?", worst ? worst->cumulative_db : (double)NAN);
 }
 
 static void warn(struct qd_pipeline_result *result, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -19,11 +19,24 @@ struct collector {
     int64_t n_outputs;        /* floats of all outputs */
     enum qd_status *statuses; /* by value: of adding in parallel */
     float **rows;             /* by layer: an image's samples */
+    float **rooms;            /* by thread: the floats of one value */
 };
 
 bool qd_is_measured(const struct qd_graph *graph, int v)
 {
     return graph->values[v].producer >= 0 && graph->values[v].dtype == QD_F32 && !graph->values[v].data;
+}
+
+int64_t qd_largest_count(const struct qd_graph *graph)
+{
+    int64_t largest = 1;
+
+    for (int v = 0; v < graph->n_values; v++) {
+        int64_t count = graph->values[v].data ? 0 : qd_shape_count(&graph->values[v].shape);
+
+        largest = count > largest ? count : largest;
+    }
+    return largest;
 }
 
 int qd_logits_of(const struct qd_graph *graph, int output)
@@ -142,10 +155,16 @@ static enum qd_status find_layer(struct qd_statistics *s, int node, struct qd_er
     return QD_OK;
 }
 
+/* Good until this thread reads another one. */
+static const float *read_value(const struct collector *c, int value, int image)
+{
+    return qd_frame_read_f32(c->frame, value, image, c->rooms[qd_this_thread()]);
+}
+
 /* The layer's fp32 output at the first positions of one of the sweep's images. */
 static void add_targets(struct collector *c, const struct qd_layer_statistics *l, int image, int number)
 {
-    const float *y = qd_frame_value_f32(c->frame, c->s->graph->nodes[l->node].outputs[0], image);
+    const float *y = read_value(c, c->s->graph->nodes[l->node].outputs[0], image);
     float *out = l->targets + (ptrdiff_t)number * QD_TARGET_SAMPLES * l->layer.n;
 
     for (int i = 0; i < qd_sample_count(l, QD_TARGET_SAMPLES); i++) {
@@ -160,7 +179,7 @@ static void add_targets(struct collector *c, const struct qd_layer_statistics *l
 static void add_layer(struct collector *c, int at, int image, int number)
 {
     struct qd_layer_statistics *l = &c->s->layers[at];
-    const float *x = qd_frame_value_f32(c->frame, c->s->graph->nodes[l->node].inputs[0], image);
+    const float *x = read_value(c, c->s->graph->nodes[l->node].inputs[0], image);
     int n = qd_sample_count(l, c->samples_per_image);
     float *rows = c->rows[at];
 
@@ -208,7 +227,7 @@ static void add_value(struct collector *c, int v, int n)
     struct qd_error ignored = {""};
 
     for (int i = 0; i < n && c->statuses[v] == QD_OK; i++) {
-        const float *x = qd_frame_value_f32(c->frame, v, i);
+        const float *x = read_value(c, v, i);
 
         c->statuses[v] = qd_histogram_add(&c->s->histograms[v], x, (size_t)count, &ignored);
         if (c->s->channels[v])
@@ -244,7 +263,7 @@ static enum qd_status find_not_finite(const struct collector *c, const struct qd
             continue;
         count = qd_shape_count(&graph->values[v].shape);
         for (int i = 0; i < n; i++) {
-            const float *x = qd_frame_value_f32(c->frame, v, i);
+            const float *x = read_value(c, v, i);
 
             for (int64_t j = 0; j < count; j++)
                 if (!isfinite(x[j]))
@@ -366,8 +385,12 @@ static enum qd_status allocate(struct collector *c, struct qd_arena *scratch, si
     s->hashes = qd_arena_array(&s->arena, n_files + 1, sizeof(*s->hashes));
     c->statuses = qd_arena_array(scratch, n_values, sizeof(*c->statuses));
     c->rows = qd_arena_array(scratch, (size_t)graph->n_nodes + 1, sizeof(*c->rows));
-    if (!s->histograms || !s->channels || !s->layers || !s->hashes || !c->statuses || !c->rows)
+    c->rooms = qd_arena_array(scratch, (size_t)c->options->n_threads, sizeof(*c->rooms));
+    if (!s->histograms || !s->channels || !s->layers || !s->hashes || !c->statuses || !c->rows || !c->rooms)
         return no_memory(err);
+    for (int t = 0; t < c->options->n_threads; t++)
+        if (!(c->rooms[t] = qd_arena_array(scratch, (size_t)qd_largest_count(graph), sizeof(float))))
+            return no_memory(err);
     for (int v = 0; v < graph->n_values && c->options->channels; v++) {
         if (!c->options->channels[v])
             continue;
@@ -392,8 +415,11 @@ enum qd_status qd_statistics_make(const struct qd_graph *graph, const struct qd_
                                   size_t n_files, const struct qd_statistics_options *options,
                                   struct qd_statistics *ret, struct qd_error *err)
 {
-    struct qd_plan_options plan_options = {
-        .precision = QD_PRECISION_F32, .max_batch = options->n_threads, .kernels = options->kernels, .keep_all = true};
+    struct qd_plan_options plan_options = {.precision = QD_PRECISION_F32,
+                                           .max_batch = options->n_threads,
+                                           .kernels = options->kernels,
+                                           .keep_all = true,
+                                           .blocks = true};
     struct qd_statistics s = {.graph = graph};
     struct collector c = {.s = &s, .options = options, .input_size = qd_preprocess_bytes(options->preprocess)};
     struct qd_arena scratch = {0};

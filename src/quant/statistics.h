@@ -98,6 +98,9 @@ void qd_sample_row(const struct qd_layer_statistics *layer, const float *image, 
 /* What an image of the layer's floats holds at an output position. */
 float qd_sample_output(const struct qd_layer_statistics *layer, const float *image, int64_t position, int channel);
 
+/* Elements of the largest activation; at least 1. */
+int64_t qd_largest_count(const struct qd_graph *graph);
+
 /*
  * The value that is compared for output i of the graph: itself, or what its Softmax reads; QD_NO_VALUE where it is no
  * float that a node makes.

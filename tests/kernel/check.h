@@ -34,7 +34,8 @@ typedef bool check_function(struct check *check);
 
 check_function check_conv, check_conv_f32, check_depthwise, check_add, check_mul, check_affine, check_max_pool,
     check_average_pool, check_sum_rows, check_shuffle, check_lookup, check_quantize, check_dequantize, check_float_conv,
-    check_float_depthwise, check_float_matvec, check_float_activate, check_float_max_pool;
+    check_float_depthwise, check_float_matvec, check_float_activate, check_float_max_pool, check_blocks_conv,
+    check_blocks_depthwise, check_blocks_max_pool, check_blocks_order;
 
 /* The definition of every kernel, naively: sums in 64 bits, no fmaf. */
 extern const struct qd_kernels check_reference;
@@ -59,6 +60,16 @@ float check_real(struct check *check, float low, float high);
 bool check_chance(struct check *check, int n);
 /* A size: mostly 1 .. small, which the first iterations go through in turn; now and then up to big. */
 int check_size(struct check *check, int small, int big);
+
+/* n reals, no slack after them: float kernels read nothing past an end. Now and then tiny, so that products underflow.
+ */
+float *check_floats(struct check *check, int n);
+struct qd_activation check_activation(struct check *check);
+/*
+ * A window over p's picture, and the output's size. Usual ones, and any other: even, long, further apart than they are
+ * long, with padding in front or behind alone.
+ */
+void check_window(struct check *check, struct qd_conv_f32_params *p);
 
 /* size random bytes (elements of element bytes are aligned to themselves). */
 void *check_input(struct check *check, size_t size, size_t element);

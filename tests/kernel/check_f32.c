@@ -3,9 +3,7 @@
 
 #include <math.h>
 
-/* n reals, no slack after them: these kernels read nothing past an end. Now and then tiny, so that products underflow.
- */
-static float *floats(struct check *check, int n)
+float *check_floats(struct check *check, int n)
 {
     size_t size = (size_t)n * sizeof(float);
     float *x = check_input(check, size > QD_KERNEL_SLACK ? size - QD_KERNEL_SLACK : size, sizeof(float));
@@ -16,7 +14,7 @@ static float *floats(struct check *check, int n)
     return x;
 }
 
-static struct qd_activation activation(struct check *check)
+struct qd_activation check_activation(struct check *check)
 {
     struct qd_activation act = {.kind = (enum qd_activation_kind)check_between(check, QD_ACT_NONE, QD_ACT_MISH)};
 
@@ -34,8 +32,7 @@ static int output_size(int in, int kernel, int stride, int dilation, int pad)
     return room < 0 ? 1 : room / stride + 1;
 }
 
-/* Usual windows, and any other: even, long, further apart than they are long, with padding in front or behind alone. */
-static void window_of(struct check *check, struct qd_conv_f32_params *p)
+void check_window(struct check *check, struct qd_conv_f32_params *p)
 {
     static const int usual[] = {1, 1, 3, 3, 3, 5, 7};
     struct qd_window_f32 *w = &p->window;
@@ -56,7 +53,7 @@ static void window_of(struct check *check, struct qd_conv_f32_params *p)
 /* c and n are set. */
 static bool float_conv(struct check *check, struct qd_conv_f32_params *base, bool depthwise)
 {
-    struct qd_activation act = activation(check);
+    struct qd_activation act = check_activation(check);
     struct qd_conv_f32_params tested;
     struct check_output out;
     int taps, pixels;
@@ -66,15 +63,15 @@ static bool float_conv(struct check *check, struct qd_conv_f32_params *base, boo
     base->w = check_size(check, 40, 70);
     if (check_chance(check, 2)) /* a picture of few pixels */
         base->h = base->w = check_between(check, 1, 8);
-    window_of(check, base);
+    check_window(check, base);
     taps = base->window.kernel_h * base->window.kernel_w;
     pixels = base->out_h * base->out_w;
-    base->in = floats(check, base->c * base->h * base->w);
-    base->weights = floats(check, (depthwise ? 1 : base->n) * base->c * taps);
-    base->bias = check_chance(check, 4) ? NULL : floats(check, base->n);
-    base->pad = check_chance(check, 4) ? floats(check, base->c) : NULL;
+    base->in = check_floats(check, base->c * base->h * base->w);
+    base->weights = check_floats(check, (depthwise ? 1 : base->n) * base->c * taps);
+    base->bias = check_chance(check, 4) ? NULL : check_floats(check, base->n);
+    base->pad = check_chance(check, 4) ? check_floats(check, base->c) : NULL;
     base->act = check_chance(check, 2) ? NULL : &act;
-    base->residual = base->act && check_chance(check, 2) ? floats(check, base->n * pixels) : NULL;
+    base->residual = base->act && check_chance(check, 2) ? check_floats(check, base->n * pixels) : NULL;
     check_output(check, (size_t)(base->n * pixels) * sizeof(float), sizeof(float), &out);
     tested = *base;
     base->out = (float *)(void *)out.base;
@@ -124,8 +121,8 @@ bool check_float_max_pool(struct check *check)
 
     base.h = check_size(check, 20, 40);
     base.w = check_size(check, 40, 70);
-    window_of(check, &base);
-    base.in = floats(check, c * base.h * base.w);
+    check_window(check, &base);
+    base.in = check_floats(check, c * base.h * base.w);
     check_output(check, (size_t)(c * base.out_h * base.out_w) * sizeof(float), sizeof(float), &out);
     scratch = qd_depthwise_f32_scratch(&base);
     base.scratch = check_input(check, scratch > QD_KERNEL_SLACK ? scratch - QD_KERNEL_SLACK : scratch, 64);
@@ -143,9 +140,9 @@ bool check_float_matvec(struct check *check)
     struct qd_matvec_f32_params base = {.n = check_size(check, 20, 60), .k = check_size(check, 70, 2000)}, tested;
     struct check_output out;
 
-    base.weights = floats(check, base.n * base.k);
-    base.in = floats(check, base.k);
-    base.bias = check_chance(check, 4) ? NULL : floats(check, base.n);
+    base.weights = check_floats(check, base.n * base.k);
+    base.in = check_floats(check, base.k);
+    base.bias = check_chance(check, 4) ? NULL : check_floats(check, base.n);
     check_output(check, (size_t)base.n * sizeof(float), sizeof(float), &out);
     tested = base;
     base.out = (float *)(void *)out.base;
@@ -157,9 +154,9 @@ bool check_float_matvec(struct check *check)
 
 bool check_float_activate(struct check *check)
 {
-    struct qd_activation act = activation(check);
+    struct qd_activation act = check_activation(check);
     int n = check_size(check, 70, 2000);
-    const float *residual = check_chance(check, 2) ? NULL : floats(check, n);
+    const float *residual = check_chance(check, 2) ? NULL : check_floats(check, n);
     float scale = check_chance(check, 4) ? 60 : 4;
     struct check_output out;
 

@@ -337,7 +337,12 @@ static void matvec_f32(const struct qd_matvec_f32_params *p)
     }
 }
 
-static const struct qd_kernels_f32 reference_f32 = {conv_f32, depthwise_f32, max_pool_f32, matvec_f32, activate_f32};
+/* Those on blocks are held against these, not against some of their own (check_blocks_f32.c). */
+static const struct qd_kernels_f32 reference_f32 = {.conv = conv_f32,
+                                                    .depthwise = depthwise_f32,
+                                                    .max_pool = max_pool_f32,
+                                                    .matvec = matvec_f32,
+                                                    .activate = activate_f32};
 
 const struct qd_kernels check_reference = {
     .isa = QD_ISA_SCALAR,

@@ -49,6 +49,10 @@ static const struct named_check checks[] = {
     {"float max_pool", check_float_max_pool},
     {"float matvec", check_float_matvec},
     {"float activate", check_float_activate},
+    {"float conv on blocks", check_blocks_conv},
+    {"float depthwise on blocks", check_blocks_depthwise},
+    {"float max_pool on blocks", check_blocks_max_pool},
+    {"float order of blocks", check_blocks_order},
 #endif
 };
 

@@ -93,7 +93,8 @@ static void check_tier(struct reference *reference, const struct qd_kernels *ker
 {
     const struct network *network = reference->network;
     bool batches = network->all_scalar || kernels->isa != QD_ISA_SCALAR;
-    struct qd_plan_options options = {QD_PRECISION_Q8, batches ? MAX_BATCH : 1, kernels, false, false};
+    struct qd_plan_options options = {
+        .precision = QD_PRECISION_Q8, .max_batch = batches ? MAX_BATCH : 1, .kernels = kernels};
     struct qd_error err = {""};
     struct qd_frame *frame;
     struct qd_plan *plan;

@@ -28,7 +28,7 @@ static const struct qd_activation activations[] = {
 static struct qd_frame *run_plan(enum qd_precision precision, const struct qd_kernels *kernels,
                                  struct qd_plan **ret_plan)
 {
-    struct qd_plan_options options = {precision, 2, kernels, true, false};
+    struct qd_plan_options options = {.precision = precision, .max_batch = 2, .kernels = kernels, .keep_all = true};
     struct qd_frame *frame;
     int h, w, c;
 

@@ -302,7 +302,8 @@ START_TEST(test_conv_by_hand)
 {
     static const float want[] = {12, 21, 16, 27, 45, 33, 24, 39, 28};
     struct qd_attr attr = ints("pads", 4, same);
-    struct qd_plan_options options = {QD_PRECISION_F32, 1, qd_kernels_of(QD_ISA_SCALAR), true, false};
+    struct qd_plan_options options = {
+        .precision = QD_PRECISION_F32, .max_batch = 1, .kernels = qd_kernels_of(QD_ISA_SCALAR), .keep_all = true};
     struct qd_shape shape = {4, {1, 1, 3, 3}};
     struct qd_frame *frame;
     struct qd_plan *plan;
@@ -383,7 +384,8 @@ START_TEST(test_outputs)
     static const char *const names[] = {"y0", "y1", "y2", "y3", "c0", "c1", "c2", "c3", "w0", "w1", "w2", "w3"};
     int64_t kernel[] = {3, 3}, pads[] = {1, 1, 1, 1};
     struct qd_attr attrs[] = {ints("kernel_shape", 2, kernel), ints("pads", 4, pads)};
-    struct qd_plan_options options = {QD_PRECISION_Q8, 2, qd_kernels_of(QD_ISA_SCALAR), false, false};
+    struct qd_plan_options options = {
+        .precision = QD_PRECISION_Q8, .max_batch = 2, .kernels = qd_kernels_of(QD_ISA_SCALAR)};
     struct qd_plan *f32_plan, *kept_plan, *plan;
     struct qd_frame *f32, *kept, *frame;
     int outputs[N_OUTPUTS], in[2];

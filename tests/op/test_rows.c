@@ -76,7 +76,8 @@ START_TEST(test_by_hand)
 {
     static const float matrix[] = {1, 0, 2, 0, 1, -1}, bias[] = {10, 20, 30}, scales[] = {1, 2, -1};
     static const float ones[] = {1, 1, 1, 1, 1, 1}, want[] = {11 + 3, 13 + 7, 44 + 3, 48 + 7, -30 + 3, -32 + 7};
-    struct qd_plan_options options = {QD_PRECISION_F32, 1, qd_kernels_of(QD_ISA_SCALAR), false, false};
+    struct qd_plan_options options = {
+        .precision = QD_PRECISION_F32, .max_batch = 1, .kernels = qd_kernels_of(QD_ISA_SCALAR)};
     struct qd_plan *plan;
     struct qd_frame *frame;
     int x, y, sums;
@@ -196,7 +197,8 @@ END_TEST
 /* A convolution reads what MatMul reads: it stays a picture, and MatMul in float. */
 START_TEST(test_pictures_stay)
 {
-    struct qd_plan_options options = {QD_PRECISION_Q8, 1, qd_kernels_of(QD_ISA_SCALAR), false, false};
+    struct qd_plan_options options = {
+        .precision = QD_PRECISION_Q8, .max_batch = 1, .kernels = qd_kernels_of(QD_ISA_SCALAR)};
     int x = start_features(9), y, w = constant("w", (struct qd_shape){4, {9, 9, 1, 1}}, 1);
     struct qd_step_info info;
     struct qd_plan *plan, *f32;
@@ -300,7 +302,7 @@ static void fill_pictures(struct qd_frame *frame, int first, int n)
 /* With a LayerNormalization, in memory that values share: alone and in batches, the same. */
 START_TEST(test_same_bytes)
 {
-    struct qd_plan_options options = {QD_PRECISION_Q8, BATCH, NULL, false, false};
+    struct qd_plan_options options = {.precision = QD_PRECISION_Q8, .max_batch = BATCH, .kernels = NULL};
     struct qd_plan *plan, *f32;
     struct qd_frame *frame;
     int x = start_features(C), count_y;

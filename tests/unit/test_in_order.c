@@ -19,7 +19,11 @@ static void write_input(struct qd_frame *frame)
 
 static struct qd_frame *new_frame(bool in_order, bool keep_all, enum qd_precision precision, struct qd_plan **ret_plan)
 {
-    struct qd_plan_options options = {precision, N_IMAGES, qd_kernels_of(QD_ISA_SCALAR), keep_all, in_order};
+    struct qd_plan_options options = {.precision = precision,
+                                      .max_batch = N_IMAGES,
+                                      .kernels = qd_kernels_of(QD_ISA_SCALAR),
+                                      .keep_all = keep_all,
+                                      .in_order = in_order};
     struct qd_frame *frame;
 
     ck_assert_ok(qd_plan_new(graph, &options, ret_plan, &err), &err);

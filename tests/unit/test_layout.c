@@ -243,7 +243,8 @@ static void check_shape_of_plan(const struct layout *layout, const struct qd_pla
 static struct qd_frame *new_frame(enum qd_precision precision, const struct qd_kernels *kernels, int n_threads,
                                   int max_batch, bool keep_all, struct qd_plan **ret_plan)
 {
-    struct qd_plan_options options = {precision, max_batch, kernels, keep_all, false};
+    struct qd_plan_options options = {
+        .precision = precision, .max_batch = max_batch, .kernels = kernels, .keep_all = keep_all};
     struct qd_frame *frame;
 
     ck_assert_ok(qd_plan_new(graph, &options, ret_plan, &err), &err);

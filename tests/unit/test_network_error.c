@@ -19,7 +19,10 @@ static void build(bool classes)
 
 static struct qd_network_error measure(bool classes)
 {
-    struct qd_plan_options options = {QD_PRECISION_F32, N_IMAGES, qd_kernels_of(QD_ISA_SCALAR), true, false};
+    struct qd_plan_options options = {.precision = QD_PRECISION_F32,
+                                      .max_batch = N_IMAGES,
+                                      .kernels = qd_kernels_of(QD_ISA_SCALAR),
+                                      .keep_all = true};
     uint8_t pixels[N_IMAGES][60], *inputs[N_IMAGES];
     float *outputs[N_IMAGES];
     struct qd_statistics s = {.n_images = N_IMAGES, .n_kept = N_IMAGES, .inputs = inputs, .outputs = outputs};
@@ -86,7 +89,8 @@ END_TEST
 /* A network that gives NaN or infinity agrees with nothing. */
 START_TEST(test_what_is_no_number)
 {
-    const float good[3] = {1, 3, 2}, broken[3] = {NAN, NAN, NAN}, partly[3] = {NAN, 3, 2}, endless[3] = {1, INFINITY, 2};
+    const float good[3] = {1, 3, 2}, broken[3] = {NAN, NAN, NAN}, partly[3] = {NAN, 3, 2},
+                endless[3] = {1, INFINITY, 2};
     struct qd_comparison c;
 
     qd_compare_outputs(good, good, 3, &c);

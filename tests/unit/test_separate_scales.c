@@ -279,7 +279,7 @@ static void set_scales(float factor)
 static float *run(const struct qd_kernels *kernels, int n_threads, int first, int max_batch, int *ret_n_joined,
                   int *ret_n_steps)
 {
-    struct qd_plan_options options = {QD_PRECISION_Q8, max_batch, kernels, false, false};
+    struct qd_plan_options options = {.precision = QD_PRECISION_Q8, .max_batch = max_batch, .kernels = kernels};
     size_t n = (size_t)qd_shape_count(&graph->values[graph->outputs[0]].shape);
     float *found = qd_alloc_array(n * (size_t)max_batch, sizeof(float));
     struct qd_plan *plan;
@@ -339,7 +339,8 @@ END_TEST
  */
 START_TEST(test_names_in_qdq)
 {
-    struct qd_plan_options options = {QD_PRECISION_Q8, 1, qd_kernels_of(QD_ISA_SCALAR), false, false};
+    struct qd_plan_options options = {
+        .precision = QD_PRECISION_Q8, .max_batch = 1, .kernels = qd_kernels_of(QD_ISA_SCALAR)};
     struct qd_plan *plan;
     struct qd_buf buf;
     Onnx__ModelProto *model;
@@ -386,7 +387,8 @@ END_TEST
 /* A join that runs in float for a reason of its own: what is in front of it copies floats, and nothing is rounded. */
 START_TEST(test_float_join)
 {
-    struct qd_plan_options options = {QD_PRECISION_Q8, 1, qd_kernels_of(QD_ISA_SCALAR), false, false};
+    struct qd_plan_options options = {
+        .precision = QD_PRECISION_Q8, .max_batch = 1, .kernels = qd_kernels_of(QD_ISA_SCALAR)};
     struct qd_plan *plan;
     int n_copies = 0;
 
@@ -414,7 +416,8 @@ END_TEST
 
 static struct qd_frame *new_run(enum qd_precision precision, struct qd_plan **ret_plan)
 {
-    struct qd_plan_options options = {precision, MAX_BATCH, qd_kernels_of(QD_ISA_SCALAR), true, false};
+    struct qd_plan_options options = {
+        .precision = precision, .max_batch = MAX_BATCH, .kernels = qd_kernels_of(QD_ISA_SCALAR), .keep_all = true};
     struct qd_frame *frame;
 
     ck_assert_ok(qd_plan_new(graph, &options, ret_plan, &err), &err);

@@ -1,0 +1,8 @@
+#include "kernel/vector_avx2.h"
+
+#include "kernel/conv_blocks_f32.h"
+
+void qd_conv_blocks_f32_avx2(const struct qd_conv_f32_params *params)
+{
+    run_conv_blocks(params);
+}
