@@ -176,6 +176,7 @@ const struct qd_op qd_op_max_pool = {
     .scratch_f32 = scratch_f32,
     .run_f32 = run_f32,
     .supports_q8 = supports_q8,
+    .channel_source = qd_op_same_channel,
     .prepare_q8 = prepare_q8,
     .run_q8 = qd_pool_run_q8,
 };
@@ -195,6 +196,7 @@ const struct qd_op qd_op_global_max_pool = {
     .scratch_f32 = scratch_f32,
     .run_f32 = run_f32,
     .supports_q8 = supports_q8,
+    .channel_source = qd_op_same_channel,
     .prepare_q8 = prepare_q8,
     .run_q8 = qd_pool_run_q8,
 };
