@@ -1,4 +1,6 @@
 /* Preparing the node of an int8 step: when the plan is made, and anew when a calibration changed its scales. */
+#include <math.h>
+
 #include "engine/internal.h"
 #include "op/q8.h"
 
@@ -12,9 +14,30 @@ static bool has_q(const struct qd_graph *graph, int value)
     return qd_q8_of(graph, value).scale > 0;
 }
 
-static bool same_scales(const struct qd_graph *graph, const struct qd_node *node)
+#define STEP_NOISE 0x1p-20f /* of a step: it is a scale times a channel's share of it, each rounded */
+
+/* Whether an output has the zero point of all inputs and, channel by channel, the step of what it is made of. */
+static bool has_steps_of_sources(const struct qd_graph *graph, const struct qd_node *node, int output)
 {
-    struct qd_qparams out = qd_q8_of(graph, node->outputs[0]);
+    const struct qd_value *value = &graph->values[node->outputs[output]];
+
+    for (int i = 0; i < node->n_inputs; i++)
+        if (is_activation(graph, node->inputs[i]) && qd_q8_of(graph, node->inputs[i]).zero_point != value->q.zero_point)
+            return false;
+    for (int64_t c = 0; c < value->shape.dims[1]; c++) {
+        struct qd_channel source;
+        float step = qd_q8_channel(graph, node->outputs[output], (int)c).scale;
+
+        if (!node->op->channel_source(graph, node, output, c, &source) ||
+            !(fabsf(qd_q8_channel(graph, source.value, (int)source.c).scale - step) <= STEP_NOISE * step))
+            return false;
+    }
+    return true;
+}
+
+static bool has_scale_of_inputs(const struct qd_graph *graph, const struct qd_node *node, int output)
+{
+    struct qd_qparams out = qd_q8_of(graph, node->outputs[output]);
 
     for (int i = 0; i < node->n_inputs; i++) {
         struct qd_qparams q;
@@ -22,15 +45,29 @@ static bool same_scales(const struct qd_graph *graph, const struct qd_node *node
         if (!is_activation(graph, node->inputs[i]))
             continue;
         q = qd_q8_of(graph, node->inputs[i]);
-        if (q.scale != out.scale || q.zero_point != out.zero_point)
+        if (q.scale != out.scale || q.zero_point != out.zero_point || graph->values[node->inputs[i]].channel_steps)
+            return false;
+    }
+    return !graph->values[node->outputs[output]].channel_steps;
+}
+
+static bool same_scales(const struct qd_graph *graph, const struct qd_node *node)
+{
+    for (int i = 0; i < node->n_outputs; i++) {
+        if (node->outputs[i] == QD_NO_VALUE || has_scale_of_inputs(graph, node, i))
+            continue;
+        if (!node->op->channel_source || !qd_value_is_picture(&graph->values[node->outputs[i]]) ||
+            !has_steps_of_sources(graph, node, i))
             return false;
     }
     return true;
 }
 
-/* i: an input, or QD_STEPS_OF_OUTPUT. */
+/* i: an input, or QD_STEPS_OF_OUTPUT. What moves channels takes all that same_scales finds right. */
 static bool takes_steps(const struct qd_graph *graph, const struct qd_node *node, int i)
 {
+    if (node->op->channel_source)
+        return (node->op->flags & QD_OP_SAME_SCALE) || qd_node_renames(graph, node);
     return node->op->channel_steps && node->op->channel_steps(graph, node, i);
 }
 
@@ -55,7 +92,8 @@ const char *qd_why_not_scales(const struct qd_graph *graph, const struct qd_node
             continue;
         if (!has_q(graph, node->outputs[i]) && !can_leave_floats(node, i))
             return "an output has no scale";
-        if (graph->values[node->outputs[i]].channel_steps && !(i == 0 && takes_steps(graph, node, QD_STEPS_OF_OUTPUT)))
+        if (graph->values[node->outputs[i]].channel_steps &&
+            !((i == 0 || node->op->channel_source) && takes_steps(graph, node, QD_STEPS_OF_OUTPUT)))
             return "an output has a step per channel";
     }
     if ((node->op->flags & QD_OP_SAME_SCALE) && !same_scales(graph, node))

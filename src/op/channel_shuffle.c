@@ -49,6 +49,17 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     return QD_OK;
 }
 
+static bool channel_source(const struct qd_graph *graph, const struct qd_node *node, int output, int64_t c,
+                           struct qd_channel *ret)
+{
+    int64_t groups = ((const struct qd_channel_shuffle_params *)node->params)->groups;
+    int64_t per_group = graph->values[node->inputs[0]].shape.dims[1] / groups;
+
+    (void)output;
+    *ret = (struct qd_channel){node->inputs[0], c % groups * per_group + c / groups};
+    return true;
+}
+
 static void shuffle_pixels(const void *context, int image, const uint8_t *const *in, uint8_t *out, int64_t n)
 {
     const struct shuffle_q8 *shuffle = context;
@@ -75,6 +86,7 @@ const struct qd_op qd_op_channel_shuffle = {
     .infer = qd_op_infer_same,
     .run_f32 = run_f32,
     .supports_q8 = supports_q8,
+    .channel_source = channel_source,
     .prepare_q8 = prepare_q8,
     .run_q8 = run_q8,
 };

@@ -120,6 +120,20 @@ static int64_t joins_at(const struct qd_graph *graph, const struct qd_node *node
     return params->axis == 1 ? params->at[input] : -1;
 }
 
+static bool channel_source(const struct qd_graph *graph, const struct qd_node *node, int output, int64_t c,
+                           struct qd_channel *ret)
+{
+    const struct concat_params *params = node->params;
+    int i = 0;
+
+    (void)graph;
+    (void)output;
+    while (i + 1 < node->n_inputs && params->at[i + 1] <= c)
+        i++;
+    *ret = (struct qd_channel){node->inputs[i], c - params->at[i]};
+    return params->axis == 1;
+}
+
 static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
 {
     return qd_move_prepare_q8(prepare, prepare->node->n_inputs, move_of, err);
@@ -140,6 +154,7 @@ const struct qd_op qd_op_concat = {
     .blocks = &blocks,
     .joins_at = joins_at,
     .supports_q8 = supports_q8,
+    .channel_source = channel_source,
     .prepare_q8 = prepare_q8,
     .run_q8 = qd_move_run_q8,
 };

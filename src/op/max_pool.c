@@ -207,6 +207,7 @@ const struct qd_op qd_op_max_pool = {
     .run_f32 = run_f32,
     .blocks = &blocks,
     .supports_q8 = supports_q8,
+    .channel_source = qd_op_same_channel,
     .prepare_q8 = prepare_q8,
     .run_q8 = qd_pool_run_q8,
 };
@@ -227,6 +228,7 @@ const struct qd_op qd_op_global_max_pool = {
     .run_f32 = run_f32,
     .blocks = &blocks,
     .supports_q8 = supports_q8,
+    .channel_source = qd_op_same_channel,
     .prepare_q8 = prepare_q8,
     .run_q8 = qd_pool_run_q8,
 };

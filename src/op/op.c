@@ -257,6 +257,15 @@ enum qd_status qd_op_infer_same(struct qd_graph *graph, struct qd_node *node, st
     return qd_op_set_output(graph, node, 0, in->dtype, &in->shape, err);
 }
 
+bool qd_op_same_channel(const struct qd_graph *graph, const struct qd_node *node, int output, int64_t c,
+                        struct qd_channel *ret)
+{
+    (void)graph;
+    (void)output;
+    *ret = (struct qd_channel){node->inputs[0], c};
+    return true;
+}
+
 enum qd_status qd_op_need_f32(const struct qd_graph *graph, const struct qd_node *node, int i, struct qd_error *err)
 {
     const struct qd_value *value = qd_node_input(graph, node, i);

@@ -118,6 +118,12 @@ enum qd_op_flags {
 
 #define QD_STEPS_OF_OUTPUT (-1)
 
+/* A channel of a tensor of the graph. */
+struct qd_channel {
+    int value;
+    int64_t c;
+};
+
 /* The operators that ONNX Runtime adds; their opset is 1. */
 #define QD_DOMAIN_MICROSOFT "com.microsoft"
 
@@ -182,6 +188,12 @@ struct qd_op {
      * neither.
      */
     bool (*channel_steps)(const struct qd_graph *graph, const struct qd_node *node, int i);
+    /*
+     * Of which input's channel channel c of an output is a copy, or a blend of its pixels: its bytes then have that
+     * one's step, whatever it is. False: of none alone. NULL: never.
+     */
+    bool (*channel_source)(const struct qd_graph *graph, const struct qd_node *node, int output, int64_t c,
+                           struct qd_channel *ret);
     /* The padding that run_q8 reads; needs QD_OP_STEPS. NULL: none. */
     void (*padding_q8)(const struct qd_graph *graph, const struct qd_node *node, struct qd_q8_padding *ret);
     /* QD_UNSUPPORTED: not with these scales; the plan then runs the node in f32. */

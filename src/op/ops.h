@@ -44,6 +44,9 @@ enum qd_status qd_op_axis(int64_t axis, int n_dims, int *ret, struct qd_error *e
 
 /* Output 0 has input 0's type and shape. */
 enum qd_status qd_op_infer_same(struct qd_graph *graph, struct qd_node *node, struct qd_error *err);
+/* channel_source of what works on each channel of its first input by itself. */
+bool qd_op_same_channel(const struct qd_graph *graph, const struct qd_node *node, int output, int64_t c,
+                        struct qd_channel *ret);
 
 /* QD_UNSUPPORTED when input i is there and not float. */
 enum qd_status qd_op_need_f32(const struct qd_graph *graph, const struct qd_node *node, int i, struct qd_error *err);

@@ -222,6 +222,16 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     return QD_OK;
 }
 
+/* A real value other than 0 has another byte in each channel's step. */
+static bool channel_source(const struct qd_graph *graph, const struct qd_node *node, int output, int64_t c,
+                           struct qd_channel *ret)
+{
+    const struct qd_pad_params *params = node->params;
+
+    return params->value == 0 && params->begin[1] == 0 && params->end[1] == 0 &&
+           qd_op_same_channel(graph, node, output, c, ret);
+}
+
 /* One thread per image: the copy must come after the fill. */
 static void run_q8(const struct qd_q8_run *run, int thread, int n_threads)
 {
@@ -254,6 +264,7 @@ const struct qd_op qd_op_pad = {
     .infer = infer,
     .run_f32 = run_f32,
     .supports_q8 = supports_q8,
+    .channel_source = channel_source,
     .prepare_q8 = prepare_q8,
     .run_q8 = run_q8,
 };

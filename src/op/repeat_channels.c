@@ -35,6 +35,15 @@ static void move_of(const struct qd_node *node, int i, const struct qd_move_side
     }
 }
 
+static bool channel_source(const struct qd_graph *graph, const struct qd_node *node, int output, int64_t c,
+                           struct qd_channel *ret)
+{
+    (void)graph;
+    (void)output;
+    *ret = (struct qd_channel){node->inputs[0], c / ((const struct qd_repeat_channels_params *)node->params)->times};
+    return true;
+}
+
 QD_ONE_MOVE(repeat_channels_, move_of)
 
 const struct qd_op qd_op_repeat_channels = {
@@ -46,5 +55,6 @@ const struct qd_op qd_op_repeat_channels = {
     .n_outputs = 1,
     .flags = QD_OP_SAME_SCALE | QD_OP_STEPS,
     .infer = infer,
+    .channel_source = channel_source,
     QD_ONE_MOVE_FIELDS(repeat_channels_),
 };

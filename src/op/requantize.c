@@ -23,13 +23,20 @@ static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error 
     return qd_q8_table_prepare(prepare, same, NULL, err);
 }
 
+static bool same_steps(const struct qd_value *a, const struct qd_value *b)
+{
+    if (!a->channel_steps || !b->channel_steps)
+        return a->channel_steps == b->channel_steps;
+    return memcmp(a->channel_steps, b->channel_steps, (size_t)a->shape.dims[1] * sizeof(float)) == 0;
+}
+
 /* Between equal scales there is nothing to do. */
 static bool keeps_bytes(const struct qd_graph *graph, const struct qd_node *node)
 {
     const struct qd_value *in = &graph->values[node->inputs[0]], *out = &graph->values[node->outputs[0]];
 
     return in->q.scale == out->q.scale && in->q.zero_point == out->q.zero_point && in->q.bits == out->q.bits &&
-           !in->channel_steps && !out->channel_steps && in->producer >= 0;
+           same_steps(in, out) && in->producer >= 0;
 }
 
 const struct qd_op qd_op_requantize = {
@@ -44,6 +51,7 @@ const struct qd_op qd_op_requantize = {
     .run_f32 = run_f32,
     .keeps_bytes = keeps_bytes,
     .supports_q8 = qd_unary_supports_q8,
+    .channel_source = qd_op_same_channel,
     .prepare_q8 = prepare_q8,
     .run_q8 = qd_q8_table_run,
 };

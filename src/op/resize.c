@@ -317,7 +317,7 @@ static void run_f32(const struct qd_node *node, const struct qd_view *in, const 
     .n_outputs = 1, .flags = QD_OP_SAME_SCALE | QD_OP_STEPS,                                                           \
     .limits = "scales and sizes have to be constants; int8: height and width of [1,c,h,w]", .parse = parse,            \
     .infer = infer, .scratch_f32 = scratch_f32, .run_f32 = run_f32, .supports_q8 = qd_resize_supports_q8,              \
-    .prepare_q8 = qd_resize_prepare_q8, .run_q8 = qd_resize_run_q8
+    .channel_source = qd_op_same_channel, .prepare_q8 = qd_resize_prepare_q8, .run_q8 = qd_resize_run_q8
 
 const struct qd_op qd_op_resize = {
     .name = "Resize",

@@ -98,6 +98,17 @@ static void move_of(const struct qd_node *node, int i, const struct qd_move_side
     }
 }
 
+static bool channel_source(const struct qd_graph *graph, const struct qd_node *node, int output, int64_t c,
+                           struct qd_channel *ret)
+{
+    const struct qd_slice_params *params = node->params;
+
+    (void)graph;
+    (void)output;
+    *ret = (struct qd_channel){node->inputs[0], params->start[1] + c * params->step[1]};
+    return true;
+}
+
 QD_ONE_MOVE(slice_, move_of)
 
 const struct qd_op qd_op_slice = {
@@ -111,5 +122,6 @@ const struct qd_op qd_op_slice = {
     .flags = QD_OP_SAME_SCALE | QD_OP_MOVES | QD_OP_STEPS | QD_OP_ANY_ORDER,
     .parse = parse,
     .infer = infer,
+    .channel_source = channel_source,
     QD_ONE_MOVE_FIELDS(slice_),
 };

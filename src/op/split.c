@@ -94,6 +94,16 @@ static bool supports_q8(const struct qd_graph *graph, const struct qd_node *node
     return true;
 }
 
+static bool channel_source(const struct qd_graph *graph, const struct qd_node *node, int output, int64_t c,
+                           struct qd_channel *ret)
+{
+    const struct split_params *params = node->params;
+
+    (void)graph;
+    *ret = (struct qd_channel){node->inputs[0], params->axis == 1 ? params->at[output] + c : c};
+    return true;
+}
+
 static enum qd_status prepare_q8(struct qd_q8_prepare *prepare, struct qd_error *err)
 {
     return qd_move_prepare_q8(prepare, prepare->node->n_outputs, move_of, err);
@@ -112,6 +122,7 @@ const struct qd_op qd_op_split = {
     .infer = infer,
     .run_f32 = run_f32,
     .supports_q8 = supports_q8,
+    .channel_source = channel_source,
     .prepare_q8 = prepare_q8,
     .run_q8 = qd_move_run_q8,
 };

@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "op/op.h"
-#include "quant/channel_steps.h"
 #include "quant/classes.h"
 #include "quant/refine.h"
 #include "quant/statistics.h"
+#include "quant/step_classes.h"
 
 struct calibration {
     struct qd_graph *graph;
@@ -230,11 +230,19 @@ static enum qd_status measure(struct calibration *c, const struct qd_image_file 
         .layers = options->method->staged,
     };
     bool *channels = qd_arena_array(memory, (size_t)c->graph->n_values + 1, sizeof(bool));
+    struct qd_step_class *classes;
+    int n_classes = 0;
+    enum qd_status status = QD_OK;
 
     if (!channels)
         return qd_error_set(err, QD_NO_MEMORY, "no memory to calibrate");
-    for (int v = 0; v < c->graph->n_values && options->method->staged && !options->form.layerwise; v++)
-        channels[v] = qd_takes_channel_steps(c->graph, v, &options->form);
+    if (options->method->staged && !options->form.layerwise)
+        status = qd_step_classes_find(c->graph, &options->form, memory, &classes, &n_classes, err);
+    if (status != QD_OK)
+        return status;
+    for (int i = 0; i < n_classes; i++)
+        for (int j = 0; j < classes[i].n_values; j++)
+            channels[classes[i].values[j]] = true;
     statistics.channels = channels;
     return qd_statistics_make(c->graph, files, n_files, &statistics, &c->statistics, err);
 }

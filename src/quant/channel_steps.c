@@ -10,71 +10,36 @@
 #define ROUNDING_GAIN 0.25  /* of the error of rounding weights to nearest, what rounding for the output leaves */
 #define WORTH 0.95          /* of the error with one step: else the steps are not used */
 
-struct choice {
-    const struct qd_statistics *s;
-    const struct qd_channel_statistics *channels;
-    int c, max; /* channels, the highest byte */
+/* A channel of a tensor that shares its slot's step. */
+struct member {
+    const struct qd_channel_statistics *channel;
+    struct qd_bin *bins;
+    size_t n_bins;
     double pixels;
-    struct qd_bin **bins; /* by channel */
-    size_t *n_bins;
-    double *energy; /* by channel: squares of the readers' weights on it, summed */
-    double finest;  /* step that a channel may have; 0: any */
-    int value;
-    const struct qd_calibration_form *form;
+    double energy; /* squares of the readers' weights on it, summed; 0: it does not count */
 };
 
-/* A curve is a second multiplication per channel, which hardware with narrow multipliers has not. */
-static bool activation_allows(const struct qd_activation *act, const struct qd_calibration_form *form)
-{
-    switch (act->kind) {
-    case QD_ACT_NONE:
-    case QD_ACT_LEAKY:
-    case QD_ACT_HARDSWISH:
-        return true;
-    case QD_ACT_SILU:
-    case QD_ACT_GELU:
-    case QD_ACT_MISH:
-        return form->multiplier_bits >= 24;
-    case QD_ACT_CLIP: /* 0 is the lowest byte of every channel; a bound from above is never passed by the steps chosen
-                       */
-        return act->min == 0 || isinf(act->min);
-    default:
-        return false;
-    }
-}
+struct slot {
+    int first, n;  /* its members */
+    double energy; /* of them all */
+    double finest; /* step that it may have; 0: any */
+};
 
-bool qd_takes_channel_steps(const struct qd_graph *graph, int v, const struct qd_calibration_form *form)
-{
-    const struct qd_value *value = &graph->values[v];
-    const struct qd_node *producer = value->producer >= 0 ? &graph->nodes[value->producer] : NULL;
-    int n_readers = 0;
-
-    if (!producer || !qd_value_is_picture(value) || qd_graph_is_output(graph, v) || !producer->op->channel_steps ||
-        !producer->op->channel_steps(graph, producer, QD_STEPS_OF_OUTPUT) || producer->precision != QD_PRECISION_Q8 ||
-        producer->outputs[0] != v || !activation_allows(&producer->act, form))
-        return false;
-    for (int n = 0; n < graph->n_nodes; n++) {
-        const struct qd_node *node = &graph->nodes[n];
-
-        for (int i = 0; i < node->n_inputs; i++) {
-            if (node->inputs[i] != v)
-                continue;
-            if (!node->op->channel_steps || !node->op->channel_steps(graph, node, i) || i == node->residual ||
-                node->precision != QD_PRECISION_Q8)
-                return false;
-            /* A mean alone is not worth it: what it reads are often the classes, of which each is seldom large. */
-            n_readers += node->op->layer || node->op->channel_steps(graph, node, QD_STEPS_OF_OUTPUT);
-        }
-    }
-    return n_readers > 0;
-}
+struct choice {
+    const struct qd_statistics *s;
+    const struct qd_step_class *class;
+    const struct qd_calibration_form *form;
+    int max; /* the highest byte */
+    struct slot *slots;
+    struct member *members; /* slot by slot */
+};
 
 static const struct qd_layer_statistics *next_reader(const struct choice *choice, const struct qd_layer_statistics *l)
 {
     const struct qd_statistics *s = choice->s;
 
     for (l = l ? l + 1 : s->layers; l < s->layers + s->n_layers; l++)
-        if (s->graph->nodes[l->node].inputs[0] == choice->value)
+        if (qd_step_class_place(choice->class, s->graph->nodes[l->node].inputs[0]) >= 0)
             return l;
     return NULL;
 }
@@ -92,14 +57,29 @@ static int channel_of(const struct qd_layer_statistics *l, int o, int i)
     return group * c_group + i / (l->k / c_group);
 }
 
-static void add_energy(const struct qd_layer_statistics *l, double *energy)
+/* The slots of the channels of what a layer reads, one of next_reader's. */
+static const int *slots_of(const struct choice *choice, const struct qd_layer_statistics *l)
 {
-    for (int o = 0; o < l->layer.n; o++)
-        for (int i = 0; i < l->k; i++) {
-            double w = (double)l->layer.weights[(ptrdiff_t)o * l->k + i];
+    int input = choice->s->graph->nodes[l->node].inputs[0];
 
-            energy[channel_of(l, o, i)] += w * w;
-        }
+    return choice->class->slots[qd_step_class_place(choice->class, input)];
+}
+
+/* By channel of a value: the squares of all layers' weights that read it. */
+static void add_energy(const struct choice *choice, int value, double *energy)
+{
+    const struct qd_statistics *s = choice->s;
+
+    for (const struct qd_layer_statistics *l = s->layers; l < s->layers + s->n_layers; l++) {
+        if (s->graph->nodes[l->node].inputs[0] != value)
+            continue;
+        for (int o = 0; o < l->layer.n; o++)
+            for (int i = 0; i < l->k; i++) {
+                double w = (double)l->layer.weights[(ptrdiff_t)o * l->k + i];
+
+                energy[channel_of(l, o, i)] += w * w;
+            }
+    }
 }
 
 static enum qd_status make_bins(const struct qd_channel_statistics *channel, struct qd_arena *arena,
@@ -134,27 +114,40 @@ static enum qd_status make_bins(const struct qd_channel_statistics *channel, str
     return QD_OK;
 }
 
-/* A channel's mean squared error at a step. */
-static double channel_error(const struct choice *choice, int c, double step, int zero)
+/* The mean squared error at the readers' outputs, of a slot at a step. */
+static double slot_error(const struct choice *choice, int slot, double step, int zero)
 {
-    return qd_bins_error(choice->bins[c], choice->n_bins[c], step, zero, choice->max) / choice->pixels;
+    double total = 0;
+
+    for (int i = choice->slots[slot].first; i < choice->slots[slot].first + choice->slots[slot].n; i++) {
+        const struct member *m = &choice->members[i];
+
+        if (m->energy > 0)
+            total += m->energy * qd_bins_error(m->bins, m->n_bins, step, zero, choice->max) / m->pixels;
+    }
+    return total;
 }
 
-/* The step that loses nothing of a channel by clipping. */
-static double widest_step(const struct choice *choice, int c, int zero)
+/* The step that loses nothing of a slot by clipping. */
+static double widest_step(const struct choice *choice, int slot, int zero)
 {
-    double high = (double)choice->channels[c].max / (choice->max > zero ? choice->max - zero : 1);
-    double low = zero ? -(double)choice->channels[c].min / zero : 0;
+    double widest = 0;
 
-    return high > low ? high : low;
+    for (int i = choice->slots[slot].first; i < choice->slots[slot].first + choice->slots[slot].n; i++) {
+        const struct qd_channel_statistics *channel = choice->members[i].channel;
+
+        widest = fmax(widest, (double)channel->max / (choice->max > zero ? choice->max - zero : 1));
+        widest = fmax(widest, zero ? -(double)channel->min / zero : 0);
+    }
+    return widest;
 }
 
-/* The best step of each channel by itself; returns the error at the readers' outputs. */
+/* The best step of each slot by itself; returns the error at the readers' outputs. */
 static double choose_alone(const struct choice *choice, int zero, double *ret_steps)
 {
     double total = 0;
 
-    for (int c = 0; c < choice->c; c++) {
+    for (int c = 0; c < choice->class->n_slots; c++) {
         double widest = widest_step(choice, c, zero), least = INFINITY;
 
         ret_steps[c] = 0;
@@ -165,15 +158,15 @@ static double choose_alone(const struct choice *choice, int zero, double *ret_st
                 continue;
             if (choice->form->power_of_two)
                 step = exp2(ceil(log2(widest)) - i / 8);
-            step = fmax(step, choice->finest);
-            error = channel_error(choice, c, step, zero);
+            step = fmax(step, choice->slots[c].finest);
+            error = slot_error(choice, c, step, zero);
             if (error >= least)
                 continue;
             least = error;
             ret_steps[c] = step;
         }
         if (widest > 0)
-            total += least * choice->energy[c];
+            total += least;
     }
     return total;
 }
@@ -183,6 +176,7 @@ static double weights_error(const struct choice *choice, const struct qd_layer_s
 {
     double limit = (1 << (choice->form->weight_bits - 1)) - 1, total = 0;
     double n = l->n_samples ? l->n_samples : 1;
+    const int *slots = slots_of(choice, l);
 
     for (int o = 0; o < l->layer.n; o++) {
         const float *w = l->layer.weights + (ptrdiff_t)o * l->k;
@@ -190,7 +184,7 @@ static double weights_error(const struct choice *choice, const struct qd_layer_s
         double largest = 0, inputs = 0;
 
         for (int i = 0; i < l->k; i++) {
-            double step = steps[channel_of(l, o, i)];
+            double step = steps[slots[channel_of(l, o, i)]];
 
             largest = fmax(largest, fabs((double)w[i]) * step);
             inputs += (double)l->squares[(ptrdiff_t)group * l->k + i] / n / (step * step);
@@ -204,8 +198,8 @@ static double total_error(const struct choice *choice, const double *steps, int 
 {
     double total = 0;
 
-    for (int c = 0; c < choice->c; c++)
-        total += channel_error(choice, c, steps[c], zero) * choice->energy[c];
+    for (int c = 0; c < choice->class->n_slots; c++)
+        total += slot_error(choice, c, steps[c], zero);
     for (const struct qd_layer_statistics *l = next_reader(choice, NULL); l; l = next_reader(choice, l))
         if (!is_depthwise(l))
             total += weights_error(choice, l, steps);
@@ -221,7 +215,7 @@ static double largest_of(const double *x, int n)
     return largest;
 }
 
-/* The zero point that serves all channels best, each with its own step: 0 where nothing is negative. */
+/* The zero point that serves all slots best, each with its own step: 0 where nothing is negative. */
 static int choose_zero(const struct choice *choice, int now, double *alone, double *scratch)
 {
     static const int shares[] = {2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128}; /* of 256 levels */
@@ -229,8 +223,9 @@ static int choose_zero(const struct choice *choice, int now, double *alone, doub
     int best = 0;
     bool negative = false;
 
-    for (int c = 0; c < choice->c; c++)
-        negative = negative || choice->channels[c].min < 0;
+    for (int c = 0; c < choice->class->n_slots; c++)
+        for (int i = 0; i < choice->slots[c].n; i++)
+            negative = negative || choice->members[choice->slots[c].first + i].channel->min < 0;
     if (!negative) {
         choose_alone(choice, 0, alone);
         return 0;
@@ -247,7 +242,7 @@ static int choose_zero(const struct choice *choice, int now, double *alone, doub
             continue;
         least = error;
         best = zero;
-        memcpy(alone, scratch, (size_t)choice->c * sizeof(*alone));
+        memcpy(alone, scratch, (size_t)choice->class->n_slots * sizeof(*alone));
     }
     return best;
 }
@@ -259,26 +254,26 @@ static int choose_zero(const struct choice *choice, int now, double *alone, doub
 static double choose_spread(const struct choice *choice, const double *alone, int zero, bool dense, double *steps,
                             double *best)
 {
-    double largest = largest_of(alone, choice->c), least = INFINITY;
+    double largest = largest_of(alone, choice->class->n_slots), least = INFINITY;
 
     for (int part = 4; part > 0; part -= dense ? 1 : 4) {
         for (int shift = dense && part < 4 ? -4 : 0; shift <= 0; shift++) {
             double error;
 
-            for (int c = 0; c < choice->c; c++) {
+            for (int c = 0; c < choice->class->n_slots; c++) {
                 double ratio = alone[c] > 0 ? alone[c] / largest : 1;
 
                 ratio = ratio > (double)LEAST_STEP ? ratio : (double)LEAST_STEP;
                 steps[c] = largest * exp2(shift / 8.0) * pow(ratio, part / 4.0);
                 if (choice->form->power_of_two)
                     steps[c] = exp2(rint(log2(steps[c])));
-                steps[c] = fmax(steps[c], choice->finest);
+                steps[c] = fmax(steps[c], choice->slots[c].finest);
             }
             error = total_error(choice, steps, zero);
             if (error >= least)
                 continue;
             least = error;
-            memcpy(best, steps, (size_t)choice->c * sizeof(*best));
+            memcpy(best, steps, (size_t)choice->class->n_slots * sizeof(*best));
         }
     }
     return least;
@@ -298,12 +293,14 @@ static bool joins_steps(const struct qd_graph *graph, int v)
     return joins;
 }
 
-/* The form for the steps of one tensor. */
-static struct qd_calibration_form form_of(const struct qd_graph *graph, int v, const struct qd_calibration_form *form)
+/* The form for the steps of one class. */
+static struct qd_calibration_form form_of(const struct qd_graph *graph, const struct qd_step_class *class,
+                                          const struct qd_calibration_form *form)
 {
     struct qd_calibration_form own = *form;
 
-    own.power_of_two = form->power_of_two || (form->multiplier_bits < QD_NARROW_MULTIPLIER && joins_steps(graph, v));
+    for (int i = 0; i < class->n_values && form->multiplier_bits < QD_NARROW_MULTIPLIER; i++)
+        own.power_of_two = own.power_of_two || joins_steps(graph, class->values[i]);
     return own;
 }
 
@@ -311,79 +308,158 @@ static struct qd_calibration_form form_of(const struct qd_graph *graph, int v, c
 static bool meets_bound(const struct choice *choice)
 {
     const struct qd_graph *graph = choice->s->graph;
-    const struct qd_activation *act = &graph->nodes[graph->values[choice->value].producer].act;
+    bool meets = false;
 
-    return choice->form->power_of_two && act->kind == QD_ACT_CLIP && isfinite(act->max);
+    for (int i = 0; i < choice->class->n_values; i++) {
+        const struct qd_activation *act = &graph->nodes[graph->values[choice->class->values[i]].producer].act;
+
+        meets = meets || (choice->form->power_of_two && act->kind == QD_ACT_CLIP && isfinite(act->max));
+    }
+    return meets;
+}
+
+/* The members of value number i of the class, behind those that its slots have already. */
+static enum qd_status add_members(struct choice *choice, int i, struct qd_arena *arena, struct qd_error *err)
+{
+    int v = choice->class->values[i];
+    const struct qd_value *value = &choice->s->graph->values[v];
+    double finest = qd_piecewise_finest(choice->s->graph->nodes[value->producer].act.kind);
+    double *energy = qd_arena_array(arena, (size_t)value->shape.dims[1], sizeof(*energy));
+    enum qd_status status = energy ? QD_OK : qd_error_set(err, QD_NO_MEMORY, "no memory for channel steps");
+
+    if (status == QD_OK)
+        add_energy(choice, v, energy);
+    for (int c = 0; c < value->shape.dims[1] && status == QD_OK; c++) {
+        struct slot *slot = &choice->slots[choice->class->slots[i][c]];
+        struct member *m = &choice->members[slot->first + slot->n++];
+
+        m->channel = &choice->s->channels[v][c];
+        m->pixels = (double)choice->s->n_images * (double)(value->shape.dims[2] * value->shape.dims[3]);
+        m->energy = energy[c];
+        slot->energy += energy[c];
+        slot->finest = fmax(slot->finest, finest);
+        status = make_bins(m->channel, arena, &m->bins, &m->n_bins, err);
+    }
+    return status;
 }
 
 static enum qd_status prepare(struct choice *choice, struct qd_arena *arena, struct qd_error *err)
 {
+    const struct qd_step_class *class = choice->class;
+    size_t n_members = 0;
+    double mean = 0;
     enum qd_status status = QD_OK;
-    size_t n = (size_t)choice->c;
 
-    choice->bins = qd_arena_array(arena, n, sizeof(*choice->bins));
-    choice->n_bins = qd_arena_array(arena, n, sizeof(*choice->n_bins));
-    choice->energy = qd_arena_array(arena, n, sizeof(*choice->energy));
-    if (!choice->bins || !choice->n_bins || !choice->energy)
+    choice->slots = qd_arena_array(arena, (size_t) class->n_slots, sizeof(*choice->slots));
+    for (int i = 0; i < class->n_values; i++)
+        n_members += (size_t)choice->s->graph->values[class->values[i]].shape.dims[1];
+    choice->members = qd_arena_array(arena, n_members, sizeof(*choice->members));
+    if (!choice->slots || !choice->members)
         return qd_error_set(err, QD_NO_MEMORY, "no memory for channel steps");
-    for (int c = 0; c < choice->c && status == QD_OK; c++)
-        status = make_bins(&choice->channels[c], arena, &choice->bins[c], &choice->n_bins[c], err);
-    for (const struct qd_layer_statistics *l = next_reader(choice, NULL); l; l = next_reader(choice, l))
-        add_energy(l, choice->energy);
-    /* Read by means and gates alone: all channels weigh the same. */
-    for (int c = 0; c < choice->c && !next_reader(choice, NULL); c++)
-        choice->energy[c] = 1;
+    for (int i = 0; i < class->n_values; i++)
+        for (int c = 0; c < choice->s->graph->values[class->values[i]].shape.dims[1]; c++)
+            choice->slots[class->slots[i][c]].n++;
+    for (int c = 0, at = 0; c < class->n_slots; c++) {
+        choice->slots[c].first = at;
+        at += choice->slots[c].n;
+        choice->slots[c].n = 0;
+    }
+    for (int i = 0; i < class->n_values && status == QD_OK; i++)
+        status = add_members(choice, i, arena, err);
+    for (int c = 0; c < class->n_slots; c++)
+        mean += choice->slots[c].energy / class->n_slots;
+    /* Read by means and gates alone, or by what has one step for all: such slots weigh as the others do. */
+    for (int c = 0; c < class->n_slots; c++)
+        for (int i = 0; i < choice->slots[c].n && !(choice->slots[c].energy > 0); i++)
+            choice->members[choice->slots[c].first + i].energy = mean > 0 ? mean : 1;
     return status;
 }
 
-enum qd_status qd_channel_steps_choose(const struct qd_statistics *s, int v, bool dense_readers,
-                                       const struct qd_calibration_form *form, struct qd_qparams now,
-                                       struct qd_qparams *ret_q, float *ret_steps, bool *ret_found,
-                                       struct qd_error *err)
+/* The coarsest scale that the class has now. */
+static struct qd_qparams present_scale(const struct choice *choice)
 {
-    const struct qd_shape *shape = &s->graph->values[v].shape;
-    struct qd_calibration_form own = form_of(s->graph, v, form);
-    struct choice choice = {.s = s,
-                            .channels = s->channels[v],
-                            .c = (int)shape->dims[1],
-                            .max = (1 << now.bits) - 1,
-                            .pixels = (double)s->n_images * (double)(shape->dims[2] * shape->dims[3]),
-                            .finest = qd_piecewise_finest(s->graph->nodes[s->graph->values[v].producer].act.kind),
-                            .value = v,
-                            .form = &own};
-    struct qd_arena arena = {0};
-    double *memory[4], one, error, largest;
-    bool dense = false;
+    const struct qd_value *values = choice->s->graph->values;
+    struct qd_qparams now = values[choice->class->values[0]].q;
+
+    for (int i = 1; i < choice->class->n_values; i++)
+        if (values[choice->class->values[i]].q.scale > now.scale)
+            now = values[choice->class->values[i]].q;
+    return now;
+}
+
+/* The slots' steps as each value's scale and steps; none where all its channels have one. */
+static enum qd_status give_steps(const struct choice *choice, const double *steps, int zero, struct qd_arena *arena,
+                                 struct qd_class_steps *ret, struct qd_error *err)
+{
+    for (int i = 0; i < choice->class->n_values; i++) {
+        int n = (int)choice->s->graph->values[choice->class->values[i]].shape.dims[1];
+        const int *slots = choice->class->slots[i];
+        double largest = 0, least = INFINITY;
+
+        for (int c = 0; c < n; c++) {
+            largest = fmax(largest, steps[slots[c]]);
+            least = fmin(least, steps[slots[c]]);
+        }
+        ret->q[i] =
+            (struct qd_qparams){(float)largest, zero, choice->s->graph->values[choice->class->values[i]].q.bits};
+        ret->steps[i] = least < largest ? qd_arena_array(arena, (size_t)n, sizeof(float)) : NULL;
+        if (least < largest && !ret->steps[i])
+            return qd_error_set(err, QD_NO_MEMORY, "no memory for channel steps");
+        for (int c = 0; c < n && ret->steps[i]; c++)
+            ret->steps[i][c] = (float)(steps[slots[c]] / largest);
+    }
+    return QD_OK;
+}
+
+/* The best steps of all slots, where they are better than one for all. */
+static enum qd_status choose(const struct choice *choice, bool dense, struct qd_arena *scratch, struct qd_arena *arena,
+                             struct qd_class_steps *ret, struct qd_error *err)
+{
+    struct qd_qparams now = present_scale(choice);
+    double *memory[4], *alone, *steps, *best, one;
     int zero;
+
+    for (int i = 0; i < 4; i++) {
+        memory[i] = qd_arena_array(scratch, (size_t)choice->class->n_slots, sizeof(double));
+        if (!memory[i])
+            return qd_error_set(err, QD_NO_MEMORY, "no memory for channel steps");
+    }
+    alone = memory[0];
+    steps = memory[1];
+    best = memory[2];
+    for (int c = 0; c < choice->class->n_slots; c++)
+        steps[c] = (double)now.scale;
+    one = total_error(choice, steps, now.zero_point);
+    zero = choose_zero(choice, now.zero_point, alone, memory[3]);
+    ret->found = largest_of(alone, choice->class->n_slots) > 0 &&
+                 choose_spread(choice, alone, zero, dense, steps, best) < WORTH * one;
+    return ret->found ? give_steps(choice, best, zero, arena, ret, err) : QD_OK;
+}
+
+enum qd_status qd_channel_steps_choose(const struct qd_statistics *s, const struct qd_step_class *class,
+                                       bool dense_readers, const struct qd_calibration_form *form,
+                                       struct qd_arena *arena, struct qd_class_steps *ret, struct qd_error *err)
+{
+    struct qd_calibration_form own = form_of(s->graph, class, form);
+    struct choice choice = {.s = s, .class = class, .form = &own};
+    struct qd_arena scratch = {0};
+    bool dense = false;
     enum qd_status status = QD_OK;
 
-    *ret_found = false;
+    choice.max = (1 << s->graph->values[class->values[0]].q.bits) - 1;
+    ret->found = false;
     for (const struct qd_layer_statistics *l = next_reader(&choice, NULL); l; l = next_reader(&choice, l))
         dense = dense || !is_depthwise(l);
     if (dense != dense_readers || meets_bound(&choice))
         return QD_OK;
-    for (int i = 0; i < 4; i++) {
-        memory[i] = qd_arena_array(&arena, (size_t)choice.c, sizeof(double));
-        if (!memory[i])
-            status = qd_error_set(err, QD_NO_MEMORY, "no memory for channel steps");
-    }
+    ret->q = qd_arena_array(arena, (size_t) class->n_values, sizeof(*ret->q));
+    ret->steps = qd_arena_array(arena, (size_t) class->n_values, sizeof(*ret->steps));
+    if (!ret->q || !ret->steps)
+        status = qd_error_set(err, QD_NO_MEMORY, "no memory for channel steps");
     if (status == QD_OK)
-        status = prepare(&choice, &arena, err);
-    if (status == QD_OK) {
-        double *alone = memory[0], *steps = memory[1], *best = memory[2];
-
-        for (int c = 0; c < choice.c; c++)
-            steps[c] = (double)now.scale;
-        one = total_error(&choice, steps, now.zero_point);
-        zero = choose_zero(&choice, now.zero_point, alone, memory[3]);
-        largest = largest_of(alone, choice.c);
-        error = largest > 0 ? choose_spread(&choice, alone, zero, dense, steps, best) : INFINITY;
-        *ret_found = error < WORTH * one;
-        largest = largest_of(best, choice.c);
-        for (int c = 0; c < choice.c && *ret_found; c++)
-            ret_steps[c] = (float)(best[c] / largest);
-        *ret_q = (struct qd_qparams){(float)largest, zero, now.bits};
-    }
-    qd_arena_done(&arena);
+        status = prepare(&choice, &scratch, err);
+    if (status == QD_OK)
+        status = choose(&choice, dense, &scratch, arena, ret, err);
+    qd_arena_done(&scratch);
     return status;
 }

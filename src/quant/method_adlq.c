@@ -155,4 +155,4 @@ static struct qd_qparams choose(const struct qd_distribution *d, int bits)
     return whole_error < best.error ? whole : best.q;
 }
 
-const struct qd_method qd_method_adlq = {"adlq", 6, choose, true};
+const struct qd_method qd_method_adlq = {"adlq", 7, choose, true};

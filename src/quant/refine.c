@@ -37,11 +37,6 @@ static enum qd_status measure(const struct qd_refinement *r, int n_images, struc
     return qd_network_error_measure(r->graph, r->statistics, n_images, r->kernels, r->n_threads, ret, err);
 }
 
-static int value_of(const struct qd_refinement *r, size_t i)
-{
-    return qd_graph_find_value(r->graph, r->scales->values[i].name);
-}
-
 static const float *input_steps(const struct qd_refinement *r, const struct qd_layer_statistics *l)
 {
     return r->graph->values[r->graph->nodes[l->node].inputs[0]].channel_steps;
@@ -174,27 +169,36 @@ static enum qd_status go_back(struct qd_refinement *r, const struct snapshot *to
     return qd_scales_apply(r->scales, r->graph, err);
 }
 
-/* Steps per channel that were found for a tensor of the scales. */
+/* Steps per channel that were found for a class of tensors. */
 struct found_steps {
-    size_t at;
-    struct qd_qparams q;
-    float *steps;
-    int n;
+    const struct qd_step_class *class;
+    struct qd_class_steps of;
 };
+
+/* The entry of a value of the graph among the scales. */
+static struct qd_value_scale *entry_of(const struct qd_refinement *r, int v)
+{
+    for (size_t i = 0; i < r->scales->n_values; i++)
+        if (strcmp(r->scales->values[i].name, r->graph->values[v].name) == 0)
+            return &r->scales->values[i];
+    return NULL;
+}
 
 static enum qd_status use_steps(struct qd_refinement *r, const struct found_steps *found, int n, struct qd_error *err)
 {
     bool *which = qd_alloc_array((size_t)r->statistics->n_layers + 1, sizeof(bool));
     enum qd_status status = which ? QD_OK : no_memory(err);
 
-    for (int i = 0; i < n && status == QD_OK; i++) {
-        struct qd_value_scale *s = &r->scales->values[found[i].at];
+    for (int i = 0; i < n && status == QD_OK; i++)
+        for (int j = 0; j < found[i].class->n_values; j++) {
+            int v = found[i].class->values[j];
+            struct qd_value_scale *s = entry_of(r, v);
 
-        s->q = found[i].q;
-        s->channel_steps = found[i].steps;
-        s->n_channels = found[i].n;
-        mark_readers(r, value_of(r, found[i].at), which);
-    }
+            s->q = found[i].of.q[j];
+            s->channel_steps = found[i].of.steps[j];
+            s->n_channels = s->channel_steps ? (int)r->graph->values[v].shape.dims[1] : 0;
+            mark_readers(r, v, which);
+        }
     if (status == QD_OK)
         status = qd_scales_apply(r->scales, r->graph, err);
     if (status == QD_OK)
@@ -238,30 +242,25 @@ static enum qd_status try_steps(struct qd_refinement *r, const struct found_step
 static enum qd_status choose_channel_steps(struct qd_refinement *r, bool dense, char *text, size_t size,
                                            struct qd_error *err)
 {
-    int n_found = 0, n_tried = 0, n_kept = 0;
-    struct found_steps *list = qd_alloc_array(r->scales->n_values + 1, sizeof(*list));
-    enum qd_status status = list ? QD_OK : no_memory(err);
+    int n_classes = 0, n_found = 0, n_kept = 0;
+    struct qd_arena scratch = {0};
+    struct qd_step_class *classes;
+    struct found_steps *list = NULL;
+    enum qd_status status =
+        r->form->layerwise ? QD_OK : qd_step_classes_find(r->graph, r->form, &scratch, &classes, &n_classes, err);
 
-    for (size_t i = 0; i < r->scales->n_values && status == QD_OK; i++) {
-        int v = value_of(r, i);
-        struct found_steps *f = &list[n_found];
-        bool found;
-
-        if (!r->statistics->channels[v])
-            continue;
-        f->at = i;
-        f->n = (int)r->graph->values[v].shape.dims[1];
-        f->steps = qd_arena_array(&r->scales->arena, (size_t)f->n, sizeof(float));
-        status = !f->steps ? no_memory(err)
-                           : qd_channel_steps_choose(r->statistics, v, dense, r->form, r->scales->values[i].q, &f->q,
-                                                     f->steps, &found, err);
-        n_tried++;
-        n_found += status == QD_OK && found;
+    if (status == QD_OK && !(list = qd_arena_array(&scratch, (size_t)n_classes + 1, sizeof(*list))))
+        status = no_memory(err);
+    for (int i = 0; i < n_classes && status == QD_OK; i++) {
+        list[n_found].class = &classes[i];
+        status = qd_channel_steps_choose(r->statistics, &classes[i], dense, r->form, &r->scales->arena,
+                                         &list[n_found].of, err);
+        n_found += status == QD_OK && list[n_found].of.found;
     }
     if (status == QD_OK)
         status = try_steps(r, list, n_found, STEP_SPLITS, &n_kept, err);
-    snprintf(text, size, "%d of %d tensors; %d of them alone would gain", n_kept, n_tried, n_found);
-    qd_free(list);
+    snprintf(text, size, "%d of %d classes of tensors; %d of them alone would gain", n_kept, n_classes, n_found);
+    qd_arena_done(&scratch);
     return status;
 }
 
@@ -349,10 +348,7 @@ static struct qd_value_scale *scale_of(const struct qd_refinement *r, int l)
 
     if (!qd_value_has_own_scale(r->graph, v))
         return NULL;
-    for (size_t i = 0; i < r->scales->n_values; i++)
-        if (strcmp(r->scales->values[i].name, r->graph->values[v].name) == 0)
-            return &r->scales->values[i];
-    return NULL;
+    return entry_of(r, v);
 }
 
 /* One layer's scale: neighbours that lower the whole network's error on both halves. */

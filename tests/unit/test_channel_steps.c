@@ -62,21 +62,26 @@ static int n_others(bool gate, const struct qd_calibration_form *form)
 {
     struct qd_channel_statistics channels[C], *by_value[32] = {NULL};
     struct qd_statistics s = {.channels = by_value, .n_images = 1};
-    struct qd_qparams q, now = {0x1p-7f, 0, 8};
-    float steps[C];
-    bool found;
-    int a = build(gate), n = 0;
+    struct qd_arena arena = {0};
+    struct qd_step_class *classes;
+    struct qd_class_steps found;
+    int a = build(gate), n_classes, n = 0;
 
     ck_assert_int_le(graph->n_values, 32);
-    ck_assert(qd_takes_channel_steps(graph, a, form));
+    ck_assert_ok(qd_step_classes_find(graph, form, &arena, &classes, &n_classes, &err), &err);
+    ck_assert_int_gt(n_classes, 0);
+    ck_assert_int_eq(classes->n_values, 1);
+    ck_assert_int_eq(classes->values[0], a);
+    graph->values[a].q = (struct qd_qparams){0x1p-7f, 0, 8};
     fill(channels);
     by_value[a] = channels;
     s.graph = graph;
-    ck_assert_ok(qd_channel_steps_choose(&s, a, false, form, now, &q, steps, &found, &err), &err);
-    ck_assert(found);
+    ck_assert_ok(qd_channel_steps_choose(&s, classes, false, form, &arena, &found, &err), &err);
+    ck_assert(found.found);
     for (int c = 0; c < C; c++)
-        n += !is_power_of_two(steps[c]);
-    n += !is_power_of_two(q.scale);
+        n += !is_power_of_two(found.steps[0][c]);
+    n += !is_power_of_two(found.q[0].scale);
+    qd_arena_done(&arena);
     qd_graph_free(graph);
     return n;
 }
