@@ -54,7 +54,10 @@ static void add_layers(void)
 /* fp32 outputs of the pictures, and scales of the whole range, of the scores but for what is above a part of it. */
 static void measure(float part)
 {
-    struct qd_plan_options options = {QD_PRECISION_F32, N_IMAGES, qd_kernels_of(QD_ISA_SCALAR), true, false};
+    struct qd_plan_options options = {.precision = QD_PRECISION_F32,
+                                      .max_batch = N_IMAGES,
+                                      .kernels = qd_kernels_of(QD_ISA_SCALAR),
+                                      .keep_all = true};
     struct qd_plan *plan;
     struct qd_frame *frame;
 
