@@ -50,16 +50,6 @@ void qd_compare_outputs(const float *fp32, const float *int8, int64_t n, struct 
     ret->agrees = largest_of(fp32, n) >= 0 && largest_of(fp32, n) == largest_of(int8, n);
 }
 
-/* A softmax over the output would be one over classes: one row, whatever its rank. */
-static bool is_row(const struct qd_shape *shape)
-{
-    int n_wide = 0;
-
-    for (int d = 0; d < shape->n_dims; d++)
-        n_wide += shape->dims[d] != 1;
-    return n_wide <= 1;
-}
-
 static void add_image(const struct qd_graph *graph, const struct qd_statistics *s, const struct qd_frame *frame,
                       int image, int number, struct qd_network_error *sums)
 {
@@ -79,7 +69,7 @@ static void add_image(const struct qd_graph *graph, const struct qd_statistics *
         qd_compare_outputs(fp32, qd_frame_value_f32(frame, v, image), count, &c);
         sums->db[number & 1] += c.db / n_compared;
         if (first) {
-            sums->has_classes = is_row(&graph->values[v].shape);
+            sums->has_classes = qd_shape_is_row(&graph->values[v].shape);
             sums->kl[number & 1] += c.kl;
             sums->agreement[number & 1] += c.agrees;
         }

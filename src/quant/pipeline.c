@@ -104,17 +104,18 @@ static bool passes(const struct qd_pipeline_options *options, const struct qd_ac
 static void judge(const struct qd_pipeline_options *options, struct qd_scales *scales)
 {
     const struct qd_value_scale *worst = worst_tensor(scales);
-    char wanted[40] = "";
+    char agreement[40] = "", db[40] = "";
 
-    if (options->min_sqnr_db > 0)
-        snprintf(wanted, sizeof(wanted), " (at least %.1f wanted)", options->min_sqnr_db);
+    if (options->min_agreement > 0)
+        snprintf(agreement, sizeof(agreement), " (at least %.3f wanted)", options->min_agreement);
+    if (isfinite(options->min_sqnr_db))
+        snprintf(db, sizeof(db), " (at least %.1f wanted)", options->min_sqnr_db);
     scales->gate_text[0] = 0; /* a cached verdict may be from other thresholds */
     scales->gate_passed = !scales->gate.n_images || passes(options, &scales->gate);
     if (!scales->gate_passed)
         snprintf(scales->gate_text, sizeof(scales->gate_text),
-                 "agreement with fp32 is %.3f (at least %.3f wanted), output SQNR %.1f dB%s; worst tensor '%.40s' at "
-                 "%.1f dB",
-                 scales->gate.agreement, options->min_agreement, scales->gate.sqnr_db, wanted,
+                 "agreement with fp32 is %.3f%s, output SQNR %.1f dB%s; worst tensor '%.40s' at %.1f dB",
+                 scales->gate.agreement, agreement, scales->gate.sqnr_db, db,
                  worst ? worst->name : "?", worst ? worst->cumulative_db : (double)NAN);
 }
 

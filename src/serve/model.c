@@ -4,6 +4,7 @@
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,6 +20,8 @@
 
 #define MAX_MODEL_BYTES ((size_t)4 << 30)
 #define DEFAULT_METHOD "adlq"
+#define MIN_AGREEMENT 0.95 /* of the gate */
+#define MIN_SQNR_DB 10     /* of the gate, for a network without classes */
 
 struct qd_model *qd_model_ref(struct qd_model *model)
 {
@@ -400,6 +403,20 @@ static enum qd_status run_pipeline(struct qd_model *model, const struct qd_model
     return status;
 }
 
+/*
+ * Boxes and maps have no class to agree on, and the largest of all their numbers says little: where model.json does not
+ * ask for agreement, they have to be recognisable.
+ */
+static void set_gate(const struct qd_model *model, struct qd_pipeline_options *ret)
+{
+    const struct qd_graph *graph = model->graph;
+    bool has_classes = qd_shape_is_row(&graph->values[graph->outputs[0]].shape);
+    double agreement = model->config.min_agreement, sqnr_db = model->config.min_sqnr_db;
+
+    ret->min_agreement = isnan(agreement) ? has_classes ? MIN_AGREEMENT : 0 : agreement;
+    ret->min_sqnr_db = isnan(sqnr_db) ? has_classes ? -INFINITY : MIN_SQNR_DB : sqnr_db;
+}
+
 static enum qd_status calibrate(struct qd_model *model, const struct qd_model_options *options, struct qd_error *err)
 {
     bool given = qd_graph_has_given_scales(model->graph);
@@ -412,8 +429,6 @@ static enum qd_status calibrate(struct qd_model *model, const struct qd_model_op
         .n_threads = options->n_threads,
         .max_batch = options->max_batch,
         .max_images = options->max_images ? options->max_images : model->config.max_images,
-        .min_agreement = model->config.min_agreement,
-        .min_sqnr_db = model->config.min_sqnr_db,
         .kernels = options->kernels,
         .preprocess = &model->config.preprocess,
         .limits = options->limits,
@@ -425,6 +440,7 @@ static enum qd_status calibrate(struct qd_model *model, const struct qd_model_op
     char methods[QD_METHOD_LIST_SIZE];
     enum qd_status status;
 
+    set_gate(model, &pipeline);
     if (!given && strcmp(name, QD_METHOD_GIVEN) == 0)
         return qd_error_set(err, QD_INVALID, "calibration.method: 'model' is for networks that are quantized already");
     if (!given && !method)

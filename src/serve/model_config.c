@@ -363,8 +363,7 @@ enum qd_status qd_model_config_load(const char *path, int version, struct qd_mod
     c->version = 1;
     c->profile = qd_profile_at(0);
     c->max_images = 512;
-    c->min_agreement = 0.95;
-    c->min_sqnr_db = -INFINITY;
+    c->min_agreement = c->min_sqnr_db = NAN;
     c->preprocess = (struct qd_preprocess){.scale = 1, .std = {1, 1, 1}, .pad_value = 114};
     set_name(c, path);
     c->path = qd_arena_strdup(&c->arena, path);

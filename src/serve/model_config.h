@@ -34,7 +34,7 @@ struct qd_model_config {
     int weight_bits, activation_bits, multiplier_bits; /* 0: the profile's */
     size_t max_images;
     const char *evaluation_folder, *evaluation_labels; /* or NULL */
-    double min_agreement, min_sqnr_db;
+    double min_agreement, min_sqnr_db; /* NAN: it says nothing */
     bool gate_required;
     const char **fp32_layers; /* layers with "precision": "fp32" */
     size_t n_fp32_layers;

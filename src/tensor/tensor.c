@@ -44,6 +44,15 @@ bool qd_shape_equal(const struct qd_shape *a, const struct qd_shape *b)
     return true;
 }
 
+bool qd_shape_is_row(const struct qd_shape *shape)
+{
+    int n_wide = 0;
+
+    for (int d = 0; d < shape->n_dims; d++)
+        n_wide += shape->dims[d] != 1;
+    return n_wide <= 1;
+}
+
 const char *qd_shape_text(const struct qd_shape *shape, char text[QD_SHAPE_TEXT_SIZE])
 {
     int used = snprintf(text, QD_SHAPE_TEXT_SIZE, "[");

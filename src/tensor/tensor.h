@@ -30,6 +30,8 @@ struct qd_shape {
 /* The product of the dimensions; -1 when one is negative or it passes QD_MAX_ELEMENTS. */
 int64_t qd_shape_count(const struct qd_shape *shape);
 bool qd_shape_equal(const struct qd_shape *a, const struct qd_shape *b);
+/* One row of numbers, whatever its rank: as an output, of classes; boxes and maps are none. */
+bool qd_shape_is_row(const struct qd_shape *shape);
 /* "[1,3,224,224]" into text; returns text. */
 #define QD_SHAPE_TEXT_SIZE 176
 const char *qd_shape_text(const struct qd_shape *shape, char text[QD_SHAPE_TEXT_SIZE]);

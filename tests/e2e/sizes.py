@@ -1,4 +1,4 @@
-"""A network whose picture's size is open, with two outputs: sizes.py make FOLDER | sizes.py test URL. TAP.
+"""A network whose picture's size is open, with two outputs: sizes.py make FOLDER [OUTPUT...] | sizes.py test URL. TAP.
 
 The map is computed here once more, in plain Python."""
 
@@ -27,12 +27,14 @@ def open_value(name, dims):
     return field(1, name) + field(2, field(1, field(1, 1) + field(2, shape)))
 
 
-def make(folder):
+def make(folder, *outputs):
     graph = tensor("w", [CHANNELS, 1, 3, 3], WEIGHTS)
     graph += node("Conv", ["image", "w"], "conv", pads=[1, 1, 1, 1], strides=[2, 2]) + node("Relu", ["conv"], "map")
     graph += node("GlobalAveragePool", ["map"], "mean") + node("Flatten", ["mean"], "y")
     graph += field(2, "open") + field(11, open_value("image", ["n", 1, "height", "width"]))
-    graph += field(12, open_value("y", ["n", CHANNELS])) + field(12, open_value("map", ["n", CHANNELS, "h2", "w2"]))
+    shapes = {"y": ["n", CHANNELS], "map": ["n", CHANNELS, "h2", "w2"]}
+    for name in outputs or shapes:
+        graph += field(12, open_value(name, shapes[name]))
     os.makedirs(folder + "/1")
     with open(folder + "/1/model.onnx", "wb") as file:
         file.write(field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 14)))
@@ -108,6 +110,6 @@ def test(url):
 
 
 if sys.argv[1] == "make":
-    make(sys.argv[2])
+    make(*sys.argv[2:])
 else:
     test(sys.argv[2])
