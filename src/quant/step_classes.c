@@ -83,7 +83,8 @@ static void tie_output(const struct finder *f, const struct qd_node *node, int o
     for (int c = 0; by_channel && c < n_channels(f, out); c++) {
         struct qd_channel source;
 
-        by_channel = node->op->channel_source(f->graph, node, output, c, &source);
+        by_channel = node->op->channel_source(f->graph, node, output, c, &source) && f->first[source.value] >= 0 &&
+                     source.c < n_channels(f, source.value);
         if (by_channel)
             join(f, f->first[out] + c, f->first[source.value] + (int)source.c);
     }

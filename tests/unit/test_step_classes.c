@@ -260,6 +260,41 @@ START_TEST(test_classes)
 }
 END_TEST
 
+/* Channels that no tensor of the run gives, a constant's or a Resize's more of them: there are no steps for those. */
+START_TEST(test_no_source)
+{
+    struct qd_arena arena = {0};
+    struct qd_step_class *classes;
+    const float factors[] = {1, 2, 1, 1};
+    int n;
+
+    for (int more = 0; more < 2; more++) {
+        int y, inputs[3] = {0, QD_NO_VALUE};
+
+        begin(shape4(C, SIDE, SIDE));
+        inputs[0] = conv("a", graph->pixels, 1);
+        if (more) {
+            struct qd_shape shape = {.n_dims = 1, .dims = {4}};
+
+            ck_assert_ok(qd_graph_add_constant(graph, "factors", QD_F32, &shape, factors, &inputs[2], NULL, &err), &err);
+            y = node("Resize", "more", inputs, 3, NULL, 0);
+        } else {
+            y = concat("beside", constant("places", shape4(C, SIDE, SIDE), 1), inputs[0]);
+        }
+        y = node1("quantd.Requantize", "requantize", y);
+        inputs[0] = y;
+        inputs[1] = constant("b_w", (struct qd_shape){.n_dims = 4, .dims = {2 * C, 1, 1, 1}}, 1);
+        y = node("Conv", "b", inputs, 2, (struct qd_attr[]){one("group", 2 * C)}, 1);
+        end(y);
+        all_in_int8();
+        ck_assert_ok(qd_step_classes_find(graph, &form, &arena, &classes, &n, &err), &err);
+        ck_assert_int_eq(n, 0);
+        qd_graph_free(graph);
+    }
+    qd_arena_done(&arena);
+}
+END_TEST
+
 /* Every value of the class its channels' own steps, from a float run. */
 static void give_steps(const struct qd_step_class *class, const struct qd_frame *f32, struct qd_arena *arena)
 {
@@ -405,4 +440,4 @@ START_TEST(test_choice)
 }
 END_TEST
 
-QD_UNIT_MAIN("step classes", test_sources, test_classes, test_plan, test_choice)
+QD_UNIT_MAIN("step classes", test_sources, test_classes, test_no_source, test_plan, test_choice)
