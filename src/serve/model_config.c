@@ -276,7 +276,7 @@ static bool is_there(const char *folder, const char *name)
     char path[4096];
 
     return !name || (snprintf(path, sizeof(path), "%s/%s", folder, name) < (int)sizeof(path) &&
-                     (qd_is_file(path) || qd_is_folder(path)));
+                     (qd_is_usual_folder(name) ? qd_is_folder(path) : qd_is_file(path)));
 }
 
 /* What lies in the folder under its usual name, where model.json names no other. */

@@ -17,8 +17,10 @@ pictures() {
 infer() { ask -H 'Content-Type: image/jpeg' --data-binary "@$picture" "$url/infer"; }
 fails() { ! "$@" >"$work/body" 2>&1; }
 
+: >"$models/plain/calibration" # something else of that name
 start_fails "no pictures to calibrate on" "no calibration pictures: expected a folder 'calibration' beside the versions"
 
+rm "$models/plain/calibration"
 pictures 40 "$models/plain/calibration"
 start
 infer
