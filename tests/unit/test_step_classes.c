@@ -276,7 +276,8 @@ START_TEST(test_no_source)
         if (more) {
             struct qd_shape shape = {.n_dims = 1, .dims = {4}};
 
-            ck_assert_ok(qd_graph_add_constant(graph, "factors", QD_F32, &shape, factors, &inputs[2], NULL, &err), &err);
+            ck_assert_ok(qd_graph_add_constant(graph, "factors", QD_F32, &shape, factors, &inputs[2], NULL, &err),
+                         &err);
             y = node("Resize", "more", inputs, 3, NULL, 0);
         } else {
             y = concat("beside", constant("places", shape4(C, SIDE, SIDE), 1), inputs[0]);
