@@ -12,6 +12,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include "serve/model_config.h"
 #include "serve/versions.h"
 #include "util/clock.h"
 #include "util/file.h"
@@ -62,7 +63,7 @@ static enum qd_status add(struct qd_watch *w, const char *path, struct qd_error 
     return status;
 }
 
-/* depth 0: the repository, 1: a model (or a version, where the repository is one model), 2: a version. */
+/* depth 0: the repository, 1: a model (or a version, where the repository is one model), 2: a version, or pictures. */
 static enum qd_status walk(struct qd_watch *w, const char *path, int depth, struct qd_error *err)
 {
     enum qd_status status = add(w, path, err);
@@ -72,8 +73,9 @@ static enum qd_status walk(struct qd_watch *w, const char *path, int depth, stru
     while (dir && status == QD_OK && (entry = readdir(dir))) {
         char below[PATH_MAX];
 
-        /* Below a model only its versions: its pictures may be many, and are nobody's business here. */
-        if (entry->d_name[0] == '.' || (depth == 1 && !qd_version_of(entry->d_name)) ||
+        /* Below a model its versions, and its pictures: as long as some are copied, it is not quiet. */
+        if (entry->d_name[0] == '.' ||
+            (depth == 1 && !qd_version_of(entry->d_name) && !qd_is_usual_folder(entry->d_name)) ||
             snprintf(below, sizeof(below), "%s/%s", path, entry->d_name) >= (int)sizeof(below) || !qd_is_folder(below))
             continue;
         status = walk(w, below, depth + 1, err);

@@ -108,6 +108,9 @@ struct qd_image_set {
  */
 enum qd_status qd_image_set_load(const char *folder, const char *labels_path, size_t limit, struct qd_image_set *ret,
                                  struct qd_error *err);
+
+/* Whether any file of the folder has a picture's name; false where there is no folder to look into. */
+bool qd_holds_pictures(const char *folder);
 void qd_image_set_done(struct qd_image_set *set);
 
 #endif

@@ -93,6 +93,20 @@ static enum qd_status list_folder(const char *folder, struct listing *listing, s
     return status;
 }
 
+bool qd_holds_pictures(const char *folder)
+{
+    DIR *stream = opendir(folder);
+    const struct dirent *found;
+    bool holds = false;
+
+    if (!stream)
+        return false;
+    while (!holds && (found = readdir(stream)))
+        holds = is_picture_name(found->d_name);
+    closedir(stream);
+    return holds;
+}
+
 /* One line "name TAB class index", more columns after a further TAB are for people. The line is cut into strings. */
 static enum qd_status read_label(struct listing *listing, char *line, size_t n_line, struct qd_error *err)
 {

@@ -231,8 +231,8 @@ static int choose_zero(const struct choice *choice, int now, double *alone, doub
         return 0;
     }
     if (choice->form->plain_zero) {
-        choose_alone(choice, now, alone);
-        return now;
+        choose_alone(choice, (choice->max + 1) / 2, alone);
+        return (choice->max + 1) / 2;
     }
     for (size_t i = 0; i <= QD_ARRAY_SIZE(shares); i++) {
         int zero = i < QD_ARRAY_SIZE(shares) ? shares[i] * (choice->max + 1) / 256 : now;

@@ -561,7 +561,8 @@ enum qd_status qd_model_evaluate(const struct qd_model *model, const char *image
 
     if (!folder)
         return qd_error_set(err, QD_NOT_FOUND,
-                            "no evaluation pictures: name a folder in model.json (evaluation.images) or with --images");
+                            "no evaluation pictures: expected folder 'evaluation' and evaluation.tsv beside the "
+                            "versions, or a folder in model.json (evaluation.images) or with --images");
     status = qd_image_set_load(folder, labels_path, limit, &set, err);
     if (status == QD_OK)
         status = qd_alloc_for((void **)&files, set.n_files + 1, sizeof(*files), "an image set", err);

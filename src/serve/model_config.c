@@ -14,6 +14,10 @@
 #define MAX_LABELS_BYTES ((size_t)16 << 20)
 #define MAX_LABELS 1000000
 
+/* Folders of pictures that model.json need not name. */
+#define CALIBRATION "calibration"
+#define EVALUATION "evaluation"
+
 static enum qd_status read_text(struct qd_model_config *config, const json_t *value, const char **ret,
                                 struct qd_error *err)
 {
@@ -261,13 +265,18 @@ static enum qd_status read_json(struct qd_model_config *c, const char *path, str
     return status == QD_OK ? QD_OK : qd_error_context(err, status, "'%s'", path);
 }
 
+bool qd_is_usual_folder(const char *name)
+{
+    return strcmp(name, CALIBRATION) == 0 || strcmp(name, EVALUATION) == 0;
+}
+
 /* name NULL: yes. */
 static bool is_there(const char *folder, const char *name)
 {
     char path[4096];
 
     return !name || (snprintf(path, sizeof(path), "%s/%s", folder, name) < (int)sizeof(path) &&
-                     (qd_is_file(path) || qd_is_folder(path)));
+                     (qd_is_usual_folder(name) ? qd_is_folder(path) : qd_is_file(path)));
 }
 
 /* What lies in the folder under its usual name, where model.json names no other. */
@@ -279,10 +288,10 @@ static enum qd_status use_usual_names(struct qd_model_config *c, struct qd_error
         enum qd_status (*read)(struct qd_model_config *c, const json_t *value, struct qd_error *err);
     } usual[] = {
         {"labels.txt", NULL, c->labels != NULL, read_labels},
-        {"calibration", NULL, c->calibration_folder != NULL, read_calibration_images},
-        {"evaluation", c->evaluation_labels ? NULL : "evaluation.tsv", c->evaluation_folder != NULL,
+        {CALIBRATION, NULL, c->calibration_folder != NULL, read_calibration_images},
+        {EVALUATION, c->evaluation_labels ? NULL : "evaluation.tsv", c->evaluation_folder != NULL,
          read_evaluation_images},
-        {"evaluation.tsv", "evaluation", c->evaluation_folder || c->evaluation_labels, read_evaluation_labels},
+        {"evaluation.tsv", EVALUATION, c->evaluation_folder || c->evaluation_labels, read_evaluation_labels},
     };
     enum qd_status status = QD_OK;
 

@@ -42,6 +42,9 @@ struct qd_model_config {
     int n_inputs;
 };
 
+/* Whether a folder of that name in a model's folder is one of pictures, without a model.json. */
+bool qd_is_usual_folder(const char *name);
+
 /*
  * path: a model's folder (with or without model.json), or a bare .onnx file. version 0: the highest. QD_NOT_FOUND: no
  * such version. Errors name file, key, what was expected and what came. qd_model_config_done afterwards, also on failure.

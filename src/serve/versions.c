@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "image/image.h"
 #include "serve/model_config.h"
 #include "util/file.h"
 
@@ -101,17 +102,17 @@ static void add_files(const char *folder, struct qd_hasher *hasher)
     free(list);
 }
 
-/* Whether a folder of pictures is there, not what is in it. */
-static void add_folder(const char *path, struct qd_hasher *hasher)
+/* Whether the folder has pictures, not which: a model that failed on the empty one is loaded when they come. */
+static void add_pictures(const char *folder, struct qd_hasher *hasher)
 {
-    bool is_there = path && qd_is_folder(path);
+    bool has_some = folder && qd_holds_pictures(folder);
 
-    qd_hasher_add(hasher, &is_there, sizeof(is_there));
+    qd_hasher_add(hasher, &has_some, sizeof(has_some));
 }
 
 /*
  * What model.json names beside the folder: the network's own folder, the labels wherever they came from, and which
- * folders of pictures are there.
+ * folders have pictures.
  */
 static void add_named(const char *folder, int version, struct qd_hasher *hasher)
 {
@@ -128,8 +129,8 @@ static void add_named(const char *folder, int version, struct qd_hasher *hasher)
         for (size_t i = 0; i < config.n_labels; i++)
             if (config.labels[i])
                 qd_hasher_add(hasher, config.labels[i], strlen(config.labels[i]) + 1);
-        add_folder(config.calibration_folder, hasher);
-        add_folder(config.evaluation_folder, hasher);
+        add_pictures(config.calibration_folder, hasher);
+        add_pictures(config.evaluation_folder, hasher);
     }
     qd_model_config_done(&config);
 }

@@ -276,7 +276,8 @@ START_TEST(test_no_source)
         if (more) {
             struct qd_shape shape = {.n_dims = 1, .dims = {4}};
 
-            ck_assert_ok(qd_graph_add_constant(graph, "factors", QD_F32, &shape, factors, &inputs[2], NULL, &err), &err);
+            ck_assert_ok(qd_graph_add_constant(graph, "factors", QD_F32, &shape, factors, &inputs[2], NULL, &err),
+                         &err);
             y = node("Resize", "more", inputs, 3, NULL, 0);
         } else {
             y = concat("beside", constant("places", shape4(C, SIDE, SIDE), 1), inputs[0]);
@@ -399,6 +400,7 @@ START_TEST(test_choice)
     struct qd_channel_statistics *by_value[32] = {NULL};
     struct qd_statistics s = {.channels = by_value, .n_images = 1};
     struct qd_class_steps found;
+    struct qd_calibration_form plain = form;
     struct qd_qparams a, b, all;
     int n;
 
@@ -435,6 +437,13 @@ START_TEST(test_choice)
 
         ck_assert_float_le(fabsf(step / want - 1), 1e-6f);
     }
+    /* With negative values on one side of a cut the coarsest scale's zero point, of the other side, is not for all. */
+    for (int c = 0; c < C; c++)
+        by_value[value_of("sum")][c].min = -by_value[value_of("sum")][c].max;
+    plain.plain_zero = true;
+    ck_assert_ok(qd_channel_steps_choose(&s, classes, false, &plain, &arena, &found, &err), &err);
+    ck_assert(found.found);
+    ck_assert_int_eq(found.q[0].zero_point, 128);
     qd_graph_free(graph);
     qd_arena_done(&arena);
 }
