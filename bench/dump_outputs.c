@@ -75,8 +75,8 @@ static enum qd_status write_labels(const struct qd_image_set *set, const char *f
     return status;
 }
 
-/* The fp32 plan needs no scales; the int8 one comes with a calibrated model. */
-static enum qd_status load(int argc, char **argv, struct qd_model **ret, const struct qd_plan **ret_plan,
+/* The fp32 plan needs no scales; the int8 one comes with a calibrated model: then *ret_fp32 stays NULL. */
+static enum qd_status load(int argc, char **argv, struct qd_model **ret, struct qd_plan **ret_fp32,
                            struct qd_error *err)
 {
     struct qd_model_options options = {.n_threads = qd_default_threads(), .max_batch = 1, .limits = {178956970}};
@@ -91,9 +91,7 @@ static enum qd_status load(int argc, char **argv, struct qd_model **ret, const s
     if (status == QD_OK)
         status = int8 ? qd_model_load(argv[1], &options, ret, err) : qd_model_load_graph(argv[1], ret, err);
     if (status == QD_OK && !int8)
-        status = qd_plan_new((*ret)->graph, &plan_options, &(*ret)->result.fp32, err);
-    if (status == QD_OK)
-        *ret_plan = int8 ? (*ret)->result.int8 : (*ret)->result.fp32;
+        status = qd_plan_new((*ret)->graph, &plan_options, ret_fp32, err);
     return status;
 }
 
@@ -102,6 +100,7 @@ int main(int argc, char **argv)
     struct qd_image_set set = {0};
     struct qd_model *model = NULL;
     struct qd_frame *frame = NULL;
+    struct qd_plan *fp32 = NULL;
     const struct qd_plan *plan = NULL;
     struct qd_error err = {""};
     enum qd_status status;
@@ -112,10 +111,12 @@ int main(int argc, char **argv)
     }
     status = qd_folder_make(argv[2], &err);
     if (status == QD_OK)
-        status = load(argc, argv, &model, &plan, &err);
-    if (status == QD_OK)
+        status = load(argc, argv, &model, &fp32, &err);
+    if (status == QD_OK) {
+        plan = fp32 ? fp32 : model->result.int8;
         status = qd_image_set_load(model->config.evaluation_folder, model->config.evaluation_labels,
                                    (size_t)atoi(argv[3]), &set, &err);
+    }
     if (status == QD_OK)
         status = write_labels(&set, argv[2], &err);
     if (status == QD_OK)
@@ -128,6 +129,7 @@ int main(int argc, char **argv)
     if (status != QD_OK)
         fprintf(stderr, "dump_outputs: %s\n", err.text);
     qd_frame_free(frame);
+    qd_plan_free(fp32);
     qd_model_unref(model);
     qd_image_set_done(&set);
     return status != QD_OK;

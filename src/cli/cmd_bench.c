@@ -283,6 +283,7 @@ static int run(int argc, char **argv)
     struct qd_model_options options;
     struct qd_model *model = NULL;
     struct qd_frame *frame = NULL;
+    struct qd_plan *fp32 = NULL;
     struct qd_bench_pictures pictures = {0};
     struct qd_error err = {""};
     struct result result = {0};
@@ -300,6 +301,8 @@ static int run(int argc, char **argv)
         status = qd_model_load(cli.path, &options, &model, &err);
     if (status == QD_OK)
         status = use_size(cli.size, &options, &model, &err);
+    if (status == QD_OK && cli.precision && strcmp(cli.precision, "fp32") == 0)
+        status = qd_pipeline_fp32(model->result.int8, &fp32, &err);
     if (status != QD_OK) {
         qd_model_unref(model);
         return qd_cli_fail(&err);
@@ -308,7 +311,7 @@ static int run(int argc, char **argv)
         fprintf(stderr, "quantd: no calibration pictures: scales come from synthetic ones\n");
     result.model = model;
     result.precision = cli.precision ? cli.precision : "int8";
-    result.plan = strcmp(result.precision, "fp32") == 0 ? model->result.fp32 : model->result.int8;
+    result.plan = fp32 ? fp32 : model->result.int8;
     result.isa = options.kernels->name;
     result.batch = cli.batch;
     result.threads = options.n_threads;
@@ -330,6 +333,7 @@ static int run(int argc, char **argv)
     }
     qd_bench_pictures_done(&pictures);
     qd_frame_free(frame);
+    qd_plan_free(fp32);
     qd_model_unref(model);
     return code;
 }

@@ -158,7 +158,7 @@ ALWAYS_INLINE_VNNI void store_four(const struct qd_requant_vnni *r, __m512i a, _
         if (piece##p.residual)                                                                                         \
             piece##p.residual += params->residual_steps.x;                                                             \
     }
-/* The next pixel's place. */
+/* The next pixel's place. Never twice of one piece in a list or call: C gives those no order. */
 #define OUT(p) next_out(&piece##p, out_step)
 /* Two pieces: the same pixel of both, if the second one has it; one: two neighbours. */
 #define FINISH_BOTH(r)                                                                                                 \
@@ -169,7 +169,8 @@ ALWAYS_INLINE_VNNI void store_four(const struct qd_requant_vnni *r, __m512i a, _
     }
 #define FINISH_FOUR(r, next)                                                                                           \
     if (rows1 > next) {                                                                                                \
-        uint8_t *const out[4] = {OUT(0), OUT(1), OUT(0), OUT(1)};                                                      \
+        uint8_t *out00 = OUT(0), *out10 = OUT(1), *out01 = OUT(0), *out11 = OUT(1);                                    \
+        uint8_t *const out[4] = {out00, out10, out01, out11};                                                          \
         REQUANT(0, r)                                                                                                  \
         REQUANT(1, r)                                                                                                  \
         REQUANT(0, next)                                                                                               \

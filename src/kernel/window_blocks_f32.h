@@ -186,12 +186,8 @@ static void copy_ends(const struct qd_conv_f32_params *p, const struct ring *rin
     blocks_copy_row(in, p->w, BLOCK, w->pad_left, left, ring->pads, copy);
     if (ring->end == p->out_w)
         return;
-    copy += right * BLOCK;
-    if (skipped < 0 || skipped > p->w) /* padding in front of it is left: from the first column on */
-        blocks_copy_row(in, p->w, BLOCK, w->pad_left, ring->columns, ring->pads, copy - right * BLOCK);
-    else
-        blocks_copy_row(in ? in + skipped * BLOCK : NULL, (int)(p->w - skipped), BLOCK, 0, ring->columns - right,
-                        ring->pads, copy);
+    blocks_copy_row(in && skipped < p->w ? in + skipped * BLOCK : NULL, (int)(p->w - skipped), BLOCK, 0,
+                    ring->columns - right, ring->pads, copy + right * BLOCK);
 }
 
 static void find_rows(const struct qd_conv_f32_params *p, struct ring *ring, int y)

@@ -226,7 +226,6 @@ const struct qd_op qd_op_global_max_pool = {
     .infer = infer,
     .scratch_f32 = scratch_f32,
     .run_f32 = run_f32,
-    .blocks = &blocks,
     .supports_q8 = supports_q8,
     .channel_source = qd_op_same_channel,
     .prepare_q8 = prepare_q8,

@@ -52,31 +52,26 @@ static enum qd_status split(const struct qd_image_set *images, const struct qd_p
     return QD_OK;
 }
 
-static struct qd_plan_options plan_options(const struct qd_pipeline_options *options, enum qd_precision precision)
+enum qd_status qd_pipeline_fp32(const struct qd_plan *int8, struct qd_plan **ret, struct qd_error *err)
 {
-    return (struct qd_plan_options){.precision = precision,
-                                    .max_batch = options->max_batch > 8 ? options->max_batch : 8,
-                                    .kernels = options->kernels,
-                                    .blocks = true};
+    struct qd_plan_options options = {.precision = QD_PRECISION_F32,
+                                      .max_batch = qd_plan_max_batch(int8),
+                                      .kernels = qd_plan_kernels(int8),
+                                      .blocks = true};
+
+    return qd_plan_new(qd_plan_graph(int8), &options, ret, err);
 }
 
 static enum qd_status remake_int8(const struct qd_graph *graph, const struct qd_pipeline_options *options,
                                   struct qd_pipeline_result *result, struct qd_error *err)
 {
-    struct qd_plan_options plan = plan_options(options, QD_PRECISION_Q8);
+    struct qd_plan_options plan = {.precision = QD_PRECISION_Q8,
+                                   .max_batch = options->max_batch > 8 ? options->max_batch : 8,
+                                   .kernels = options->kernels};
 
     qd_plan_free(result->int8);
     result->int8 = NULL;
     return qd_plan_new(graph, &plan, &result->int8, err);
-}
-
-static enum qd_status make_plans(const struct qd_graph *graph, const struct qd_pipeline_options *options,
-                                 struct qd_pipeline_result *result, struct qd_error *err)
-{
-    struct qd_plan_options plan = plan_options(options, QD_PRECISION_F32);
-    enum qd_status status = qd_plan_new(graph, &plan, &result->fp32, err);
-
-    return status == QD_OK ? remake_int8(graph, options, result, err) : status;
 }
 
 /* The tensor where int8 departs most from fp32 compared with what feeds it: the largest drop along the list. */
@@ -147,21 +142,28 @@ static void warn_about_images(const struct parts *p, size_t n_duplicates, struct
         warn(result, "no calibration pictures are held back: the gate tests the scales on those that made them");
 }
 
+/* What the int8 plan is compared with, and on which pictures. */
+struct gate {
+    struct parts *parts;
+    struct qd_evaluation_options evaluation;
+    struct qd_plan *fp32;
+};
+
 /* On the pictures held back; where not one of them can be read, on those that calibrated. */
-static enum qd_status run_gate(struct parts *parts, const struct qd_evaluation_options *options,
-                               struct qd_pipeline_result *result, struct qd_error *err)
+static enum qd_status run_gate(const struct gate *gate, struct qd_pipeline_result *result, struct qd_error *err)
 {
+    struct parts *parts = gate->parts;
     struct qd_scales *s = result->scales;
     struct qd_error why = {""};
     enum qd_status status =
-        qd_evaluate(result->fp32, result->int8, parts->gate, parts->n_gate, options, &s->gate, &why);
+        qd_evaluate(gate->fp32, result->int8, parts->gate, parts->n_gate, &gate->evaluation, &s->gate, &why);
 
     if (status == QD_INVALID && parts->n_calibration && parts->gate != parts->calibration) {
         if (!s->first_skipped[0])
             memcpy(s->first_skipped, why.text, sizeof(why.text));
         parts->gate = parts->calibration;
         parts->n_gate = parts->n_calibration;
-        return qd_evaluate(result->fp32, result->int8, parts->gate, parts->n_gate, options, &s->gate, err);
+        return qd_evaluate(gate->fp32, result->int8, parts->gate, parts->n_gate, &gate->evaluation, &s->gate, err);
     }
     return status == QD_OK ? QD_OK : qd_error_set(err, status, "%s", why.text);
 }
@@ -197,8 +199,8 @@ static struct qd_node *node_named(struct qd_graph *graph, const char *name)
  * While the gate fails: the most sensitive layer per MAC goes to fp32, up to a tenth of the MACs. Where that does not
  * make it pass, all go back: a slower network that is refused all the same helps nobody.
  */
-static enum qd_status fall_back(struct qd_graph *graph, struct parts *parts, const struct qd_pipeline_options *options,
-                                const struct qd_evaluation_options *evaluation, struct qd_pipeline_result *result,
+static enum qd_status fall_back(struct qd_graph *graph, const struct gate *gate,
+                                const struct qd_pipeline_options *options, struct qd_pipeline_result *result,
                                 struct qd_error *err)
 {
     struct qd_scales *s = result->scales;
@@ -215,7 +217,7 @@ static enum qd_status fall_back(struct qd_graph *graph, struct parts *parts, con
         if (status == QD_OK)
             status = remake_int8(graph, options, result, err);
         if (status == QD_OK)
-            status = run_gate(parts, evaluation, result, err);
+            status = run_gate(gate, result, err);
     }
     if (status != QD_OK || passes(options, &s->gate) || !n)
         return status;
@@ -241,8 +243,8 @@ static enum qd_status calibrate(struct qd_graph *graph, struct parts *parts, con
         .limits = options->limits,
         .progress = options->progress,
     };
-    struct qd_evaluation_options evaluation = {options->n_threads, options->preprocess, options->limits,
-                                               options->progress};
+    struct gate gate = {.parts = parts,
+                        .evaluation = {options->n_threads, options->preprocess, options->limits, options->progress}};
     enum qd_status status = options->method ? qd_calibrate(graph, parts->calibration, parts->n_calibration,
                                                            &calibration, &result->scales, err)
                                             : qd_scales_given(graph, &result->scales, err);
@@ -250,14 +252,17 @@ static enum qd_status calibrate(struct qd_graph *graph, struct parts *parts, con
     if (status == QD_OK && !options->method)
         status = qd_scales_apply(result->scales, graph, err);
     if (status == QD_OK)
-        status = make_plans(graph, options, result, err);
+        status = remake_int8(graph, options, result, err);
     if (status == QD_OK && parts->n_gate)
-        status = run_gate(parts, &evaluation, result, err);
+        status = qd_pipeline_fp32(result->int8, &gate.fp32, err);
     if (status == QD_OK && parts->n_gate)
-        status = fall_back(graph, parts, options, &evaluation, result, err);
+        status = run_gate(&gate, result, err);
+    if (status == QD_OK && parts->n_gate)
+        status = fall_back(graph, &gate, options, result, err);
+    qd_plan_free(gate.fp32);
     if (status == QD_OK && parts->n_gate)
         status = qd_measure_layers(graph, options->kernels, parts->gate,
-                                   parts->n_gate < REPORT_IMAGES ? parts->n_gate : REPORT_IMAGES, &evaluation,
+                                   parts->n_gate < REPORT_IMAGES ? parts->n_gate : REPORT_IMAGES, &gate.evaluation,
                                    result->scales, err);
     if (status == QD_OK)
         status = qd_known_answers_make(graph, result->scales->known_answers, err);
@@ -277,7 +282,7 @@ static enum qd_status load_cached(struct qd_graph *graph, const char *name, cons
     if (status == QD_OK)
         status = qd_scales_apply(result->scales, graph, err);
     if (status == QD_OK)
-        status = make_plans(graph, options, result, err);
+        status = remake_int8(graph, options, result, err);
     if (status == QD_OK)
         status = qd_known_answers_check(result->int8, options->n_threads, result->scales->known_answers, err);
     if (status == QD_OK) {
@@ -287,10 +292,9 @@ static enum qd_status load_cached(struct qd_graph *graph, const char *name, cons
         return QD_OK;
     }
     qd_scales_free(result->scales);
-    qd_plan_free(result->fp32);
     qd_plan_free(result->int8);
     result->scales = NULL;
-    result->fp32 = result->int8 = NULL;
+    result->int8 = NULL;
     return status;
 }
 
@@ -405,7 +409,6 @@ enum qd_status qd_pipeline_run(struct qd_graph *graph, const struct qd_image_set
 void qd_pipeline_result_done(struct qd_pipeline_result *result)
 {
     qd_scales_free(result->scales);
-    qd_plan_free(result->fp32);
     qd_plan_free(result->int8);
     memset(result, 0, sizeof(*result));
 }

@@ -34,7 +34,7 @@ struct qd_pipeline_options {
 
 struct qd_pipeline_result {
     struct qd_scales *scales; /* applied to the graph */
-    struct qd_plan *fp32, *int8;
+    struct qd_plan *int8;
     bool from_cache, from_entry;
     double seconds; /* of calibration and gate */
     /* What the caller should log: an ignored cache entry, an unwritable cache; pictures skipped, double, too few. */
@@ -52,6 +52,13 @@ struct qd_pipeline_result {
 enum qd_status qd_pipeline_run(struct qd_graph *graph, const struct qd_image_set *images,
                                const struct qd_pipeline_options *options, struct qd_pipeline_result *ret,
                                struct qd_error *err);
+
+/*
+ * The same network in float, for images as many, to compare int8 with. It holds the weights once more, packed: free it
+ * when that is done. QD_NO_MEMORY.
+ */
+enum qd_status qd_pipeline_fp32(const struct qd_plan *int8, struct qd_plan **ret, struct qd_error *err);
+
 /* The key that the scales of this image set go by in the cache. QD_NO_MEMORY. */
 enum qd_status qd_pipeline_key(const struct qd_image_set *images, const struct qd_pipeline_options *options,
                                char ret_hex[QD_HASH_HEX_SIZE], struct qd_error *err);

@@ -557,6 +557,7 @@ enum qd_status qd_model_evaluate(const struct qd_model *model, const char *image
     const char *labels_path = images ? labels : labels ? labels : model->config.evaluation_labels;
     const struct qd_image_file **files = NULL;
     struct qd_image_set set = {0};
+    struct qd_plan *fp32 = NULL;
     enum qd_status status;
 
     if (!folder)
@@ -574,8 +575,11 @@ enum qd_status qd_model_evaluate(const struct qd_model *model, const char *image
     }
     qd_work_begin(&work, 0, set.n_files, false, 0);
     if (status == QD_OK)
-        status = qd_evaluate(model->result.fp32, model->result.int8, files, set.n_files, &evaluation, ret, err);
+        status = qd_pipeline_fp32(model->result.int8, &fp32, err);
+    if (status == QD_OK)
+        status = qd_evaluate(fp32, model->result.int8, files, set.n_files, &evaluation, ret, err);
     qd_progress_end(&progress);
+    qd_plan_free(fp32);
     qd_free(files);
     qd_image_set_done(&set);
     return status;

@@ -83,7 +83,7 @@ enum qd_status qd_model_load(const char *path, const struct qd_model_options *op
                              struct qd_error *err);
 
 /*
- * The same model, its scales with it, for pictures of another size: a graph and an int8 plan of its own, no fp32 plan.
+ * The same model, its scales with it, for pictures of another size: a graph and a plan of its own.
  * Its preprocessing stretches pictures to h x w. QD_INVALID: the network's height or width is fixed, or its values at
  * that size are not those that were calibrated. QD_CONFLICT: the file has changed since the model was loaded.
  */

@@ -68,6 +68,10 @@ static bool solve(struct check *check, struct qd_conv_f32_params *base, int n_we
     base->w = check_size(check, 40, 70);
     if (check_chance(check, 2)) /* a picture of few pixels */
         base->h = base->w = check_between(check, 1, 8);
+    if (check_chance(check, 8)) { /* rows of many stretches, whatever the stride */
+        base->h = check_between(check, 1, 6);
+        base->w = check_between(check, 60, 150);
+    }
     check_window(check, base);
     k = n_weights * base->window.kernel_h * base->window.kernel_w;
     in_pixels = base->h * base->w;

@@ -17,7 +17,19 @@ static void relu(void)
     graph->nodes[graph->n_nodes - 1].act = (struct qd_activation){.kind = QD_ACT_CLIP, .min = 0, .max = 40};
 }
 
-/* Squeeze-and-excite, a residual, joins of whole blocks, groups of whole blocks, and readers that want planes. */
+/* The last node, a Conv, adds the value to its sums. */
+static void fuse_residual(int value)
+{
+    struct qd_node *made = &graph->nodes[graph->n_nodes - 1];
+
+    ck_assert_ok(qd_graph_set_input(graph, made, 3, value, &err), &err);
+    made->residual = 3;
+}
+
+/*
+ * Squeeze-and-excite, residuals as nodes and fused (in blocks, and to be turned round), joins of whole blocks, groups
+ * of whole blocks, and readers that want planes.
+ */
 static void build_gated(void)
 {
     int x = features(32), y = conv("expand", x, 35, 1, none), z, gate, parts[3];
@@ -28,14 +40,20 @@ static void build_gated(void)
     y = depthwise("deep", y, 3, same, 1);
     gate = node1("Sigmoid", "gate", conv("squeeze", node1("GlobalAveragePool", "squeezed", y), 35, 1, none));
     y = conv("project", node("Mul", "scaled", (int[]){gate, y}, 2, NULL, 0), 32, 1, none);
-    z = add("residual", y, conv_of("groups", x, 32, 3, same, 1, 2));
+    z = conv_of("groups", x, 32, 3, same, 1, 2);
+    fuse_residual(x);
+    relu();
+    z = add("residual", y, z);
     relu();
     parts[0] = node("Mul", "product", (int[]){z, y}, 2, NULL, 0);
     parts[1] = conv_of("strided", z, 16, 3, same, 1, 1);
     parts[2] = pool("pool", z);
     z = conv_of("half", concat("all", 3, parts, 1), 20, 3, tensorflow, 2, 1);
     x = node("Transpose", "turned", &z, 1, &perm, 1);
-    finish(conv("last", node("Transpose", "back", &x, 1, &perm, 1), 24, 3, uneven));
+    x = node("Transpose", "back", &x, 1, &perm, 1);
+    y = conv("same", x, 20, 3, same);
+    fuse_residual(x);
+    finish(conv("last", y, 24, 3, uneven));
 }
 
 static const struct layout gated = {.name = "gated", .build = build_gated};
