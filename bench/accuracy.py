@@ -86,7 +86,8 @@ def main():
             r = evaluate(quantd, model, *options)
             if not r:
                 continue
-            defaults.setdefault(model, r)
+            if r["stages"]:  # a network that brings its own scales has none
+                defaults.setdefault(model, r)
             row([r["model"], str(r["images"]), percent(r["fp32"]["top1"]), percent(r["int8"]["top1"]),
                  percent(r["agreement"]), f"{r['sqnr_db']:.1f}", f"{r['kl']:.4f}", percent(r["int8_share_of_macs"]),
                  f"{r['calibration_seconds']:.0f}"])
