@@ -4,14 +4,9 @@
 /* What others read from the frame as it lies: outputs, and what a last Softmax reads. */
 static bool is_read_outside(const struct qd_graph *graph, int value)
 {
-    for (int i = 0; i < graph->n_outputs; i++) {
-        int output = graph->outputs[i], producer = graph->values[output].producer;
-
-        if (output == value)
+    for (int i = 0; i < graph->n_outputs; i++)
+        if (graph->outputs[i] == value || qd_logits_value(graph, i) == value)
             return true;
-        if (producer >= 0 && graph->nodes[producer].op == &qd_op_softmax && graph->nodes[producer].inputs[0] == value)
-            return true;
-    }
     return false;
 }
 

@@ -274,17 +274,12 @@ static enum qd_status add_steps(struct builder *b, int *ret_refused, struct qd_e
     for (int i = 0; i < graph->n_outputs; i++)
         if (is_activation(graph, graph->outputs[i]))
             need(b, QD_FORM_F32, graph->outputs[i]);
-    /* All outputs live to the end: past the conversions that the others needed. */
-    for (int i = 0; i < graph->n_outputs; i++) {
-        int producer = graph->values[graph->outputs[i]].producer;
-
-        if (!is_activation(graph, graph->outputs[i]))
-            continue;
-        touch(b, QD_FORM_F32, graph->outputs[i], plan->n_steps);
-        /* What a last Softmax reads stays readable too: accuracy is measured there. */
-        if (producer >= 0 && graph->nodes[producer].op == &qd_op_softmax)
-            touch(b, QD_FORM_F32, graph->nodes[producer].inputs[0], plan->n_steps);
-    }
+    /* All outputs live to the end: past the conversions that the others needed. What a last Softmax reads, too. */
+    for (int i = 0; i < graph->n_outputs; i++)
+        if (is_activation(graph, graph->outputs[i])) {
+            touch(b, QD_FORM_F32, graph->outputs[i], plan->n_steps);
+            touch(b, QD_FORM_F32, qd_logits_value(graph, i), plan->n_steps);
+        }
     status = plan_padding(plan, err);
     if (status != QD_OK)
         return status;
@@ -299,6 +294,13 @@ static enum qd_status add_steps(struct builder *b, int *ret_refused, struct qd_e
             plan->scratch_size = plan->steps[s].scratch_size;
     plan->scratch_size = (plan->scratch_size + QD_ALIGNMENT - 1) / QD_ALIGNMENT * QD_ALIGNMENT;
     return QD_OK;
+}
+
+int qd_logits_value(const struct qd_graph *graph, int output)
+{
+    int value = graph->outputs[output], producer = graph->values[value].producer;
+
+    return producer >= 0 && graph->nodes[producer].op == &qd_op_softmax ? graph->nodes[producer].inputs[0] : value;
 }
 
 static enum qd_status no_memory(struct qd_error *err)

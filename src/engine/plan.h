@@ -26,6 +26,9 @@ struct qd_plan_options {
                       steps */
 };
 
+/* The value that stands for an output where results are compared: what a last Softmax reads, else the output itself. */
+int qd_logits_value(const struct qd_graph *graph, int output);
+
 /*
  * Q8 needs qparams on the values (qd_scales_apply); the graph's pixels are always raw bytes with scale 1, zero point 0.
  * Values without qparams, and nodes that cannot, run in f32 with conversion steps between.

@@ -41,10 +41,8 @@ int64_t qd_largest_count(const struct qd_graph *graph)
 
 int qd_logits_of(const struct qd_graph *graph, int output)
 {
-    int value = graph->outputs[output], producer = graph->values[value].producer;
+    int value = qd_logits_value(graph, output);
 
-    if (producer >= 0 && graph->nodes[producer].op == &qd_op_softmax)
-        value = graph->nodes[producer].inputs[0];
     return qd_is_measured(graph, value) ? value : QD_NO_VALUE;
 }
 
