@@ -7,14 +7,19 @@
 #define MOST_PLANES 4
 #define MAX_SCRATCH ((size_t)64 << 20)
 
-static struct qd_conv_f32_params params_of(const struct qd_graph *graph, const struct qd_node *node)
+static struct qd_conv_f32_params params_for(const struct qd_conv_attrs *attrs, const struct qd_shape *in,
+                                            const struct qd_shape *weights, const struct qd_shape *out)
 {
-    struct qd_conv_f32_params p =
-        qd_conv_f32_params_of(node->params, &graph->values[node->inputs[0]].shape,
-                              &graph->values[node->inputs[1]].shape, &graph->values[node->outputs[0]].shape);
+    struct qd_conv_f32_params p = qd_conv_f32_params_of(attrs, in, weights, out);
 
     p.in_planes = p.c <= MOST_PLANES;
     return p;
+}
+
+static struct qd_conv_f32_params params_of(const struct qd_graph *graph, const struct qd_node *node)
+{
+    return params_for(node->params, &graph->values[node->inputs[0]].shape, &graph->values[node->inputs[1]].shape,
+                      &graph->values[node->outputs[0]].shape);
 }
 
 static bool is_depthwise(const struct qd_graph *graph, const struct qd_node *node)
@@ -81,11 +86,10 @@ static void run_blocks(const struct qd_node *node, const struct qd_view *in, con
     const struct qd_conv_attrs *attrs = node->params;
     const struct packed *packed = run->prepared;
     const float *residual = node->residual >= 0 ? in[node->residual].data : NULL;
-    struct qd_conv_f32_params first = qd_conv_f32_params_of(attrs, in[0].shape, in[1].shape, out[0].shape);
+    struct qd_conv_f32_params first = params_for(attrs, in[0].shape, in[1].shape, out[0].shape);
     bool depthwise = qd_conv_is_depthwise(in[0].shape, in[1].shape, attrs->group);
     ptrdiff_t pixels = (ptrdiff_t)first.out_h * first.out_w, taps = first.window.kernel_h * first.window.kernel_w;
 
-    first.in_planes = first.c <= MOST_PLANES;
     first.act = residual || node->act.kind != QD_ACT_NONE ? &node->act : NULL;
     first.scratch = run->scratch;
     for (ptrdiff_t g = 0; g < (depthwise ? 1 : attrs->group); g++) {
