@@ -1,4 +1,5 @@
 /* The memory that a plan runs in, and what lies in it. */
+#include <assert.h>
 #include <string.h>
 
 #include "engine/frame.h"
@@ -191,5 +192,6 @@ const float *qd_frame_step_output_f32(const struct qd_frame *frame, int step, in
 {
     const struct qd_step *s = &frame->plan->steps[step];
 
+    assert(!frame->plan->in_blocks[s->value]); /* a plan in order keeps planes */
     return output_form(s) == QD_FORM_F32 ? qd_frame_place(frame, QD_FORM_F32, s->value, image) : NULL;
 }
