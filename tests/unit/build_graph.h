@@ -3,6 +3,7 @@
 #define QD_TESTS_BUILD_GRAPH_H
 
 #include <math.h>
+#include <stdio.h>
 
 #include "engine/plan.h"
 #include "op/op.h"
@@ -144,6 +145,19 @@ static inline void scales_from(const struct qd_frame *f32, int n_images)
     }
     qd_free(low);
     qd_free(high);
+}
+
+/* A 1x1 convolution of c channels to as many. */
+static inline int conv_1x1(const char *name, int x, int64_t c, int64_t group)
+{
+    char text[32];
+    struct qd_attr groups = one("group", group);
+    struct qd_shape weights = {.n_dims = 4, .dims = {c, c / group, 1, 1}};
+    int inputs[2] = {x};
+
+    snprintf(text, sizeof(text), "%s_w", name);
+    inputs[1] = constant(text, weights, 1);
+    return node("Conv", name, inputs, 2, &groups, 1);
 }
 
 #endif

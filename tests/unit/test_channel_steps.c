@@ -9,14 +9,7 @@
 
 static int conv(const char *name, int x, int64_t group)
 {
-    char text[32];
-    struct qd_attr groups = one("group", group);
-    struct qd_shape weights = {.n_dims = 4, .dims = {C, C / group, 1, 1}};
-    int inputs[2] = {x};
-
-    snprintf(text, sizeof(text), "%s_w", name);
-    inputs[1] = constant(text, weights, 1);
-    return node("Conv", name, inputs, 2, &groups, 1);
+    return conv_1x1(name, x, C, group);
 }
 
 /* A convolution "a" that a depthwise one reads; with a gate: that and its squeeze-and-excite block. Returns "a". */

@@ -150,6 +150,15 @@ static int make_network(struct qd_plan **f32, struct qd_plan **int8, struct qd_f
     return r;
 }
 
+static void free_network(struct qd_live *live, struct qd_frame *frame, struct qd_plan *f32, struct qd_plan *int8)
+{
+    qd_live_free(live);
+    qd_frame_free(frame);
+    qd_plan_free(f32);
+    qd_plan_free(int8);
+    qd_graph_free(graph);
+}
+
 /* Its calibration knew the first of two pictures. */
 START_TEST(test_network)
 {
@@ -205,11 +214,7 @@ START_TEST(test_network)
     qd_live_layer(live, 0, &layer);
     ck_assert_double_gt(figures.drift, 0.25);
     ck_assert_double_gt(fabs(layer.saturation - (double)n_clipped / 600), 1e-3);
-    qd_live_free(live);
-    qd_frame_free(frame);
-    qd_plan_free(f32);
-    qd_plan_free(int8);
-    qd_graph_free(graph);
+    free_network(live, frame, f32, int8);
 }
 END_TEST
 
@@ -235,11 +240,7 @@ START_TEST(test_few_values)
         qd_live_read(live, &figures);
         ck_assert_msg(isnan(figures.drift) == (n * 6 < QD_DRIFT_VALUES * 10), "after %d pictures", n);
     }
-    qd_live_free(live);
-    qd_frame_free(frame);
-    qd_plan_free(f32);
-    qd_plan_free(int8);
-    qd_graph_free(graph);
+    free_network(live, frame, f32, int8);
 }
 END_TEST
 

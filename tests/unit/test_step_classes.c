@@ -14,14 +14,7 @@ static const struct qd_calibration_form form = {.activation_bits = 8, .weight_bi
 
 static int conv(const char *name, int x, int64_t group)
 {
-    char text[32];
-    struct qd_attr groups = one("group", group);
-    struct qd_shape weights = {.n_dims = 4, .dims = {C, C / group, 1, 1}};
-    int inputs[2] = {x};
-
-    snprintf(text, sizeof(text), "%s_w", name);
-    inputs[1] = constant(text, weights, 1);
-    return node("Conv", name, inputs, 2, &groups, 1);
+    return conv_1x1(name, x, C, group);
 }
 
 static int concat(const char *name, int a, int b)
